@@ -1,0 +1,100 @@
+"""Octets in; command lines and message content out.  Each octet is searched once, and what is kept is bounded."""
+
+from __future__ import annotations
+
+import re
+
+from lmtpref.protocol.catalogue import BARE_NEWLINE_500, LINE_TOO_LONG_500, MESSAGE_TOO_BIG_552
+from lmtpref.protocol.errors import PeerError
+from lmtpref.protocol.replies import Reply
+
+_CRLF = b"\r\n"
+_END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 section 4.1.1.4; nothing else ends the data
+_BARE_NEWLINE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
+
+
+class Framer:
+    """The input of one connection, cut where the protocol cuts it.
+
+    At most `max_line_octets` of an unfinished command and 4/3 of `max_message_octets` of unfinished content are kept
+    (un-stuffing may take away one octet in four); the rest of anything longer is read and dropped.
+    """
+
+    def __init__(self, *, max_line_octets: int, max_message_octets: int) -> None:
+        self._max_line = max_line_octets
+        self._max_message = max_message_octets
+        self._buffer = bytearray()
+        self._scanned = 0  # octets of the buffer that need not be searched again
+        self._dropped = False  # whether the start of the present frame is gone, because the frame is too long
+
+    def __len__(self) -> int:
+        """How many octets wait here."""
+        return len(self._buffer)
+
+    def feed(self, octets: bytes) -> None:
+        """Take what the peer sent."""
+        self._buffer += octets
+
+    def line(self) -> bytes | None:
+        """The next command line without its CRLF; None until that has come (RFC 5321 section 2.4).
+
+        Raises PeerError, once for each such line, for one over the limit and for one with a bare CR or LF.
+        """
+        end = self._buffer.find(_CRLF, self._scanned)
+        if end < 0:
+            self._keep(self._max_line, tail=1)
+            return None
+        too_long = self._dropped or end + 2 > self._max_line
+        line = self._cut(end, 2)
+        if too_long:
+            raise PeerError(LINE_TOO_LONG_500)
+        if b"\n" in line or b"\r" in line:
+            raise PeerError(BARE_NEWLINE_500)
+        return line
+
+    def content(self) -> bytes | Reply | None:
+        """The content up to the final dot, without dot-stuffing; None until that has come.
+
+        A Reply instead, if the content is too big (RFC 1870 section 4).
+        """
+        if not self._scanned and not self._dropped and self._buffer.startswith(b".\r\n"):
+            return self._cut(0, 3)
+        end = self._buffer.find(_END_OF_DATA, self._scanned)
+        if end < 0:
+            self._keep(self._max_message * 4 // 3 + 4, tail=4)
+            return None
+        dropped = self._dropped
+        content = _unstuffed(self._cut(end + 2, 3))
+        return MESSAGE_TOO_BIG_552 if dropped or len(content) > self._max_message else content
+
+    def discard(self) -> None:
+        """Drop the content that has come so far; its end is still looked for, and it will be too big."""
+        self._keep(0, tail=4)
+
+    def _keep(self, limit: int, *, tail: int) -> None:
+        """Note that all but the last `tail` octets were searched, and drop them if the frame outgrew `limit`."""
+        if len(self._buffer) > limit:
+            del self._buffer[:-tail]
+            self._dropped = True
+        self._scanned = max(0, len(self._buffer) - tail)
+
+    def _cut(self, end: int, terminator: int) -> bytes:
+        with memoryview(self._buffer) as view:
+            frame = bytes(view[:end])
+        del self._buffer[: end + terminator]
+        self._scanned = 0
+        self._dropped = False
+        return frame
+
+
+def _unstuffed(content: bytes) -> bytes:
+    """`content` without the dot that begins a line of more (RFC 5321 section 4.5.2)."""
+    return content[content.startswith(b".") :].replace(b"\r\n.", _CRLF)
+
+
+def first_bare_newline(content: bytes) -> int | None:
+    """The offset of the first CR or LF that is not half of a CRLF; None if there is none (RFC 5321 section 2.3.8)."""
+    if content.count(b"\r") == content.count(_CRLF) == content.count(b"\n"):
+        return None
+    match = _BARE_NEWLINE.search(content)
+    return match and match.start()

@@ -1,0 +1,132 @@
+"""Replies as values.
+
+RFC 5321 section 4.2 is the form of a reply, RFC 2034 the place of the enhanced
+code in it, RFC 3463 the meaning of that code.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import dataclass
+from typing import Self
+
+from lmtpref.protocol.errors import UsageError
+
+MAX_REPLY_LINE_OCTETS = 512  # with code and CRLF; RFC 5321 section 4.5.3.1.5
+MAX_REPLY_TEXT_OCTETS = MAX_REPLY_LINE_OCTETS - len("250-") - len("5.123.123 ") - len("\r\n")
+MAX_NAMED_ADDRESS_OCTETS = 254  # longer addresses are not echoed, so that a reply stays one line
+
+# RFC 2034 section 4: status-code = ("2"/"4"/"5") "." 1*3digit "." 1*3digit; RFC 3463 section 2 forbids leading zeros.
+_ENHANCED = re.compile(r"([245])\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})")
+# RFC 5321 section 4.2: Reply-line = Reply-code [ SP textstring ]; textstring = 1*(%d09 / %d32-126)
+_TEXT = re.compile(r"[\t -~]+")
+_LINE = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class EnhancedCode:
+    """An enhanced status code: class, subject, detail (RFC 3463 section 2)."""
+
+    class_: int
+    subject: int
+    detail: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The code that `text` spells.  Raises UsageError for anything else."""
+        if not (match := _ENHANCED.fullmatch(text)):
+            raise UsageError(f"not an enhanced status code (RFC 2034 section 4): {text!r}")
+        return cls(*map(int, match.groups()))
+
+    def __str__(self) -> str:
+        return f"{self.class_}.{self.subject}.{self.detail}"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Reply:
+    """One reply, of one line or several: code, enhanced code, text (RFC 5321 section 4.2, RFC 2034 section 4).
+
+    >>> print(Reply(550, "5.7.2", "Not a member"))
+    550 5.7.2 Not a member
+
+    A text line too long for the wire is folded into several.  Raises UsageError for a code outside 200-599, an
+    enhanced code of another class, an empty text, and octets that may not stand in a reply (CR and LF above all).
+    """
+
+    code: int
+    enhanced: EnhancedCode | None
+    lines: tuple[str, ...]
+    octets: bytes  # as it goes over the wire, CRLFs included
+
+    def __init__(self, code: int, enhanced: EnhancedCode | str | None, *lines: str) -> None:
+        if isinstance(enhanced, str):
+            enhanced = EnhancedCode.parse(enhanced)
+        if not 200 <= code <= 599:
+            raise UsageError(f"reply codes begin with 2 to 5 (RFC 5321 section 4.2): {code}")
+        if enhanced and enhanced.class_ != code // 100:
+            raise UsageError(f"the class of {enhanced} is not that of {code} (RFC 2034 section 4)")
+        if not lines or not all(map(_TEXT.fullmatch, lines)):
+            raise UsageError(f"reply text must be printable ASCII and not empty (RFC 5321 section 4.2): {lines!r}")
+        self._set(code, enhanced, tuple(piece for line in lines for piece in _folded(line)))
+
+    def _set(self, code: int, enhanced: EnhancedCode | None, lines: tuple[str, ...]) -> None:
+        label = f"{enhanced} " if enhanced else ""
+        *head, last = lines
+        wire = [f"{code}-{label}{line}\r\n" for line in head]
+        wire.append(f"{code} {label}{last}\r\n")
+        put = object.__setattr__
+        put(self, "code", code)
+        put(self, "enhanced", enhanced)
+        put(self, "lines", lines)
+        put(self, "octets", "".join(wire).encode("ascii", "backslashreplace"))
+
+    @classmethod
+    def parse(cls, lines: list[str]) -> Self:
+        """The reply that a peer's `lines` (without CRLF) are; looser than the constructor, as RFC 5321 section 4.2 asks.
+
+        Raises UsageError where no reply can be read: no code, or lines whose codes differ.
+        """
+        found = [_LINE.fullmatch(line) for line in lines]
+        codes = {match[1] for match in found if match}
+        if not lines or None in found or len(codes) != 1:
+            raise UsageError(f"not a reply (RFC 5321 section 4.2): {lines!r}")
+        texts = [match[3] or "" for match in found if match]
+        enhanced, texts = _split_enhanced(codes, texts)
+        reply = cls.__new__(cls)
+        reply._set(int(codes.pop()), enhanced, tuple(texts))
+        return reply
+
+    @property
+    def positive(self) -> bool:
+        """Whether the code begins with 2: Positive Completion (RFC 2033 section 4)."""
+        return 200 <= self.code < 300
+
+    def naming(self, address: str) -> Reply:
+        """This reply with `<address>` before its text, as RFC 2920 section 3.2 item 10 asks.
+
+        An address that is long or not ASCII is left out (RFC 6531 section 3.7.4.2).
+        """
+        if len(address) > MAX_NAMED_ADDRESS_OCTETS or not _TEXT.fullmatch(address):
+            return self
+        first, *rest = self.lines
+        reply = Reply.__new__(Reply)
+        reply._set(self.code, self.enhanced, (f"<{address}> {first}", *rest))
+        return reply
+
+    def __str__(self) -> str:
+        return self.octets.decode("ascii").replace("\r\n", "\n").removesuffix("\n")
+
+
+def _folded(line: str) -> list[str]:
+    if len(line) <= MAX_REPLY_TEXT_OCTETS:
+        return [line]
+    return textwrap.wrap(line, MAX_REPLY_TEXT_OCTETS, break_on_hyphens=False) or [line[:MAX_REPLY_TEXT_OCTETS]]
+
+
+def _split_enhanced(codes: set[str], texts: list[str]) -> tuple[EnhancedCode | None, list[str]]:
+    """The enhanced code that stands on every line, and the texts without it; (None, texts) if there is none."""
+    first = _ENHANCED.match(texts[0])
+    if not first or first[1] not in {code[0] for code in codes} or not all(f"{text} ".startswith(f"{first[0]} ") for text in texts):
+        return None, texts
+    return EnhancedCode.parse(first[0]), [text[first.end() + 1 :] for text in texts]

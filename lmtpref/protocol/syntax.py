@@ -1,0 +1,160 @@
+"""Command lines as values: verbs, paths, parameters.
+
+The production of RFC 5321 stands above each pattern, with what we do differently.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+from lmtpref.protocol.catalogue import (
+    BAD_RECIPIENT_501,
+    BAD_SENDER_501,
+    ILLEGAL_CHARACTER_501,
+    MAIL_SYNTAX_501,
+    NO_COMMAND_500,
+    PARAMETER_SYNTAX_501,
+    RCPT_SYNTAX_501,
+)
+from lmtpref.protocol.errors import PeerError, UsageError
+from lmtpref.protocol.replies import Reply
+
+# RFC 5321 section 4.1.2, with the octets above 127 that RFC 6531 section 3.3 adds; the session says when those may come.
+# Atom = 1*atext; Dot-string = Atom *("." Atom)
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
+_DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
+# Quoted-string = DQUOTE *QcontentSMTP DQUOTE; qtextSMTP = %d32-33 / %d35-91 / %d93-126; quoted-pairSMTP = %d92 %d32-126
+_QUOTED_STRING = r'"(?:[ !#-\[\]-~\x80-\U0010ffff]|\\[ -~])*"'
+# sub-domain = Let-dig [Ldh-str]; Domain = sub-domain *("." sub-domain)
+_SUB_DOMAIN = r"[A-Za-z0-9\x80-\U0010ffff]+(?:-+[A-Za-z0-9\x80-\U0010ffff]+)*"
+_DOMAIN = rf"{_SUB_DOMAIN}(?:\.{_SUB_DOMAIN})*"
+# address-literal = "[" ( IPv4-address-literal / IPv6-address-literal / General-address-literal ) "]"
+_LITERAL = r"\[[!-Z^-~]+\]"
+# Path = "<" [ A-d-l ":" ] Mailbox ">"; A-d-l = At-domain *( "," At-domain ).  The route is read and ignored (section 3.3).
+_ROUTE = rf"@{_DOMAIN}(?:,@{_DOMAIN})*:"
+_MAILBOX = rf"(?P<local>{_DOT_STRING}|{_QUOTED_STRING})@(?P<domain>{_DOMAIN}|{_LITERAL})"
+_PATH = re.compile(rf"(?:{_ROUTE})?{_MAILBOX}")
+_BRACKETED = re.compile(rf'<(?P<inside>(?:{_QUOTED_STRING}|[^">])*)>(?P<parameters>(?: .*)?)', re.DOTALL)
+_IS_DOT_STRING = re.compile(_DOT_STRING)
+_QUOTED_PAIR = re.compile(r"\\(.)")
+# esmtp-param = esmtp-keyword ["=" esmtp-value]; esmtp-value = 1*(%d33-60 / %d62-126)
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Path(NamedTuple):
+    """A mailbox in the envelope: a reverse-path or a forward-path (RFC 5321 section 4.1.2).
+
+    `local` is the local-part without quoting, in the case it was given; `domain` is as given, and empty for the
+    bare `<Postmaster>`; `given` is what stood between the angle brackets.
+    """
+
+    local: str
+    domain: str
+    given: str
+
+    @property
+    def address(self) -> str:
+        """The mailbox in its shortest spelling: quoted only where it must be, without a route."""
+        local = self.local if _IS_DOT_STRING.fullmatch(self.local) else _quoted(self.local)
+        return f"{local}@{self.domain}" if self.domain else local
+
+    @property
+    def is_postmaster(self) -> bool:
+        """Whether this is postmaster, in any case, with or without a domain (RFC 5321 section 4.5.1)."""
+        return self.local.lower() == "postmaster"
+
+    @classmethod
+    def parse(cls, text: str) -> Path:
+        """The path that `text` (without angle brackets) spells.  Raises UsageError if it is none."""
+        if not (match := _PATH.fullmatch(text)):
+            if text.lower() == "postmaster":
+                return cls(text, "", text)
+            raise UsageError(f"not an address (RFC 5321 section 4.1.2): {text!r}")
+        local, domain = match["local"], match["domain"]
+        if domain[0] == "[" and not _is_literal(domain[1:-1]):
+            raise UsageError(f"not an address literal (RFC 5321 section 4.1.3): {domain!r}")
+        return cls(_unquoted(local) if local[0] == '"' else local, domain, text)
+
+    def __str__(self) -> str:
+        return self.address
+
+
+def _quoted(local: str) -> str:
+    return '"{}"'.format(local.replace("\\", "\\\\").replace('"', '\\"'))
+
+
+def _unquoted(local: str) -> str:
+    return _QUOTED_PAIR.sub(r"\1", local[1:-1])
+
+
+def _is_literal(text: str) -> bool:
+    """Whether `text` may stand in brackets; a General-address-literal needs a tag and a colon (section 4.1.3)."""
+    tag, colon, rest = text.rpartition(":") if not text.lower().startswith("ipv6:") else (text[:4], ":", text[5:])
+    if colon and tag.lower() != "ipv6":
+        return bool(tag and rest)
+    try:
+        ipaddress.IPv6Address(rest) if colon else ipaddress.IPv4Address(rest)
+    except ValueError:
+        return False
+    return True
+
+
+Parameters = dict[str, str | None]
+
+
+def split_verb(line: str) -> tuple[str, str]:
+    """The verb of a command line in capitals, and its argument without blanks around it (RFC 5321 sections 2.4, 4.1.1).
+
+    Raises PeerError for a line without a command, and for control characters.
+    """
+    if _CONTROL.search(line):
+        raise PeerError(ILLEGAL_CHARACTER_501)
+    verb, _, argument = line.partition(" ")
+    if not verb.strip():
+        raise PeerError(NO_COMMAND_500)
+    return verb.rstrip("\t").upper(), argument.strip(" \t")
+
+
+def parse_mail(argument: str) -> tuple[Path | None, Parameters]:
+    """The reverse-path (None for `<>`) and the parameters of MAIL.  Raises PeerError for anything else.
+
+    No blank may stand beside the colon (RFC 5321 section 3.3).
+    """
+    inside, parameters = _split_path("FROM:", argument, MAIL_SYNTAX_501)
+    path = _path(inside, BAD_SENDER_501) if inside else None
+    if path and not path.domain:  # the bare <Postmaster> is for RCPT alone
+        raise PeerError(BAD_SENDER_501)
+    return path, _parse_parameters(parameters)
+
+
+def parse_rcpt(argument: str) -> tuple[Path, Parameters]:
+    """The forward-path and the parameters of RCPT.  Raises PeerError for anything else."""
+    inside, parameters = _split_path("TO:", argument, RCPT_SYNTAX_501)
+    return _path(inside, BAD_RECIPIENT_501), _parse_parameters(parameters)
+
+
+def _split_path(keyword: str, argument: str, refusal: Reply) -> tuple[str, str]:
+    head, rest = argument[: len(keyword)], argument[len(keyword) :]
+    if head.upper() != keyword or not (match := _BRACKETED.fullmatch(rest)):
+        raise PeerError(refusal)
+    return match["inside"], match["parameters"]
+
+
+def _path(inside: str, refusal: Reply) -> Path:
+    try:
+        return Path.parse(inside)
+    except UsageError:
+        raise PeerError(refusal) from None
+
+
+def _parse_parameters(text: str) -> Parameters:
+    parameters: Parameters = {}
+    for word in filter(None, text.split(" ")):
+        match = _PARAMETER.fullmatch(word)
+        if not match or match[1].upper() in parameters:
+            raise PeerError(PARAMETER_SYNTAX_501)
+        parameters[match[1].upper()] = match[2]
+    return parameters

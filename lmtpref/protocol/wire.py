@@ -1,0 +1,92 @@
+"""A conversation without a socket: a session and its handler joined in memory."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.handler import Answer, Handler, Peer
+from lmtpref.protocol.replies import Reply
+from lmtpref.protocol.session import Session
+from lmtpref.protocol.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Wire(Protocol):
+    """A client's end of a connection, as a transcript needs it."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has closed, and all that it sent was received."""
+
+    def send(self, octets: bytes) -> None:
+        """Send `octets` in one write."""
+
+    def receive(self) -> bytes:
+        """What has come since, waiting for it a bounded time; empty if nothing came."""
+
+    def half_close(self) -> None:
+        """Say that no more will be sent."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+
+class MemoryWire:
+    """A `Wire` whose other end is a `Session`: what is sent is answered at once, so silence needs no waiting."""
+
+    def __init__(self, handler: Handler, settings: Settings | None = None, peer: Peer | None = None) -> None:
+        self._handler = handler
+        self._session = Session(settings or Settings(), peer or Peer())
+        self._received = bytearray()
+        self._run()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has closed, and all that it sent was received."""
+        return self._session.closed and not self._received
+
+    def send(self, octets: bytes) -> None:
+        """Let the session have `octets`, and its handler answer."""
+        self._session.feed(octets)
+        self._run()
+
+    def receive(self) -> bytes:
+        """What the session has sent since."""
+        octets = bytes(self._received)
+        self._received.clear()
+        return octets
+
+    def half_close(self) -> None:
+        """Say that no more will be sent."""
+        self._session.eof()
+        self._run()
+
+    def close(self) -> None:
+        """Hang up: the handler hears of it."""
+        self._session.lost()
+        self._run()
+
+    def _run(self) -> None:
+        session = self._session
+        while event := session.next_event():
+            try:
+                session.answer(_completed(event.ask(self._handler)))
+            except Exception:
+                log.exception("%s failed", event.hook)
+                session.fail()
+        self._received += session.take()
+
+
+def _completed(answer: Answer) -> Reply | None:
+    """What an `async` hook returns that never really waits.  Raises UsageError if it waits: that needs a loop."""
+    if answer is None or isinstance(answer, Reply):
+        return answer
+    try:
+        next(answer.__await__())
+    except StopIteration as stop:
+        result: Reply | None = stop.value
+        return result
+    raise UsageError("a hook that waits needs a server with an event loop")
