@@ -52,6 +52,7 @@ class Session:
         self.state = State.CONNECTED
         self.closed = False  # the server has said its last word: send what `take` returns, then close
         self.urgent = False
+        self.abrupt = False  # closed by a 421, not by the peer's leave: it may still be sending
         self._settings = settings
         self._framer = Framer(max_line_octets=MAX_COMMAND_LINE_OCTETS, max_message_octets=settings.max_message_octets)
         self._pending: Event | None = Event("connect", (peer,))
@@ -72,8 +73,8 @@ class Session:
 
     @property
     def waiting_octets(self) -> int:
-        """How many octets of input are kept."""
-        return len(self._framer)
+        """How many octets of input are kept, a message under way included."""
+        return len(self._framer) + (len(self._envelope.content) if self._envelope else 0)
 
     def feed(self, octets: bytes) -> None:
         """Take what the peer sent.  After `closed` it is dropped."""
@@ -86,11 +87,13 @@ class Session:
 
     def next_event(self) -> Event | None:
         """The question that must be answered next; None when more octets are needed, or when all is over."""
-        if self._pending is None and self._asides:
-            self._pending = self._asides.popleft()
-        while self._pending is None and not self.closed:
-            if not self._advance():
-                self.closed = self._eof
+        while self._pending is None:
+            if self._asides:
+                self._pending = self._asides.popleft()
+            elif self.closed or not self._advance():
+                if self._eof and not self.closed:
+                    self._close()
+                    continue
                 break
         return self._pending
 
@@ -109,6 +112,7 @@ class Session:
         if settle:
             settle(reply, *arguments)
         if reply is not None and reply.code == say.SHUTTING_DOWN_421.code:
+            self.abrupt = True
             self._close()
 
     def fail(self) -> None:
@@ -137,6 +141,7 @@ class Session:
         if not self.closed:
             self._pending = None
             self._say(reply)
+            self.abrupt = True
             self._close()
 
     def lost(self) -> None:

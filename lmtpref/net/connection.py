@@ -1,0 +1,250 @@
+"""One connection: a session behind an asyncio transport, its handler asked in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+from lmtpref.protocol.catalogue import BUSY_452, IDLE_421, SHUTTING_DOWN_421, TOO_MANY_CONNECTIONS_421
+from lmtpref.protocol.handler import Handler, Peer
+from lmtpref.protocol.replies import Reply
+from lmtpref.protocol.session import Event, Session
+from lmtpref.protocol.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_EVENTS_A_TURN = 256  # questions answered before other connections have their turn
+MAX_WAITING_OCTETS = 65_536  # of commands kept while a hook waits or the peer does not read; then reading stops
+LINGER_SECONDS = 5.0  # how long a peer that we hung up on may take to hang up as well
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one server bears.  None of these is answered with a 5xx."""
+
+    max_connections: int = 12_000  # at once; beyond: 421 4.3.2
+    idle_seconds: float = 300.0  # without an octet from the client; RFC 5321 section 4.5.3.2.7 asks for 5 minutes
+    max_buffered_octets: int = 268_435_456  # message content of all connections together; beyond: 452 4.3.1
+
+
+@dataclass(slots=True, eq=False)
+class Shared:
+    """What the connections of one server have in common."""
+
+    handler: Handler
+    settings: Settings
+    limits: Limits
+    is_known: Callable[[str | None], bool]
+    connections: set[Connection] = field(default_factory=set)
+    farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
+    buffered_octets: int = 0
+    stopping: bool = False
+
+
+class Connection(asyncio.Protocol):
+    """An LMTP connection.  The session decides; this asks its questions, and moves its octets when it may."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._handler = shared.handler
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._blocked = False  # the peer does not read what we write
+        self._reading = True
+        self._eof = False
+        self._counted = 0  # of shared.buffered_octets
+        self._last_octet = self._loop.time()
+
+    # What asyncio tells us ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the conversation, unless there are too many."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._session = Session(self._shared.settings, self._peer())
+        if len(self._shared.connections) >= self._shared.limits.max_connections:
+            self._session.shut_down(TOO_MANY_CONNECTIONS_421)
+        self._shared.connections.add(self)
+        self._timer = self._loop.call_later(self._shared.limits.idle_seconds, self._check_idle)
+        self._continue()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the session, and let it run unless it waits for a hook or for the peer."""
+        self._last_octet = self._loop.time()
+        self._session.feed(data)
+        self._continue()
+
+    def eof_received(self) -> bool:
+        """Answer what has come; the transport stays open for that."""
+        self._session.eof()
+        self._eof = True
+        self._continue()
+        return True
+
+    def pause_writing(self) -> None:
+        """The peer does not read: ask no more questions on its behalf."""
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._blocked = False
+        self._continue()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop what is under way; a recipient that was answered stays answered (RFC 5321 section 4.1.1.10)."""
+        self._timer.cancel()
+        self._shared.connections.discard(self)
+        if self._task:
+            self._task.cancel()
+        self._session.lost()
+        self._shared.buffered_octets -= self._counted
+        while event := self._session.next_event():
+            self._bid_farewell(event)
+            self._session.answer()
+
+    # What the server tells us -------------------------------------------------------------------------------------
+
+    def wind_down(self, *, now: bool) -> None:
+        """Close with 421: at once if `now`, else when no transaction is open."""
+        if now or not self._session.in_transaction:
+            self._say_goodbye(SHUTTING_DOWN_421)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a mail transaction is open here."""
+        return self._session.in_transaction
+
+    def abort(self) -> None:
+        """Drop the connection with whatever was not yet sent."""
+        self._transport.abort()
+
+    # The conversation -----------------------------------------------------------------------------------------------
+
+    def _continue(self) -> None:
+        """Go on, unless a hook waits or the peer does not read; then see to what is kept meanwhile."""
+        if self._task is None and not self._blocked:
+            self._run()
+        self._count()
+
+    def _run(self) -> None:
+        """Ask the session's questions until it needs more octets, a hook waits, or others should have their turn."""
+        session = self._session
+        for _ in range(MAX_EVENTS_A_TURN):
+            event = session.next_event()
+            if event is None or self._blocked:
+                break
+            if session.urgent:
+                self._flush()
+            if not self._ask(event):
+                return
+        else:
+            self._loop.call_soon(self._continue)
+        self._flush()
+        if self._shared.stopping:
+            self.wind_down(now=False)
+        if session.closed:
+            self._hang_up()
+
+    def _ask(self, event: Event) -> bool:
+        """Ask the handler; False if its hook waits, and the conversation with it."""
+        try:
+            answer = event.ask(self._handler)
+            if answer is None or isinstance(answer, Reply):
+                self._session.answer(answer)
+                return True
+        except Exception:
+            self._failed(event)
+            return True
+        self._flush()
+        self._task = self._loop.create_task(self._wait(event, answer))
+        return False
+
+    async def _wait(self, event: Event, answer: Awaitable[Reply | None]) -> None:
+        try:
+            self._session.answer(await answer)
+        except Exception:
+            self._failed(event)
+        self._task = None
+        self._flush()  # known now, so it leaves now (RFC 2033 section 5)
+        self._continue()
+
+    def _failed(self, event: Event) -> None:
+        log.exception("the %s hook failed", event.hook)
+        self._session.fail()
+
+    def _bid_farewell(self, event: Event) -> None:
+        """Ask a hook whose answer nobody waits for."""
+        try:
+            answer = event.ask(self._handler)
+        except Exception:
+            log.exception("the %s hook failed", event.hook)
+            return
+        if answer is not None and not isinstance(answer, Reply):
+            task = self._loop.create_task(_logged(event, answer))
+            self._shared.farewells.add(task)
+            task.add_done_callback(self._shared.farewells.discard)
+
+    # Octets and time ------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        if octets := self._session.take():
+            self._transport.write(octets)
+
+    def _count(self) -> None:
+        """Keep what waits within bounds: refuse content beyond the server's, stop reading while nothing is taken out."""
+        shared, waiting = self._shared, self._session.waiting_octets
+        shared.buffered_octets += waiting - self._counted
+        self._counted = waiting
+        if shared.buffered_octets > shared.limits.max_buffered_octets:
+            self._session.refuse_content(BUSY_452)
+        reading = waiting <= MAX_WAITING_OCTETS or (self._task is None and not self._blocked)
+        if reading is not self._reading and not self._transport.is_closing():
+            self._reading = reading
+            self._transport.resume_reading() if reading else self._transport.pause_reading()
+
+    def _say_goodbye(self, reply: Reply) -> None:
+        """Close with `reply`, a 421; a hook that is still at work is stopped."""
+        if self._task:
+            self._task.cancel()
+            self._task = None
+        self._session.shut_down(reply)
+        self._flush()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close; but let a peer that may still be sending finish first, lest its octets make it lose our 421."""
+        self._timer.cancel()
+        if self._transport.is_closing():
+            return
+        patience = self._shared.limits.idle_seconds
+        if self._session.abrupt and not self._eof and self._transport.can_write_eof():
+            self._transport.write_eof()
+            patience = LINGER_SECONDS
+        else:
+            self._transport.close()
+        self._timer = self._loop.call_later(patience, self._transport.abort)
+
+    def _check_idle(self) -> None:
+        """Close a connection on which nothing came for too long; our own time is not the peer's."""
+        limit = self._shared.limits.idle_seconds
+        remaining = limit if self._task else self._last_octet + limit - self._loop.time()
+        if remaining > 0:
+            self._timer = self._loop.call_later(remaining, self._check_idle)
+        elif self._blocked:
+            self._transport.abort()
+        else:
+            self._say_goodbye(IDLE_421)
+
+    def _peer(self) -> Peer:
+        name = self._transport.get_extra_info("peername")
+        address, port = name[:2] if isinstance(name, tuple) and len(name) >= 2 else (None, None)
+        return Peer(address, port, known=self._shared.is_known(address))
+
+
+async def _logged(event: Event, answer: Awaitable[Reply | None]) -> None:
+    try:
+        await answer
+    except Exception:
+        log.exception("the %s hook failed", event.hook)

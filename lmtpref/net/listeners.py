@@ -1,0 +1,153 @@
+"""Where a server listens: addresses as text, and the sockets bound to them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import re
+import shutil
+import socket
+import stat
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from lmtpref.protocol.errors import UsageError
+
+BACKLOG = 1024  # connections waiting to be accepted
+SMTP_PORT = 25  # never LMTP's: RFC 2033 sections 1 and 5
+UNIX_MODE = 0o660  # owner and group: file permissions decide who may connect
+# What bind() says of an address that cannot be had, in our words
+_BIND_PROBLEMS = {
+    errno.EADDRINUSE: "address already in use",
+    errno.EADDRNOTAVAIL: "not an address of this machine",
+    errno.EACCES: "permission denied",
+    errno.ENOENT: "no such directory",
+    errno.ENOTDIR: "no such directory",
+}
+
+_TCP = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^:\[\]]+):(?P<port>\d{1,5})", re.ASCII)
+
+
+class TcpAddress(NamedTuple):
+    """A host and a port; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class UnixAddress(NamedTuple):
+    """The path of a Unix socket."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Address = TcpAddress | UnixAddress
+
+
+def parse_address(text: str) -> Address:
+    """The address that `text`, HOST:PORT or unix:PATH, names.  Raises UsageError for anything else, and for port 25."""
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return UnixAddress(text.removeprefix("unix:"))
+    match = _TCP.fullmatch(text)
+    if not match or int(match["port"]) > 65535:
+        raise UsageError(f"not an address, HOST:PORT or unix:PATH: {text!r}")
+    if int(match["port"]) == SMTP_PORT:
+        raise UsageError(f"{text}: TCP port 25 is SMTP's, LMTP must not be served there (RFC 2033 section 5)")
+    return TcpAddress(match["host"].strip("[]"), int(match["port"]))
+
+
+def bind(address: Address, *, allow_remote: bool = False, group: str | int | None = None) -> socket.socket:
+    """A socket that listens on `address`, in the caller's thread: what cannot be had is known at once.
+
+    Raises UsageError that names the address and says why; among the reasons is an address other than loopback
+    without `allow_remote` (RFC 2033 section 5: not across wide area networks).
+    """
+    try:
+        return _bind_unix(address, group) if isinstance(address, UnixAddress) else _bind_tcp(address, allow_remote=allow_remote)
+    except OSError as error:
+        problem = _BIND_PROBLEMS.get(error.errno or 0, error.strerror or str(error))
+        raise UsageError(f"cannot listen on {address}: {problem}") from error
+
+
+def spell(listening: socket.socket) -> str:
+    """The address of a bound socket, as `parse_address` reads it."""
+    name = listening.getsockname()
+    return str(UnixAddress(name) if isinstance(name, str) else TcpAddress(name[0], name[1]))
+
+
+def _bind_tcp(address: TcpAddress, *, allow_remote: bool) -> socket.socket:
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, name = found[0]
+    if not allow_remote and not ipaddress.ip_address(str(name[0]).partition("%")[0]).is_loopback:
+        raise UsageError(f"{address} can be reached from other machines: that needs allow_remote and known_mtas (RFC 2033 section 5)")
+    return socket.create_server((str(name[0]), address.port), family=family, backlog=BACKLOG)
+
+
+def _bind_unix(address: UnixAddress, group: str | int | None) -> socket.socket:
+    if not hasattr(socket, "AF_UNIX"):
+        raise UsageError(f"{address}: this system has no Unix sockets")
+    _remove_stale(address.path)
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        before = os.umask(0o777 ^ UNIX_MODE)
+        try:
+            listening.bind(address.path)
+        finally:
+            os.umask(before)
+        if group is not None:
+            shutil.chown(address.path, group=group)
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _remove_stale(path: str) -> None:
+    """Take away the socket file of a server that is gone; leave one that answers, and anything that is no socket."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(path)
+                except ConnectionRefusedError:
+                    os.unlink(path)
+
+
+def known_peers(known_mtas: Iterable[str] | None) -> Callable[[str | None], bool]:
+    """The test that tells whether an IP address (None: a Unix socket's peer) is one of `known_mtas`.
+
+    Networks and addresses are taken as they are, a host name means the addresses that it has now; without any,
+    loopback alone is known.  Peers on a Unix socket are known: file permissions decided.  Raises UsageError for a
+    name that has no address.
+    """
+    networks = [network for mta in (["127.0.0.0/8", "::1"] if known_mtas is None else known_mtas) for network in _networks(mta)]
+
+    def is_known(address: str | None) -> bool:
+        if address is None:
+            return True
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        return any(ip in network for network in networks)
+
+    return is_known
+
+
+def _networks(mta: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    try:
+        return [ipaddress.ip_network(mta, strict=False)]
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(mta, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise UsageError(f"known_mtas: {mta!r} is no network, and no host name with an address") from error
+    return [ipaddress.ip_network(str(name[0]).partition("%")[0]) for *_, name in found]

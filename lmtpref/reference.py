@@ -1,0 +1,116 @@
+"""The public server: an engine, a handler, and what the handler keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Self
+
+from lmtpref.lists import ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues
+from lmtpref.net.connection import Limits
+from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
+from lmtpref.net.server import GRACE_SECONDS, Engine, EngineThread, loop_factory
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.handler import Handler
+from lmtpref.protocol.settings import Settings
+
+DEFAULT_SETTINGS = Settings(hostname="lists.example")
+
+
+class Server:
+    """An LMTP server on loopback, on a port that the system chooses unless `listen` says otherwise.
+
+    `with Server() as server:` runs it in a thread, `async with Server() as server:` on the caller's loop.
+
+    With `lists` its handler judges posts to those lists and keeps them in `queues`; with a `handler` it asks that;
+    with neither it takes every message for every recipient (see `Mailboxes`).  Raises UsageError, from `start`, for
+    an address that cannot be had.
+    """
+
+    def __init__(
+        self,
+        handler: Handler | None = None,
+        *,
+        lists: Iterable[MailingList] | MemoryDirectory | None = None,
+        queues: MemoryQueues | None = None,
+        listen: str | Iterable[str] = "127.0.0.1:0",
+        settings: Settings = DEFAULT_SETTINGS,
+        limits: Limits | None = None,
+        known_mtas: Iterable[str] | None = None,
+        allow_remote: bool = False,
+        unix_group: str | int | None = None,
+        uvloop: str = "no",
+    ) -> None:
+        if handler is not None and lists is not None:
+            raise UsageError("a server has a handler or lists, not both")
+        self.lists = lists if isinstance(lists, MemoryDirectory) else MemoryDirectory(lists or ())
+        self.queues = queues if queues is not None else MemoryQueues()
+        if handler is None:
+            handler = Mailboxes() if lists is None else ListHandler(self.lists, self.queues, hostname=settings.hostname)
+        self._listen = [listen] if isinstance(listen, str) else list(listen)
+        self._engine = Engine(
+            handler, settings, limits=limits, known_mtas=known_mtas, allow_remote=allow_remote, unix_group=unix_group
+        )
+        self._thread = EngineThread(self._engine, loop_factory(uvloop))
+
+    @property
+    def handler(self) -> Handler:
+        """Whom new connections ask; it may be replaced while the server runs."""
+        return self._engine.handler
+
+    @handler.setter
+    def handler(self, handler: Handler) -> None:
+        self._engine.handler = handler
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, HOST:PORT or unix:PATH, the ports as they really are; empty when it does not run."""
+        return self._engine.addresses
+
+    @property
+    def host(self) -> str:
+        """The host of its first TCP listener.  Raises UsageError if it has none."""
+        return self._tcp.host
+
+    @property
+    def port(self) -> int:
+        """The port of its first TCP listener.  Raises UsageError if it has none."""
+        return self._tcp.port
+
+    @property
+    def unix_path(self) -> str:
+        """The path of its first Unix socket.  Raises UsageError if it has none."""
+        for address in map(parse_address, self.addresses):
+            if isinstance(address, UnixAddress):
+                return address.path
+        raise UsageError("this server listens on no Unix socket")
+
+    @property
+    def _tcp(self) -> TcpAddress:
+        for address in map(parse_address, self.addresses):
+            if isinstance(address, TcpAddress):
+                return address
+        raise UsageError("this server listens on no TCP port")
+
+    def start(self) -> Self:
+        """Run in a thread of its own; returns when it accepts connections."""
+        self._engine.bind(self._listen)
+        self._thread.start()
+        return self
+
+    def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Stop: open transactions may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""
+        self._thread.stop(grace_seconds)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        self._engine.bind(self._listen)
+        await self._engine.serve()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._engine.aclose()
