@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable
 from typing import Self
 
@@ -38,6 +39,7 @@ class Server:
         known_mtas: Iterable[str] | None = None,
         allow_remote: bool = False,
         unix_group: str | int | None = None,
+        tls: ssl.SSLContext | None = None,
         uvloop: str = "no",
     ) -> None:
         if handler is not None and lists is not None:
@@ -48,7 +50,7 @@ class Server:
             handler = Mailboxes() if lists is None else ListHandler(self.lists, self.queues, hostname=settings.hostname)
         self._listen = [listen] if isinstance(listen, str) else list(listen)
         self._engine = Engine(
-            handler, settings, limits=limits, known_mtas=known_mtas, allow_remote=allow_remote, unix_group=unix_group
+            handler, settings, limits=limits, known_mtas=known_mtas, allow_remote=allow_remote, unix_group=unix_group, tls=tls
         )
         self._thread = EngineThread(self._engine, loop_factory(uvloop))
 

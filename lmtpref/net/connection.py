@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
 from lmtpref.protocol.catalogue import BUSY_452, IDLE_421, SHUTTING_DOWN_421, TOO_MANY_CONNECTIONS_421
+from lmtpref.protocol.conversation import Event
 from lmtpref.protocol.handler import Handler, Peer
 from lmtpref.protocol.replies import Reply
-from lmtpref.protocol.session import Event, Session
+from lmtpref.protocol.session import Session
 from lmtpref.protocol.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,7 @@ class Shared:
     settings: Settings
     limits: Limits
     is_known: Callable[[str | None], bool]
+    tls: ssl.SSLContext | None = None
     connections: set[Connection] = field(default_factory=set)
     farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
     buffered_octets: int = 0
@@ -81,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._session.eof()
         self._eof = True
         self._continue()
-        return True
+        return not self._session.peer.secure  # TLS knows no half-closed connection
 
     def pause_writing(self) -> None:
         """The peer does not read: ask no more questions on its behalf."""
@@ -146,6 +150,9 @@ class Connection(asyncio.Protocol):
             self.wind_down(now=False)
         if session.closed:
             self._hang_up()
+        elif session.securing:
+            self._transport.pause_reading()
+            self._task = self._loop.create_task(self._secure())
 
     def _ask(self, event: Event) -> bool:
         """Ask the handler; False if its hook waits, and the conversation with it."""
@@ -169,6 +176,16 @@ class Connection(asyncio.Protocol):
         self._task = None
         self._flush()  # known now, so it leaves now (RFC 2033 section 5)
         self._continue()
+
+    async def _secure(self) -> None:
+        """Begin TLS; a handshake that fails loses the connection, as asyncio tells us."""
+        assert self._shared.tls is not None
+        with contextlib.suppress(OSError):
+            secure = await self._loop.start_tls(self._transport, self, self._shared.tls, server_side=True)
+            self._transport = cast(asyncio.Transport, secure)
+            self._session.secured()
+            self._task = None
+            self._continue()
 
     def _failed(self, event: Event) -> None:
         log.exception("the %s hook failed", event.hook)

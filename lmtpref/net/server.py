@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from typing import Self
@@ -24,7 +26,7 @@ class Engine:
     """An LMTP server: `bind`, then `serve` on an event loop, at the end `aclose`.
 
     `known_mtas` are networks and host names; None means loopback.  With `allow_remote` and `known_mtas` it may listen
-    elsewhere than on loopback and Unix sockets.
+    elsewhere than on loopback and Unix sockets.  With `tls` it offers STARTTLS.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class Engine:
         known_mtas: Iterable[str] | None = None,
         allow_remote: bool = False,
         unix_group: str | int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         known = None if known_mtas is None else list(known_mtas)
-        self._shared = Shared(handler, settings or Settings(), limits or Limits(), known_peers(known))
+        settings = dataclasses.replace(settings or Settings(), starttls=tls is not None)
+        self._shared = Shared(handler, settings, limits or Limits(), known_peers(known), tls)
         self._allow_remote = allow_remote and bool(known)
         self._unix_group = unix_group
         self._sockets: list[socket.socket] = []

@@ -6,6 +6,7 @@ error                   whose fault, and what still works
 PeerError               the peer's; it is told `reply`, and the conversation goes on
 UsageError              the caller's; nothing was changed
 ConfigurationError      whoever wrote the file; the old configuration stays
+ReplyError              the server's; its connection is of no more use
 TranscriptError         a transcript that cannot be read, or that did not match
 ======================  ==========================================================
 """
@@ -43,6 +44,10 @@ class ConfigurationError(UsageError):
         place = f"{file}:{line}" if file and line else str(file or "")
         super().__init__(": ".join(part for part in (place, key, problem) if part))
         self.problem, self.file, self.line, self.key = problem, file, line, key
+
+
+class ReplyError(LmtpError, ConnectionError):
+    """A server sent what no reply can be."""
 
 
 class TranscriptError(LmtpError, AssertionError):

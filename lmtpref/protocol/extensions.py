@@ -1,35 +1,61 @@
-"""The service extensions on offer: one table, from which LHLO's reply, the parameters and the room for them follow."""
+"""The service extensions on offer: one table, from which LHLO's reply, MAIL's parameters and the room for them follow."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lmtpref.protocol.catalogue import PARAMETER_SYNTAX_501, UNKNOWN_PARAMETER_555
 from lmtpref.protocol.errors import PeerError
+from lmtpref.protocol.replies import Reply
+from lmtpref.protocol.settings import Settings
+from lmtpref.protocol.xforward import ATTRIBUTES
 
 BASE_COMMAND_LINE_OCTETS = 512  # with CRLF; RFC 5321 section 4.5.3.1.4
 
-Check = Callable[[str | None], bool]
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """To whom, and in what circumstances, extensions are offered."""
+
+    settings: Settings
+    known: bool
+    secure: bool
+
+
+def _always(_offer: Offer) -> bool:
+    return True
+
+
+def _no_words(_settings: Settings) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A service extension (RFC 5321 section 2.2): its keyword, and what it adds to MAIL.
+    """A service extension (RFC 5321 section 2.2): its keyword, when it is offered, and what it adds to MAIL.
 
-    `room_octets` is by how much a command line may be longer because of it; `legal` tells whether the value of its
-    parameter (None where there is no `=`) has the right form.
+    `legal` tells whether a value of its MAIL parameter (None where there is no `=`) has the right form; `room_octets`
+    is by how much a command line may be longer because of it; `words` follow the keyword in LHLO's reply.
     """
 
     keyword: str
     source: str
     parameter: str | None = None
-    legal: Check | None = None
+    legal: Callable[[str | None], bool] | None = None
     room_octets: int = 0
+    offered: Callable[[Offer], bool] = _always
+    words: Callable[[Settings], str] = _no_words
+
+    def line(self, settings: Settings) -> str:
+        """Its line in LHLO's reply."""
+        return f"{self.keyword} {self.words(settings)}".rstrip()
 
 
 _SIZE = re.compile(r"\d{1,20}", re.ASCII)  # RFC 1870 section 3: size-value ::= 1*20DIGIT
+_BODIES = frozenset({"7BIT", "8BITMIME", "BINARYMIME"})  # RFC 6152 section 2, RFC 3030 section 3
 
 
 def _is_size(value: str | None) -> bool:
@@ -37,7 +63,7 @@ def _is_size(value: str | None) -> bool:
 
 
 def _is_body(value: str | None) -> bool:
-    return value is not None and value.upper() in {"7BIT", "8BITMIME"}
+    return value is not None and value.upper() in _BODIES
 
 
 def _is_absent(value: str | None) -> bool:
@@ -48,14 +74,25 @@ EXTENSIONS = (
     Extension("PIPELINING", "RFC 2920"),
     Extension("ENHANCEDSTATUSCODES", "RFC 2034"),
     Extension("8BITMIME", "RFC 6152", "BODY", _is_body, room_octets=17),
-    Extension("SIZE", "RFC 1870", "SIZE", _is_size, room_octets=26),
+    Extension("SIZE", "RFC 1870", "SIZE", _is_size, room_octets=26, words=lambda settings: str(settings.max_message_octets)),
+    Extension("CHUNKING", "RFC 3030"),
+    Extension("BINARYMIME", "RFC 3030", room_octets=16),
     Extension("SMTPUTF8", "RFC 6531", "SMTPUTF8", _is_absent, room_octets=10),
+    Extension("STARTTLS", "RFC 3207", offered=lambda offer: offer.settings.starttls and not offer.secure),
+    Extension("XFORWARD", "Postfix", offered=lambda offer: offer.known, words=lambda _settings: " ".join(ATTRIBUTES)),
 )
 
 # One length for every verb: what RFC 5321 demands, and the room that each extension on offer adds.
 MAX_COMMAND_LINE_OCTETS = BASE_COMMAND_LINE_OCTETS + sum(extension.room_octets for extension in EXTENSIONS)
 
-_MAIL_PARAMETERS: dict[str, Check] = {e.parameter: e.legal for e in EXTENSIONS if e.parameter and e.legal}
+_MAIL_PARAMETERS = {e.parameter: e.legal for e in EXTENSIONS if e.parameter and e.legal}
+
+
+@lru_cache(maxsize=64)
+def lhlo_reply(offer: Offer) -> Reply:
+    """LHLO's positive reply: our name, then a line for each extension; no enhanced codes (RFC 2034 section 4)."""
+    lines = [extension.line(offer.settings) for extension in EXTENSIONS if extension.offered(offer)]
+    return Reply(250, None, offer.settings.hostname, *lines)
 
 
 def check_mail_parameters(parameters: Mapping[str, str | None]) -> None:

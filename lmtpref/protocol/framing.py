@@ -67,6 +67,17 @@ class Framer:
         content = _unstuffed(self._cut(end + 2, 3))
         return MESSAGE_TOO_BIG_552 if dropped or len(content) > self._max_message else content
 
+    def chunk(self, octets: int) -> bytes | None:
+        """The next `octets` octets, whatever they are; None until all have come (RFC 3030 section 2)."""
+        return self._cut(octets, 0) if len(self._buffer) >= octets else None
+
+    def skip(self, octets: int) -> int:
+        """Drop up to `octets` octets of what has come; how many are still to be skipped."""
+        there = min(octets, len(self._buffer))
+        del self._buffer[:there]
+        self._scanned = 0
+        return octets - there
+
     def discard(self) -> None:
         """Drop the content that has come so far; its end is still looked for, and it will be too big."""
         self._keep(0, tail=4)

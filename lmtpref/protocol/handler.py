@@ -7,8 +7,8 @@ connect         when the peer has connected                         220 and the 
 lhlo            for LHLO                                            250 and the extensions
 mail            for MAIL                                            250 2.1.0
 rcpt            for each RCPT                                       250 2.1.5
-data            for DATA, once there is a recipient                 354
-message         once, after the final dot                           (go on to `deliver`)
+data            for DATA or the first BDAT, with a recipient        354 (BDAT: read on)
+message         once, after the final dot or LAST                   (go on to `deliver`)
 deliver         for each accepted RCPT, in their order              250 2.0.0
 reset           when an open transaction is given up                nothing
 disconnect      when the connection is gone                         nothing
@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Parameters, Path
+from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
 Answer = Reply | None | Awaitable[Reply | None]
 
@@ -36,6 +37,7 @@ class Peer:
     address: str | None = None
     port: int | None = None
     known: bool = True
+    secure: bool = False  # since STARTTLS
     lhlo: str | None = None  # what it calls itself; evidence of nothing (RFC 5321 section 4.1.4)
 
     def __str__(self) -> str:
@@ -59,7 +61,8 @@ class Envelope:
     """One mail transaction.
 
     `reverse_path` is None for the null sender `<>`; `recipients` are those that were accepted, in RCPT order;
-    `content` is the message octet for octet, dot-stuffing removed, and empty until the final dot.
+    `content` is the message octet for octet, dot-stuffing removed, and empty until its end; `origin` is what XFORWARD
+    said of the client that the MTA got it from.
     """
 
     peer: Peer
@@ -67,12 +70,18 @@ class Envelope:
     parameters: Parameters = field(default_factory=dict)
     recipients: list[Recipient] = field(default_factory=list)
     content: bytes = b""
+    origin: Origin = field(default_factory=lambda: UNAVAILABLE)
 
     @property
     def declared_octets(self) -> int | None:
         """What MAIL declared with SIZE=, in octets: a hint, never the truth (RFC 1870 section 6)."""
         size = self.parameters.get("SIZE")
         return int(size) if size else None
+
+    @property
+    def binary(self) -> bool:
+        """Whether MAIL bore BODY=BINARYMIME, so that only BDAT may bring the message (RFC 3030 section 3)."""
+        return (self.parameters.get("BODY") or "").upper() == "BINARYMIME"
 
     @property
     def smtputf8(self) -> bool:

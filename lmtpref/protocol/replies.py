@@ -107,7 +107,7 @@ class Reply:
 
         An address that is long or not ASCII is left out (RFC 6531 section 3.7.4.2).
         """
-        if len(address) > MAX_NAMED_ADDRESS_OCTETS or not _TEXT.fullmatch(address):
+        if len(address) > MAX_NAMED_ADDRESS_OCTETS or not (address.isascii() and address.isprintable()):
             return self
         first, *rest = self.lines
         reply = Reply.__new__(Reply)

@@ -18,23 +18,29 @@ class State(Enum):
     READY = "after LHLO, no transaction"
     SENDER = "MAIL accepted, no recipient yet"
     RECIPIENT = "at least one recipient accepted"
+    CHUNKS = "after the first BDAT"
     DATA = "after 354, until the final dot is answered"
 
+
+VERBS = ("LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "HELP", "XFORWARD", "STARTTLS", "QUIT")
+_NOT_IN_A_TRANSACTION = {"MAIL": say.NESTED_MAIL_503, "XFORWARD": say.NESTED_MAIL_503, "STARTTLS": say.NESTED_MAIL_503}
 
 # The order of commands (RFC 5321 section 4.1.4, RFC 2033 section 4.2): which reply refuses a verb in a state.
 # What is not in the table may come.
 OUT_OF_ORDER: Mapping[State, Mapping[str, Reply]] = {
-    State.REFUSED: dict.fromkeys(("LHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "HELP"), say.NO_SERVICE_503),
-    State.GREETED: dict.fromkeys(("MAIL", "RCPT", "DATA"), say.NEED_LHLO_503),
-    State.READY: dict.fromkeys(("RCPT", "DATA"), say.NEED_MAIL_503),
-    State.SENDER: {"MAIL": say.NESTED_MAIL_503, "DATA": say.NEED_RECIPIENT_503},
-    State.RECIPIENT: {"MAIL": say.NESTED_MAIL_503},
+    State.REFUSED: dict.fromkeys(VERBS[:-1], say.NO_SERVICE_503),
+    State.GREETED: dict.fromkeys(("MAIL", "RCPT", "DATA", "BDAT", "XFORWARD", "STARTTLS"), say.NEED_LHLO_503),
+    State.READY: dict.fromkeys(("RCPT", "DATA", "BDAT"), say.NEED_MAIL_503),
+    State.SENDER: _NOT_IN_A_TRANSACTION | dict.fromkeys(("DATA", "BDAT"), say.NEED_RECIPIENT_503),
+    State.RECIPIENT: _NOT_IN_A_TRANSACTION,
+    State.CHUNKS: _NOT_IN_A_TRANSACTION | dict.fromkeys(("RCPT", "DATA"), say.NEED_BDAT_503),
 }
 
-GROUPED = frozenset({"MAIL", "RCPT", "RSET"})  # whose replies may be sent together (RFC 2920 section 3.2 item 2)
+# Whose replies may be sent together (RFC 2920 section 3.2 item 2; Postfix's XFORWARD says so of itself).
+GROUPED = frozenset({"MAIL", "RCPT", "RSET", "XFORWARD"})
 
 # Verbs that other documents define and this server does not offer: 502, not 500 (RFC 5321 section 4.2.4).
-_NOT_IMPLEMENTED = frozenset({"EXPN", "AUTH", "ETRN", "TURN", "SEND", "SOML", "SAML", "BDAT", "STARTTLS", "XFORWARD"})
+_NOT_IMPLEMENTED = frozenset({"EXPN", "AUTH", "ETRN", "TURN", "SEND", "SOML", "SAML"})
 
 
 def refusal_of(verb: str) -> Reply:

@@ -7,74 +7,75 @@ No socket, no clock, no waiting.  The same octets in any pieces give the same qu
         session.answer(event.ask(handler))
     send(session.take())
 
-Four rules count the replies (RFC 2033 sections 4.2 and 4.3): a command earns one; the final dot earns one for each RCPT
-that was answered 2xx, in their order; nothing else is ever sent, but for the greeting and a 421 that closes.
+Four rules count the replies (RFC 2033 sections 4.2 and 4.3): a command line earns one; the final dot, and BDAT with LAST,
+earn one for each RCPT that was answered 2xx, in their order; BDAT without LAST earns one.  Nothing else is ever sent, but
+for the greeting and a 421 that closes.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
-
 from lmtpref.protocol import catalogue as say
+from lmtpref.protocol.conversation import Conversation, Event, Outcome
 from lmtpref.protocol.errors import PeerError, UsageError
-from lmtpref.protocol.extensions import MAX_COMMAND_LINE_OCTETS, check_mail_parameters
+from lmtpref.protocol.extensions import MAX_COMMAND_LINE_OCTETS
 from lmtpref.protocol.framing import Framer
-from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
+from lmtpref.protocol.handler import Peer
 from lmtpref.protocol.replies import Reply
-from lmtpref.protocol.sequence import GROUPED, OUT_OF_ORDER, State, refusal_of
-from lmtpref.protocol.settings import Settings, greeting, greeting_back, unfit
-from lmtpref.protocol.syntax import parse_mail, parse_rcpt, split_verb
-
+from lmtpref.protocol.sequence import GROUPED, State
+from lmtpref.protocol.settings import Settings
+from lmtpref.protocol.syntax import split_verb
+from lmtpref.protocol.transaction import Chunk
 
 # The first digits that a handler's own reply may have; where 2 is missing, None says yes.
 _LEGAL_ANSWERS = dict.fromkeys(("connect", "lhlo", "data", "message"), (4, 5)) | dict.fromkeys(("mail", "rcpt", "deliver"), (2, 4, 5))
-
-
-class Event(NamedTuple):
-    """A question for the handler: the name of the hook, and what it is asked with."""
-
-    hook: str
-    arguments: tuple[Any, ...]
-
-    def ask(self, handler: Handler) -> Answer:
-        """What the handler's hook returns; it may raise anything."""
-        answer: Answer = getattr(handler, self.hook)(*self.arguments)
-        return answer
+_GROUPED_HOOKS = frozenset({"mail", "rcpt", "message", "deliver"})  # whose replies may be sent with those that follow
 
 
 class Session:
-    """The server's half of one conversation.  `urgent` says that what `take` returns may not be held back."""
+    """The server's half of one conversation.
+
+    `urgent` says that what `take` returns may not be held back.  `closed` says that the server has said its last word:
+    send what `take` returns, then close; `abrupt` that it did so by a 421, while the peer may still be sending.
+    """
 
     def __init__(self, settings: Settings, peer: Peer) -> None:
         self.peer = peer
-        self.state = State.CONNECTED
-        self.closed = False  # the server has said its last word: send what `take` returns, then close
-        self.urgent = False
-        self.abrupt = False  # closed by a 421, not by the peer's leave: it may still be sending
-        self._settings = settings
+        self.urgent = self.abrupt = False
+        self._max_errors = settings.max_errors
+        self._talk = Conversation(settings, peer)
         self._framer = Framer(max_line_octets=MAX_COMMAND_LINE_OCTETS, max_message_octets=settings.max_message_octets)
         self._pending: Event | None = Event("connect", (peer,))
-        self._asides: deque[Event] = deque()  # questions whose answer nobody waits for: reset, disconnect
-        self._envelope: Envelope | None = None
-        self._owed = 0  # replies to the final dot not yet given
-        self._refusal: Reply | None = None  # decided while the content is still coming
         self._errors = 0
         self._eof = False
         self._out: list[bytes] = []
 
-    # The driver's side ------------------------------------------------------------------------------------------
+    @property
+    def state(self) -> State:
+        """Where the conversation stands."""
+        return self._talk.state
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has said its last word."""
+        return self._talk.closed
+
+    @property
+    def securing(self) -> bool:
+        """Whether TLS begins behind what `take` returns (RFC 3207); call `secured` when it has begun."""
+        return self._talk.securing
 
     @property
     def in_transaction(self) -> bool:
         """Whether MAIL was accepted and the transaction has not ended."""
-        return self._envelope is not None
+        return self._talk.transaction is not None
 
     @property
     def waiting_octets(self) -> int:
         """How many octets of input are kept, a message under way included."""
-        return len(self._framer) + (len(self._envelope.content) if self._envelope else 0)
+        transaction = self._talk.transaction
+        return len(self._framer) + (transaction.kept_octets if transaction else 0)
+
+    # The driver's side ------------------------------------------------------------------------------------------
 
     def feed(self, octets: bytes) -> None:
         """Take what the peer sent.  After `closed` it is dropped."""
@@ -87,14 +88,18 @@ class Session:
 
     def next_event(self) -> Event | None:
         """The question that must be answered next; None when more octets are needed, or when all is over."""
+        talk = self._talk
         while self._pending is None:
-            if self._asides:
-                self._pending = self._asides.popleft()
-            elif self.closed or not self._advance():
-                if self._eof and not self.closed:
-                    self._close()
-                    continue
+            if talk.asides:
+                self._pending = talk.asides.popleft()
+            elif talk.transaction and talk.transaction.owed:
+                self._pending = talk.due
+            elif talk.closed or talk.securing:
                 break
+            elif not self._advance():
+                if not self._eof:
+                    break
+                talk.close()
         return self._pending
 
     def answer(self, reply: Reply | None = None) -> None:
@@ -102,18 +107,16 @@ class Session:
 
         Raises UsageError, and leaves the question open, for a reply that the hook may not give.
         """
-        if self._pending is None:
+        event = self._pending
+        if event is None:
             raise UsageError("nothing was asked")
-        hook, arguments = self._pending
-        if reply is not None and hook in _LEGAL_ANSWERS:
-            _check_answer(hook, reply)
+        if reply is not None:
+            _check_answer(event.hook, reply)
+            if reply.code == say.SHUTTING_DOWN_421.code:
+                self.shut_down(reply)
+                return
         self._pending = None
-        settle: Callable[..., None] | None = getattr(self, f"_settle_{hook}", None)
-        if settle:
-            settle(reply, *arguments)
-        if reply is not None and reply.code == say.SHUTTING_DOWN_421.code:
-            self.abrupt = True
-            self._close()
+        self._follow(self._talk.settle(event, reply), urgent=event.hook not in _GROUPED_HOOKS)
 
     def fail(self) -> None:
         """Answer the pending question for a handler that could not: never a 5xx, never 2xx."""
@@ -121,7 +124,7 @@ class Session:
         if hook in _LEGAL_ANSWERS:
             self.answer(say.LOCAL_ERROR_421 if hook == "connect" else say.LOCAL_ERROR_451)
         else:
-            self.answer(None)
+            self.answer()
 
     def take(self) -> bytes:
         """The octets to send now, and no longer this session's to remember."""
@@ -130,11 +133,17 @@ class Session:
         self.urgent = False
         return octets
 
+    def secured(self) -> None:
+        """TLS has begun: the conversation begins anew, without a greeting (RFC 3207 section 4.2)."""
+        self._talk.secured()
+
     def refuse_content(self, reply: Reply) -> None:
-        """Drop the content that is coming in, and answer `reply` to each recipient after the final dot."""
-        if self.state is State.DATA and not self._owed:
-            self._refusal = self._refusal or reply
+        """Drop the content that is coming in, and answer `reply` to each recipient at its end."""
+        if self.state is State.DATA and not self._talk.open.owed:
             self._framer.discard()
+            self._talk.open.refuse(reply)
+        elif self.state is State.CHUNKS:
+            self._talk.open.refuse(reply)
 
     def shut_down(self, reply: Reply = say.SHUTTING_DOWN_421) -> None:
         """Say `reply`, a 421, and close; a recipient that was not yet answered needs no other reply (RFC 2033 section 5)."""
@@ -142,226 +151,81 @@ class Session:
             self._pending = None
             self._say(reply)
             self.abrupt = True
-            self._close()
+            self._talk.close()
 
     def lost(self) -> None:
         """The connection is gone: what is left to do is in `next_event`."""
         self._pending = None
-        self._close()
-        self._asides.append(Event("disconnect", (self.peer,)))
+        self._talk.close()
+        self._talk.asides.append(Event("disconnect", (self.peer,)))
 
     # The peer's side --------------------------------------------------------------------------------------------
 
     def _advance(self) -> bool:
         """Take one frame from the input; False if there is none."""
-        if self.state is State.DATA:
-            content = self._framer.content()
-            if content is not None:
-                self._end_of_data(content)
-            return content is not None
+        urgent = True
         try:
-            line = self._framer.line()
-            if line is not None:
-                self._command(line)
-        except PeerError as error:
-            self._refuse(error.reply)
-            return True
-        return line is not None
-
-    def _command(self, line: bytes) -> None:
-        verb, argument = split_verb(line.decode("utf-8", "surrogateescape"))
-        urgent = verb not in GROUPED
-        try:
-            reply = self._perform(verb, argument, is_ascii=line.isascii())
+            if (chunk := self._talk.chunk) is not None:
+                if not self._take_chunk(chunk):
+                    return False
+                self._follow(self._talk.end_of_chunk(), urgent=not chunk.last)
+            elif self.state is State.DATA:
+                if (content := self._framer.content()) is None:
+                    return False
+                self._follow(self._talk.end_of_data(content), urgent=False)
+            else:
+                if (line := self._framer.line()) is None:
+                    return False
+                verb, argument = split_verb(line.decode("utf-8", "surrogateescape"))
+                urgent = verb not in GROUPED
+                self._follow(self._perform(verb, argument), urgent=urgent)
         except PeerError as error:
             self._refuse(error.reply, urgent=urgent)
-        else:
-            if reply:
-                self._say(reply, urgent=urgent)
+        return True
 
-    def _perform(self, verb: str, argument: str, *, is_ascii: bool) -> Reply | None:
-        """Carry out one command: the reply, or None if the handler is asked first."""
-        command = _COMMANDS.get(verb)
-        if command is None:
-            raise PeerError(refusal_of(verb))
-        if refusal := OUT_OF_ORDER[self.state].get(verb):
-            raise PeerError(refusal)
-        if not is_ascii and not self._may_be_utf8(verb, argument):
-            raise PeerError(say.NOT_ASCII_500)
-        return command(self, argument)
+    def _perform(self, verb: str, argument: str) -> Outcome:
+        outcome = self._talk.perform(verb, argument)
+        if self._talk.securing and len(self._framer):  # an attempt to have it run inside TLS (RFC 3207 section 4)
+            self._talk.close()
+            return (say.PIPELINED_TLS_554,)
+        return outcome
 
-    def _may_be_utf8(self, verb: str, argument: str) -> bool:
-        """Whether this command may hold octets above 127 (RFC 6531 sections 3.3 and 3.4), and they are UTF-8."""
-        if any("\udc80" <= character <= "\udcff" for character in argument):
-            return False
-        if verb == "RCPT":
-            return self._envelope is not None and self._envelope.smtputf8
-        return verb in {"MAIL", "VRFY"} and "SMTPUTF8" in argument.upper().split(" ")
-
-    def _lhlo(self, argument: str) -> None:
-        if not argument or not argument.isascii():
-            raise PeerError(say.LHLO_SYNTAX_501)
-        self._ask("lhlo", self.peer, argument.split(" ")[0])
-
-    def _mail(self, argument: str) -> None:
-        path, parameters = parse_mail(argument)
-        check_mail_parameters(parameters)
-        envelope = Envelope(self.peer, path, parameters)
-        if (envelope.declared_octets or 0) > self._settings.max_message_octets:
-            raise PeerError(say.DECLARED_TOO_BIG_552)
-        self._ask("mail", envelope)
-
-    def _rcpt(self, argument: str) -> Reply | None:
-        path, parameters = parse_rcpt(argument)
-        if parameters:
-            raise PeerError(say.UNKNOWN_PARAMETER_555)
-        assert self._envelope is not None
-        if len(self._envelope.recipients) >= self._settings.max_recipients:
-            return say.TOO_MANY_RECIPIENTS_452
-        self._ask("rcpt", self._envelope, Recipient(path, parameters))
-        return None
-
-    def _data(self, argument: str) -> None:
-        _expect_none(argument)
-        self._ask("data", self._envelope)
-
-    def _rset(self, argument: str) -> Reply:
-        _expect_none(argument)
-        self._abandon()
-        return say.OK_250
-
-    def _noop(self, _argument: str) -> Reply:
-        return say.OK_250
-
-    def _vrfy(self, argument: str) -> Reply:
-        if not argument:
-            raise PeerError(say.VRFY_SYNTAX_501)
-        return say.NOT_VERIFIED_252
-
-    def _help(self, _argument: str) -> Reply:
-        return say.HELP_214
-
-    def _quit(self, argument: str) -> None:
-        _expect_none(argument)
-        self._say(say.BYE_221)
-        self._close()
-
-    def _end_of_data(self, content: bytes | Reply) -> None:
-        envelope = self._envelope
-        assert envelope is not None
-        self._owed = len(envelope.recipients)
-        refusal = self._refusal or (content if isinstance(content, Reply) else unfit(content, self._settings))
-        if refusal is None and isinstance(content, bytes):
-            envelope.content = content
-            self._ask("message", envelope)
-        elif refusal:
-            self._refuse_all(refusal)
-            self._abandon()
-
-    # What follows from an answer ----------------------------------------------------------------------------------
-
-    def _settle_connect(self, reply: Reply | None, _peer: Peer) -> None:
-        self.state = State.REFUSED if reply else State.GREETED
-        self._say(reply or greeting(self._settings))
-
-    def _settle_lhlo(self, reply: Reply | None, peer: Peer, name: str) -> None:
-        if reply is None:
-            peer.lhlo = name
-            self._abandon()
-            self.state = State.READY
-        self._say(reply or greeting_back(self._settings))
-
-    def _settle_mail(self, reply: Reply | None, envelope: Envelope) -> None:
-        if reply is None or reply.positive:
-            self._envelope = envelope
-            self.state = State.SENDER
-        self._say(reply or say.SENDER_OK_250.naming(str(envelope.reverse_path or "")), urgent=False)
-
-    def _settle_rcpt(self, reply: Reply | None, envelope: Envelope, recipient: Recipient) -> None:
-        if reply is None or reply.positive:
-            envelope.recipients.append(recipient)
-            self.state = State.RECIPIENT
-        self._say(reply or say.RECIPIENT_OK_250.naming(recipient.path.address), urgent=False)
-
-    def _settle_data(self, reply: Reply | None, _envelope: Envelope) -> None:
-        if reply is None:
-            self.state = State.DATA
-        self._say(reply or say.START_DATA_354)
-
-    def _settle_message(self, reply: Reply | None, envelope: Envelope) -> None:
-        if reply is None:
-            self._ask("deliver", envelope, envelope.recipients[0])
-        else:
-            self._refuse_all(reply)
-            self._end_transaction()
-
-    def _settle_deliver(self, reply: Reply | None, envelope: Envelope, recipient: Recipient) -> None:
-        self._say(reply or say.ACCEPTED_250.naming(recipient.path.address), urgent=False)
-        self._owed -= 1
-        if self._owed:
-            self._ask("deliver", envelope, envelope.recipients[-self._owed])
-        else:
-            self._end_transaction()
+    def _take_chunk(self, chunk: Chunk) -> bool:
+        """Take a chunk, or skip it if it will be refused; False until all its octets have come."""
+        if self.state is State.CHUNKS and self._talk.open.has_room(chunk.octets):
+            if (octets := self._framer.chunk(chunk.octets)) is None:
+                return False
+            self._talk.open.add(octets)
+            return True
+        chunk.octets = self._framer.skip(chunk.octets)
+        return not chunk.octets
 
     # Book-keeping -----------------------------------------------------------------------------------------------
 
-    def _ask(self, hook: str, *arguments: object) -> None:
-        self._pending = Event(hook, arguments)
+    def _follow(self, outcome: Outcome, *, urgent: bool) -> None:
+        """Do what follows: ask the handler, or say something."""
+        if isinstance(outcome, Event):
+            self._pending = outcome
+        else:
+            for reply in outcome:
+                self._say(reply, urgent=urgent)
 
     def _say(self, reply: Reply, *, urgent: bool = True) -> None:
         self._out.append(reply.octets)
         self.urgent = self.urgent or urgent
 
-    def _refuse(self, reply: Reply, *, urgent: bool = True) -> None:
+    def _refuse(self, reply: Reply, *, urgent: bool) -> None:
         """Answer a mistake of the client's; one too many ends the conversation."""
         self._errors += 1
-        if self._errors > self._settings.max_errors:
+        if self._errors > self._max_errors:
             self.shut_down(say.TOO_MANY_ERRORS_421)
         else:
             self._say(reply, urgent=urgent)
 
-    def _refuse_all(self, reply: Reply) -> None:
-        """The one reply, for each recipient that is owed one (RFC 2033 section 4.2)."""
-        self._out += [reply.octets] * self._owed
-        self._owed = 0
-
-    def _abandon(self) -> None:
-        """End the open transaction, if there is one, and let the handler know."""
-        if self._envelope is not None:
-            self._asides.append(Event("reset", (self._envelope,)))
-            self._owed = 0
-            self._end_transaction()
-
-    def _end_transaction(self) -> None:
-        assert self._owed == 0, "every accepted recipient is answered exactly once"
-        self._envelope = None
-        self._refusal = None
-        self.state = State.READY
-
-    def _close(self) -> None:
-        self.closed = True
-        self._abandon()
-
-
-_COMMANDS: Mapping[str, Callable[[Session, str], Reply | None]] = {
-    "LHLO": Session._lhlo,
-    "MAIL": Session._mail,
-    "RCPT": Session._rcpt,
-    "DATA": Session._data,
-    "RSET": Session._rset,
-    "NOOP": Session._noop,
-    "VRFY": Session._vrfy,
-    "HELP": Session._help,
-    "QUIT": Session._quit,
-}
-
-
-def _expect_none(argument: str) -> None:
-    if argument:
-        raise PeerError(say.NO_ARGUMENT_501)
-
 
 def _check_answer(hook: str, reply: Reply) -> None:
+    if hook not in _LEGAL_ANSWERS:
+        raise UsageError(f"{hook} is not answered")
     if reply.code // 100 not in _LEGAL_ANSWERS[hook]:
         raise UsageError(f"{hook} may not be answered {reply.code}")
     if reply.enhanced is None and hook != "connect":

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from lmtpref.protocol.catalogue import (
     BAD_RECIPIENT_501,
     BAD_SENDER_501,
+    BDAT_SYNTAX_501,
     ILLEGAL_CHARACTER_501,
     MAIL_SYNTAX_501,
     NO_COMMAND_500,
@@ -41,6 +42,8 @@ _IS_DOT_STRING = re.compile(_DOT_STRING)
 _QUOTED_PAIR = re.compile(r"\\(.)")
 # esmtp-param = esmtp-keyword ["=" esmtp-value]; esmtp-value = 1*(%d33-60 / %d62-126)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?")
+# RFC 3030 section 2: bdat-cmd ::= "BDAT" SP chunk-size [ SP end-marker ] CR LF
+_CHUNK = re.compile(r"(\d{1,20})( +LAST)?", re.ASCII | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -134,6 +137,13 @@ def parse_rcpt(argument: str) -> tuple[Path, Parameters]:
     """The forward-path and the parameters of RCPT.  Raises PeerError for anything else."""
     inside, parameters = _split_path("TO:", argument, RCPT_SYNTAX_501)
     return _path(inside, BAD_RECIPIENT_501), _parse_parameters(parameters)
+
+
+def parse_bdat(argument: str) -> tuple[int, bool]:
+    """How many octets follow, and whether they are the last.  Raises PeerError for anything else."""
+    if not (match := _CHUNK.fullmatch(argument)):
+        raise PeerError(BDAT_SYNTAX_501)
+    return int(match[1]), match[2] is not None
 
 
 def _split_path(keyword: str, argument: str, refusal: Reply) -> tuple[str, str]:

@@ -18,6 +18,10 @@ class Wire(Protocol):
     """A client's end of a connection, as a transcript needs it."""
 
     @property
+    def instant(self) -> bool:
+        """Whether all that will come has come when `send` returns."""
+
+    @property
     def closed(self) -> bool:
         """Whether the server has closed, and all that it sent was received."""
 
@@ -26,6 +30,9 @@ class Wire(Protocol):
 
     def receive(self) -> bytes:
         """What has come since, waiting for it a bounded time; empty if nothing came."""
+
+    def pause(self, seconds: float) -> bytes:
+        """Let the time pass; what has come meanwhile."""
 
     def half_close(self) -> None:
         """Say that no more will be sent."""
@@ -36,6 +43,8 @@ class Wire(Protocol):
 
 class MemoryWire:
     """A `Wire` whose other end is a `Session`: what is sent is answered at once, so silence needs no waiting."""
+
+    instant = True
 
     def __init__(self, handler: Handler, settings: Settings | None = None, peer: Peer | None = None) -> None:
         self._handler = handler
@@ -58,6 +67,10 @@ class MemoryWire:
         octets = bytes(self._received)
         self._received.clear()
         return octets
+
+    def pause(self, seconds: float) -> bytes:  # noqa: ARG002 - there is no time in memory
+        """What the session has sent since."""
+        return self.receive()
 
     def half_close(self) -> None:
         """Say that no more will be sent."""

@@ -1,0 +1,57 @@
+"""Octets in, replies out: the other side of `framing`."""
+
+from __future__ import annotations
+
+from lmtpref.protocol.errors import ReplyError
+
+MAX_LINE_OCTETS = 4096  # with CRLF; eight times what RFC 5321 section 4.5.3.1.5 allows a server
+MAX_LINES = 1000  # in one reply; RFC 5321 section 4.2.1 sets no limit
+
+
+class ReplyReader:
+    """The replies in what a server sends, grouped by their hyphens (RFC 5321 section 4.2.1).
+
+    Keeps at most one unfinished reply of `MAX_LINES` lines, and what was fed and not yet asked for.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._scanned = 0  # octets of the buffer that need not be searched again
+        self._lines: list[bytes] = []  # of the reply that is not finished yet
+
+    def feed(self, octets: bytes) -> None:
+        """Take what the server sent."""
+        self._buffer += octets
+
+    def next(self) -> tuple[bytes, ...] | None:
+        """The lines of the next whole reply, without CRLFs; None until it has come.
+
+        A line that is no reply at all ends one, so that nothing is ever waited for in vain.
+        Raises ReplyError for a line or a reply over the limits.
+        """
+        while (line := self._line()) is not None:
+            self._lines.append(line)
+            if line[3:4] != b"-":
+                reply = tuple(self._lines)
+                self._lines.clear()
+                return reply
+            if len(self._lines) >= MAX_LINES:
+                raise ReplyError(f"a reply of more than {MAX_LINES} lines")
+        return None
+
+    @property
+    def unfinished(self) -> bytes:
+        """What has come of a reply that is not whole yet."""
+        return b"".join(line + b"\r\n" for line in self._lines) + bytes(self._buffer)
+
+    def _line(self) -> bytes | None:
+        end = self._buffer.find(b"\r\n", self._scanned)
+        if max(end, len(self._buffer) - 2 if end < 0 else 0) > MAX_LINE_OCTETS - 2:
+            raise ReplyError(f"a reply line of more than {MAX_LINE_OCTETS} octets (RFC 5321 section 4.5.3.1.5)")
+        if end < 0:
+            self._scanned = max(0, len(self._buffer) - 1)
+            return None
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        self._scanned = 0
+        return line

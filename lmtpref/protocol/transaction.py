@@ -1,0 +1,87 @@
+"""One mail transaction from MAIL to its last reply: the envelope, the content on its way in, the replies owed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lmtpref.protocol.catalogue import MESSAGE_TOO_BIG_552
+from lmtpref.protocol.framing import first_bare_newline
+from lmtpref.protocol.handler import Envelope, Recipient
+from lmtpref.protocol.replies import Reply
+from lmtpref.protocol.settings import Settings
+
+
+@dataclass(slots=True)
+class Chunk:
+    """A BDAT under way: octets still to come, and whether LAST was said."""
+
+    octets: int
+    last: bool
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """An open transaction.  `owed` is the number of final replies not yet given: RCPTs answered 2xx are counted, never
+    addresses (RFC 2033 section 4.2).  `refusal` is what every recipient will be told, once that is sure.
+    """
+
+    envelope: Envelope
+    settings: Settings
+    refusal: Reply | None = None
+    owed: int = 0
+    _chunks: list[bytes] = field(default_factory=list)
+    _octets: int = 0
+
+    @property
+    def kept_octets(self) -> int:
+        """How many octets of content are kept here."""
+        return self._octets or len(self.envelope.content)
+
+    def has_room(self, octets: int) -> bool:
+        """Whether a chunk of `octets` is worth keeping; one that goes over the limit refuses the message (RFC 1870)."""
+        if self.refusal is None and self._octets + octets > self.settings.max_message_octets:
+            self.refuse(MESSAGE_TOO_BIG_552)
+        return self.refusal is None
+
+    def add(self, octets: bytes) -> None:
+        """Keep a chunk, as sent (RFC 3030 section 2)."""
+        self._chunks.append(octets)
+        self._octets += len(octets)
+
+    def refuse(self, reply: Reply) -> None:
+        """Decide that every recipient will be told `reply`, and forget the content."""
+        self.refusal = self.refusal or reply
+        self._chunks.clear()
+        self._octets = 0
+
+    def end_chunks(self) -> None:
+        """The last chunk is here: what came is the content."""
+        self._end(b"".join(self._chunks))
+
+    def end_data(self, content: bytes | Reply) -> None:
+        """The final dot is here: `content` is what came before it, or why it cannot be taken."""
+        refusal = content if isinstance(content, Reply) else _unfit(content, self.settings)
+        if refusal:
+            self.refuse(refusal)
+        self._end(content if isinstance(content, bytes) else b"")
+
+    def _end(self, content: bytes) -> None:
+        self._chunks.clear()
+        self._octets = 0
+        if self.refusal is None:
+            self.envelope.content = content
+
+    @property
+    def next_recipient(self) -> Recipient:
+        """Whose final reply is due."""
+        return self.envelope.recipients[-self.owed]
+
+
+def _unfit(content: bytes, settings: Settings) -> Reply | None:
+    """The reply that refuses content which is not text as RFC 5321 section 2.3.8 has it; None if it is."""
+    if settings.bare_newlines == "refuse" and (offset := first_bare_newline(content)) is not None:
+        return Reply(554, "5.6.0", f"Bare CR or LF at octet {offset} of the message")
+    limit = settings.max_text_line_octets
+    if limit and any(len(line) + 2 > limit for line in content.split(b"\r\n")):
+        return Reply(500, "5.5.2", f"A line of the message is over {limit} octets")
+    return None

@@ -1,0 +1,117 @@
+"""Transcripts played against a server, over any `Wire`."""
+
+from __future__ import annotations
+
+from lmtpref.protocol.errors import ReplyError, UsageError
+from lmtpref.protocol.reader import ReplyReader
+from lmtpref.protocol.transcript import Level, Step, Transcript
+from lmtpref.protocol.transcript_match import loosest
+from lmtpref.protocol.transcript_outcome import Fault, Outcome, Turn
+from lmtpref.protocol.wire import Wire
+
+
+def play(transcript: Transcript, wire: Wire, *, level: Level = "exact") -> Outcome:
+    """What came of playing the client's side of `transcript` over `wire`, which is closed then.
+
+    Replies are compared at `level`, or as the transcript's `# match:` says where that asks for less.
+    Raises UsageError for a transcript that puts a client on trial.
+    """
+    if transcript.role == "client":
+        raise UsageError(f"{transcript.path}: a transcript with 'role: client' is for a client, not for a server")
+    player = _Player(transcript, wire)
+    try:
+        player.run()
+    finally:
+        wire.close()
+    return Outcome(transcript, loosest(level, transcript.level), player.turns, player.faults)
+
+
+class _Player:
+    """One run: what came is kept in `turns`, and in `faults` what can be told at the time only."""
+
+    def __init__(self, transcript: Transcript, wire: Wire) -> None:
+        self.turns: list[Turn] = []
+        self.faults: list[Fault] = []
+        self._transcript, self._wire = transcript, wire
+        self._reader = ReplyReader()
+        self._due = 0  # replies that the transcript has had so far
+        self._come = 0  # replies that have come so far
+
+    def run(self) -> None:
+        """Play every turn; over a wire on which waiting takes time, none after a reply that did not come."""
+        try:
+            for turn in _turns(self._transcript):
+                self._play(turn)
+                if self._come < self._due and not self._wire.instant:
+                    return
+            self._finish()
+        except ReplyError as error:
+            self._fault(self._transcript.lines[-1].number, str(error))
+
+    def _play(self, turn: Turn) -> None:
+        self.turns.append(turn)
+        for step in turn.client:
+            self._act(step)
+        if self._wire.instant:
+            self._take(self._wire.receive())
+        for step in turn.server:
+            self._expect(step)
+
+    def _act(self, step: Step) -> None:
+        if step.what == "say":
+            self._wire.send(step.octets)
+        elif step.what == "pause":
+            self._take(self._wire.pause(step.lines[0].seconds))
+        else:
+            self._wire.half_close()
+
+    def _expect(self, step: Step) -> None:
+        if step.what == "say":
+            self._due += 1
+            self._listen(until=self._due)
+        elif step.what == "pause":
+            self._expect_silence(step)
+        else:
+            self._listen()
+            if not self._wire.closed:
+                self._fault(step.lines[0].number, "the server did not close the connection", step)
+
+    def _expect_silence(self, step: Step) -> None:
+        """Nothing may come; but where there is no time, the replies behind the pause have come with those before it."""
+        self._take(self._wire.pause(step.lines[0].seconds))
+        allowed = sum(len(turn.expected) for turn in self.turns) if self._wire.instant else self._due
+        if self._come > allowed or self._reader.unfinished:
+            self._fault(step.lines[0].number, "the server was not silent", step)
+
+    def _finish(self) -> None:
+        """Say that this is all, so that what is left to come comes at once."""
+        last = self._transcript.steps[-1]
+        if last.what != "close":
+            self._wire.half_close()
+        self._listen()
+        if self._reader.unfinished:
+            self._fault(last.lines[-1].number, f"octets came that are no whole reply: {self._reader.unfinished!r}")
+
+    def _listen(self, until: int | None = None) -> None:
+        """Read until `until` replies have come, or nothing more does."""
+        while (until is None or self._come < until) and (octets := self._wire.receive()):
+            self._take(octets)
+
+    def _take(self, octets: bytes) -> None:
+        self._reader.feed(octets)
+        while reply := self._reader.next():
+            self.turns[-1].heard.append(reply)
+            self._come += 1
+
+    def _fault(self, number: int, problem: str, step: Step | None = None) -> None:
+        self.faults.append(Fault(number, problem, step.lines if step else ()))
+
+
+def _turns(transcript: Transcript) -> list[Turn]:
+    """The dialogue, cut before each client's line that follows a server's; the first turn is the greeting's."""
+    turns = [Turn()]
+    for step in transcript.steps:
+        if step.who == "C" and (turns[-1].server or len(turns) == 1):
+            turns.append(Turn())
+        (turns[-1].client if step.who == "C" else turns[-1].server).append(step)
+    return turns
