@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Self
 
-from lmtpref.lists import ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues
+from lmtpref.lists import Configuration, ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues
 from lmtpref.net.connection import Limits
 from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
 from lmtpref.net.server import GRACE_SECONDS, Engine, EngineThread, loop_factory
@@ -53,6 +53,24 @@ class Server:
             handler, settings, limits=limits, known_mtas=known_mtas, allow_remote=allow_remote, unix_group=unix_group, tls=tls
         )
         self._thread = EngineThread(self._engine, loop_factory(uvloop))
+
+    @classmethod
+    def configured(
+        cls, configuration: Configuration, *, listen: Iterable[str] = (), allow_remote: bool = False, uvloop: str = "no"
+    ) -> Self:
+        """The server that `configuration` describes; `listen`, if there is any, is where it listens instead."""
+        queues = MemoryQueues()
+        server = cls(
+            configuration.handler(queues),
+            queues=queues,
+            listen=list(listen) or configuration.listen,
+            settings=configuration.settings,
+            known_mtas=configuration.known_mtas,
+            allow_remote=allow_remote or configuration.allow_remote,
+            uvloop=uvloop,
+        )
+        server.lists = configuration.directory
+        return server
 
     @property
     def handler(self) -> Handler:

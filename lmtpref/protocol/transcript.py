@@ -116,7 +116,7 @@ def parse(text: str, *, path: str = "transcript", line: int = 1, name: str | Non
     steps: list[Step] = []
     number = line
     try:
-        for number, written in enumerate(text.removesuffix("\n").split("\n"), line):  # noqa: B007 - named in the error
+        for number, written in enumerate(text.removesuffix("\n").split("\n"), line):
             if written.startswith("#"):
                 heads.append(_head(number, written, after=lines))
             else:

@@ -35,11 +35,6 @@ class Turn:
         """Whether LHLO is among what the client said: the lines of its reply may then come in any order."""
         return any(line.text.upper().startswith("LHLO ") for step in self.client for line in step.lines)
 
-    @property
-    def lines(self) -> tuple[Line, ...]:
-        """The lines of this exchange."""
-        return tuple(line for step in (*self.client, *self.server) for line in step.lines)
-
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -107,11 +102,11 @@ class Outcome:
         expected, heard = sum(len(turn.expected) for turn in self.turns), sum(len(turn.heard) for turn in self.turns)
         if expected == heard:
             return
-        yield f"The transcript has {_replies(expected)}, the server gave {heard}: {_replies(abs(expected - heard))} too {_few(expected, heard)}."
+        difference = f"{_replies(abs(expected - heard))} too {'few' if heard < expected else 'many'}"
+        yield f"The transcript has {_replies(expected)}, the server gave {heard}: {difference}."
         turn = next(turn for turn in self.turns if len(turn.expected) != len(turn.heard))
-        number = turn.lines[len(turn.lines) - sum(len(step.lines) for step in turn.server) - 1].number if turn.client else 0
-        if number:
-            yield f"Line {number} is followed by {_replies(len(turn.expected))}; {len(turn.heard)} came."
+        if turn.client:
+            yield f"Line {turn.client[-1].lines[-1].number} is followed by {_replies(len(turn.expected))}; {len(turn.heard)} came."
 
     def _context(self, before: int) -> Iterator[str]:
         """The last exchanges up to line `before`, with the replies that came."""
@@ -163,18 +158,17 @@ class _Revision:
     def new(self) -> list[str]:
         """The revised lines."""
         kept = ([] if number in self._gone else [line] for number, line in enumerate(["", *self.old]))
-        return [line for number, lines in enumerate(kept) for line in lines + self._below.get(number, [])][1:]
+        lines = [line for number, lines in enumerate(kept) for line in lines + self._below.get(number, [])]
+        return [line if line.endswith("\n") else f"{line}\n" for line in lines[1:-1]] + lines[-1:]
 
 
 def _contrast(step: Step | None, heard: Heard | None) -> Iterator[str]:
-    if heard is None:
-        yield "no reply came"
-    else:
-        yield "a reply too many" if step is None else "another reply came"
+    """What is wrong, then the two replies."""
+    yield "no reply came" if heard is None else "another reply came" if step else "a reply too many came"
     for line in step.lines if step else ():
         yield f"  expected  {line}"
-    for line in _spelt(heard or ()):
-        yield f"  came      {line}"
+    for spelt in _spelt(heard or ()):
+        yield f"  came      {spelt}"
 
 
 def _aligned(turn: Turn, heard: list[Heard], level: Level) -> Iterator[Pair]:
@@ -203,7 +197,7 @@ def _merged(step: Step, heard: Heard, *, keywords: bool) -> list[str]:
     ordered = in_order_of(step.lines, heard) if keywords else heard
     new = _spelt(ordered)
     kept = {place: str(line) for place, (line, came) in enumerate(zip(step.lines, ordered, strict=False)) if line_agrees(line, came)}
-    return [kept.get(place, line) for place, line in enumerate(new)]
+    return [kept.get(place, spelt) for place, spelt in enumerate(new)]
 
 
 def _spelt(heard: Heard) -> list[str]:
@@ -218,7 +212,3 @@ def _shortened(lines: list[str]) -> list[str]:
 
 def _replies(count: int) -> str:
     return f"{count} {'reply' if count == 1 else 'replies'}"
-
-
-def _few(expected: int, heard: int) -> str:
-    return "few" if heard < expected else "many"

@@ -16,10 +16,10 @@ def play(transcript: Transcript, wire: Wire, *, level: Level = "exact") -> Outco
     Replies are compared at `level`, or as the transcript's `# match:` says where that asks for less.
     Raises UsageError for a transcript that puts a client on trial.
     """
-    if transcript.role == "client":
-        raise UsageError(f"{transcript.path}: a transcript with 'role: client' is for a client, not for a server")
     player = _Player(transcript, wire)
     try:
+        if transcript.role == "client":
+            raise UsageError("a transcript with 'role: client' is for a client, not for a server")
         player.run()
     finally:
         wire.close()

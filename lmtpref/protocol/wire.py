@@ -88,7 +88,7 @@ class MemoryWire:
             try:
                 session.answer(_completed(event.ask(self._handler)))
             except Exception:
-                log.exception("%s failed", event.hook)
+                log.exception("the %s hook failed", event.hook)
                 session.fail()
         self._received += session.take()
 

@@ -1,0 +1,76 @@
+"""How the documents are played.  LMTP_WIRES says on what: memory (the default), tcp, unix, or several of them."""
+
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from logging import ERROR, getLogger
+from logging.handlers import BufferingHandler
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sybil import Example, Sybil
+from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser, SkipParser
+from sybil.sybil import SybilCollection
+
+from lmtpref import Handler, MemoryQueues, Server, show
+from lmtpref.lists import cast
+from lmtpref.net.replay import SocketWire
+from lmtpref.protocol.wire import MemoryWire, Wire
+from lmtpref.tools.sybil import TranscriptParser, identify
+
+FAULTS = BufferingHandler(capacity=10_000)  # what lmtpref logs as an error: a page shows it, or fails
+FAULTS.setLevel(ERROR)
+getLogger("lmtpref").addHandler(FAULTS)
+
+
+class World(ExitStack):
+    """What the transcripts of a page talk to: the cast's three lists, until the page serves something else."""
+
+    def __init__(self, wire: str, page: dict[str, Any]) -> None:
+        super().__init__()
+        self.wire, self.cast = wire, cast()
+        page.update(world=self, lists=self.cast.directory, queues=MemoryQueues(), show=show, Server=Server)
+        self.serve(self.cast.handler(page["queues"]))
+        self.faults()
+
+    def serve(self, handler: Handler, **settings: Any) -> None:  # noqa: ANN401 - whatever Settings has
+        """From here on, transcripts talk to a server that asks `handler`."""
+        self.close()
+        self.handler, self.settings = handler, replace(self.cast.settings, **settings)
+        if self.wire != "memory":
+            listen = f"unix:{self.enter_context(TemporaryDirectory())}/lmtp" if self.wire == "unix" else "127.0.0.1:0"
+            self.server = self.enter_context(Server(handler, settings=self.settings, listen=listen))
+
+    def connect(self) -> Wire:
+        """A new connection; it ends with the page at the latest."""
+        in_memory = self.wire == "memory"
+        wire: Wire = MemoryWire(self.handler, self.settings) if in_memory else SocketWire.dial(self.server.addresses[0])
+        self.callback(wire.close)
+        return wire
+
+    def faults(self) -> list[str]:
+        """What lmtpref has logged as an error since this was last asked."""
+        messages = [record.getMessage() for record in FAULTS.buffer]
+        FAULTS.flush()
+        return messages
+
+
+class Pages(Sybil):
+    """The documents, their transcripts on one wire; examples go by their names."""
+
+    def identify(self, example: Example) -> str:
+        """The name of an example."""
+        return identify(example, self.name)
+
+
+def end(page: dict[str, Any]) -> None:
+    """End a page's world."""
+    page["world"].close()
+    assert not (unseen := page["world"].faults()), f"errors were logged that the page did not show: {unseen}"
+
+
+PARSERS = [TranscriptParser(lambda page: page["world"].connect()), DocTestParser(), PythonCodeBlockParser(), SkipParser()]
+WIRES = os.environ.get("LMTP_WIRES", "memory").split(",")
+PAGES = [Pages(PARSERS, name=wire.removeprefix("memory"), pattern="*.rst", setup=partial(World, wire), teardown=end) for wire in WIRES]
+pytest_collect_file = SybilCollection(PAGES).pytest()

@@ -1,0 +1,18 @@
+"""How Sphinx renders the documents.  Nothing here is fetched from a network."""
+
+from importlib.metadata import version as version_of
+
+project = "lmtpref"
+author = "The lmtpref authors"
+project_copyright = "2026, The lmtpref authors"
+release = version = version_of("lmtpref")
+
+extensions = ["lmtpref.tools.sphinx"]  # highlights transcripts and names them
+exclude_patterns = ["_static"]
+nitpicky = True
+
+html_theme = "furo"
+html_title = f"lmtpref {release}"
+html_static_path = ["_static"]
+html_css_files = ["rationale.css"]
+html_show_sphinx = False

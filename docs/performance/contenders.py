@@ -1,0 +1,118 @@
+"""The servers under test: how each is started, and a running one."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from postfix_tools import Tools
+
+_HERE = Path(__file__).parent
+_PATIENCE_SECONDS = 30
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+QUEUED = r"(?:queued: |, )\w+ (\d+)"  # in the summary that `lmtpref serve` prints at its end
+KEPT = r"kept (\d+)"  # in that of aiosmtpd_lmtp.py
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A server under test.  `kept` finds in what it prints at its end the numbers of messages that it holds."""
+
+    name: str
+    command: Callable[[int | str], list[str]]  # for a port
+    kept: str | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+@dataclass
+class Running:
+    """A server that listens on a port of 127.0.0.1; everything it holds is gone when it ends."""
+
+    process: subprocess.Popen[str]
+    port: int
+    said: str = ""  # all that it printed, once it has ended
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time used so far, in user mode and in the kernel (proc(5), `stat`, fields 14 and 15)."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+    @property
+    def resident_octets(self) -> int:
+        """Memory in use (proc(5), `statm`, field 2)."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def kept(self, contender: Contender) -> int | None:
+        """How many messages it said it held at its end; None for a server that keeps none."""
+        return sum(map(int, re.findall(contender.kept, self.said))) if contender.kept else None
+
+
+@contextmanager
+def running(contender: Contender) -> Iterator[Running]:
+    """Start a server on a free port, and end it with SIGTERM."""
+    with tempfile.TemporaryFile("w+") as output:
+        port = _free_port()
+        process = subprocess.Popen(contender.command(port), stdout=output, stderr=output, text=True, env=contender.environment)
+        server = Running(process, port)
+        try:
+            _await_port(server)
+            yield server
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(_PATIENCE_SECONDS)
+            output.seek(0)
+            server.said = output.read()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await_port(server: Running) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", server.port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError(f"{server.process.args!r} does not listen on port {server.port}")
+
+
+def contenders(tools: Tools, configuration: Path) -> list[Contender]:
+    """Every server under test, in the order in which they take turns."""
+    lmtpref = str(Path(sys.executable).with_name("lmtpref"))
+    aiosmtpd = [sys.executable, str(_HERE / "aiosmtpd_lmtp.py")]
+
+    def ours(uvloop: str) -> Callable[[int | str], list[str]]:
+        return lambda port: [lmtpref, "serve", str(configuration), "--listen", f"127.0.0.1:{port}", "--uvloop", uvloop]
+
+    def theirs(loop: str) -> Callable[[int | str], list[str]]:
+        return lambda port: [*aiosmtpd, loop, str(port)]
+
+    def sink(port: int | str) -> list[str]:
+        unprivileged = ("-u", "nobody") if os.geteuid() == 0 else ()
+        return tools.command("smtp-sink", "-L", "-m", "10000", *unprivileged, f"127.0.0.1:{port}", "1000")
+
+    return [
+        Contender("lmtpref, uvloop", ours("yes"), QUEUED),
+        Contender("lmtpref, asyncio", ours("no"), QUEUED),
+        Contender("aiosmtpd, asyncio", theirs("asyncio"), KEPT),
+        Contender("aiosmtpd, uvloop", theirs("uvloop"), KEPT),
+        Contender("smtp-sink", sink, environment=tools.environment),
+    ]

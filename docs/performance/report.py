@@ -1,0 +1,115 @@
+"""The tables of the performance page, from what bench.py measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+OURS, OURS_ASYNCIO = "lmtpref, uvloop", "lmtpref, asyncio"
+AIOSMTPD, AIOSMTPD_UVLOOP = "aiosmtpd, asyncio", "aiosmtpd, uvloop"
+SINK = "smtp-sink"
+
+
+class Target(NamedTuple):
+    """A ratio of throughput, ours to theirs, under one load; `wanted` None asks only that it be reported."""
+
+    load: str
+    ours: str
+    theirs: str
+    wanted: float | None = None
+
+
+TARGETS = (
+    Target("1 KiB", OURS, AIOSMTPD, 8),
+    Target("1 KiB", OURS_ASYNCIO, AIOSMTPD, 2.5),
+    Target("1 KiB", OURS, AIOSMTPD_UVLOOP),
+    Target("1 KiB", OURS, SINK, 0.9),
+    Target("64 KiB", OURS, AIOSMTPD, 8),
+    Target("64 KiB", OURS, AIOSMTPD_UVLOOP),
+    Target("64 KiB", OURS, SINK, 1.2),
+    Target("1 MiB", OURS, AIOSMTPD, 8),
+    Target("1 MiB", OURS, AIOSMTPD_UVLOOP),
+    Target("1 MiB", OURS, SINK, 1.5),
+    Target("new connection per message", OURS, AIOSMTPD, 4),
+    Target("new connection per message", OURS, AIOSMTPD_UVLOOP),
+    Target("new connection per message", OURS, SINK),
+    Target("50 recipients a message", OURS, AIOSMTPD, 8),
+    Target("50 recipients a message", OURS, AIOSMTPD_UVLOOP),
+    Target("50 recipients a message", OURS, SINK),
+)
+
+
+class Outcome(NamedTuple):
+    """A target and the ratio that was measured."""
+
+    target: Target
+    ratio: float
+
+    @property
+    def verdict(self) -> str:
+        """What the table says of it."""
+        if self.target.wanted is None:
+            return "reported"
+        return "met" if self.ratio >= self.target.wanted else "missed"
+
+
+def outcomes(results: dict[str, Any]) -> list[Outcome]:
+    """The ratio of the medians for every target whose load was measured."""
+    rates = {load["name"]: {name: server["rate"] for name, server in load["servers"].items()} for load in results["loads"]}
+    measured = [(target, rates[target.load]) for target in TARGETS if target.load in rates]
+    return [Outcome(target, rate[target.ours] / rate[target.theirs]) for target, rate in measured]
+
+
+def tables(results: dict[str, Any]) -> str:
+    """Everything that the page includes, as reStructuredText."""
+    names = list(results["idle"]["servers"])
+    lines = [
+        ".. Written by bench.py; not to be edited.",
+        "",
+        *_machine(results),
+        *_table("Ratios of throughput", ["load", "ours", "theirs", "target", "got", ""], _ratio_rows(results)),
+        *_table("Messages a second: median, and half the spread of the rounds", ["load", *names], _rate_rows(results)),
+        *_table("Microseconds of processor time per message: the server, and smtp-source", ["load", *names], _cost_rows(results)),
+        *_table("Octets of memory per idle connection", ["connections", *names], _idle_rows(results)),
+    ]
+    return "\n".join(lines)
+
+
+def _machine(results: dict[str, Any]) -> Iterator[str]:
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    yield f"Measured on {results['date']}: {results['processor']}, {results['cores']} cores, {results['system']}; {versions}."
+    yield f"{results['rounds']} rounds of about {results['seconds']:g} s; load average before the first: {results['load_average']}."
+    yield ""
+
+
+def _table(title: str, head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    yield from (f".. csv-table:: {title}", "   :header-rows: 1", "")
+    for row in [head, *rows]:
+        yield "   " + ", ".join(f'"{cell}"' for cell in row)
+    yield ""
+
+
+def _ratio_rows(results: dict[str, Any]) -> Iterator[list[str]]:
+    for outcome in outcomes(results):
+        load, ours, theirs, wanted = outcome.target
+        yield [load, ours, theirs, f">= {wanted:g}" if wanted else "-", f"{outcome.ratio:.2f}", outcome.verdict]
+
+
+def _rate_rows(results: dict[str, Any]) -> Iterator[list[str]]:
+    for load in results["loads"]:
+        yield [load["name"], *(f"{s['rate']:,.0f} ± {_noise(s['rates']):.0%}" for s in load["servers"].values())]
+
+
+def _noise(rates: list[float]) -> float:
+    """Half the distance between the best and the worst round, as a part of their middle."""
+    return (max(rates) - min(rates)) / (max(rates) + min(rates))
+
+
+def _cost_rows(results: dict[str, Any]) -> Iterator[list[str]]:
+    for load in results["loads"]:
+        yield [load["name"], *(f"{s['server_microseconds']:,.0f} / {s['client_microseconds']:,.0f}" for s in load["servers"].values())]
+
+
+def _idle_rows(results: dict[str, Any]) -> Iterator[list[str]]:
+    idle = results["idle"]
+    yield [str(idle["connections"]), *(f"{octets:,}" for octets in idle["servers"].values())]

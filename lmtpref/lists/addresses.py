@@ -1,0 +1,60 @@
+"""What an address asks of a list: pure functions from a local-part to its readings."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Subaddress(StrEnum):
+    """What a list can be asked for besides taking a post; the value is the canonical name."""
+
+    OWNER = "owner"
+    BOUNCES = "bounces"
+    REQUEST = "request"
+    JOIN = "join"
+    LEAVE = "leave"
+    CONFIRM = "confirm"
+
+
+SUFFIXES = {subaddress.value: subaddress for subaddress in Subaddress} | {
+    "admin": Subaddress.OWNER,
+    "subscribe": Subaddress.JOIN,
+    "unsubscribe": Subaddress.LEAVE,
+}
+
+# What follows `+` is a VERP-encoded recipient for one of these, a token for the other, and means nothing elsewhere.
+WITH_DETAIL = frozenset({Subaddress.BOUNCES, Subaddress.CONFIRM})
+
+
+class Reading(NamedTuple):
+    """One way to read a local-part: the list's name without case, and what is asked of the list.
+
+    `subaddress` is None for a post; `detail` is what follows the first `+`, as given, and None where there is no `+`.
+    """
+
+    name: str
+    subaddress: Subaddress | None = None
+    detail: str | None = None
+
+
+def fold(text: str) -> str:
+    """`text` as addresses are compared: without case, in both parts."""
+    return text.lower()
+
+
+def readings(local: str) -> tuple[Reading, ...]:
+    """The ways to read `local`, the longest list name first; none if no list can be meant.
+
+    >>> readings("test-join")
+    (Reading(name='test-join', subaddress=None, detail=None), Reading(name='test', subaddress=<Subaddress.JOIN: 'join'>, detail=None))
+
+    No list name holds a `+`, so the first one begins the detail.
+    """
+    head, plus, detail = local.partition("+")
+    name, _, suffix = fold(head).rpartition("-")
+    subaddress = SUFFIXES.get(suffix) if name else None
+    if plus:
+        return (Reading(name, subaddress, detail),) if subaddress in WITH_DETAIL else ()
+    post = Reading(fold(local))
+    return (post, Reading(name, subaddress)) if subaddress else (post,)

@@ -1,0 +1,237 @@
+"""TOML -> settings and lists.  What is wrong with a file is told with file, line and key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from dataclasses import field as attribute
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lmtpref.lists.directory.memory import MemoryDirectory
+from lmtpref.lists.handler import ListHandler
+from lmtpref.lists.queues import Queues
+from lmtpref.lists.roster import Addresses, MailingList, parse_address
+from lmtpref.protocol.errors import ConfigurationError
+from lmtpref.protocol.settings import Settings
+
+CAST = Path(__file__).with_name("cast.toml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What a configuration file says.
+
+    `known_mtas` holds networks and host names; None stands for loopback only.
+    """
+
+    listen: tuple[str, ...] = ("127.0.0.1:8024",)
+    site_owner: str = ""
+    known_mtas: tuple[str, ...] | None = None
+    allow_remote: bool = False
+    banned_senders: tuple[str, ...] = ()
+    settings: Settings = attribute(default_factory=Settings)
+    directory: MemoryDirectory = attribute(default_factory=MemoryDirectory)
+
+    def handler(self, queues: Queues) -> ListHandler:
+        """The handler that answers for these lists, and puts what was accepted into `queues`."""
+        return ListHandler(
+            self.directory,
+            queues,
+            hostname=self.settings.hostname,
+            site_owner=self.site_owner,
+            banned_senders=self.banned_senders,
+        )
+
+
+class Kind(NamedTuple):
+    """What a key's value must be: in words, and as a test."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+TEXT = Kind("a string", lambda value: isinstance(value, str))
+TEXTS = Kind("a list of strings", lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value))
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+OCTETS = Kind("a number of octets, above 0", _is_count)
+COUNT = Kind("a number above 0", _is_count)
+NEWLINES = Kind('"refuse" or "keep"', lambda value: value in ("refuse", "keep"))
+
+
+class Key(NamedTuple):
+    """A key of the file: its table, its name, what it holds, and what it means."""
+
+    table: str
+    name: str
+    kind: Kind
+    meaning: str
+
+
+KEYS = (
+    Key("server", "listen", TEXTS, "where to listen: HOST:PORT, or unix:PATH"),
+    Key("server", "hostname", TEXT, "the server's name, in its greeting and in trace lines"),
+    Key("server", "site_owner", TEXT, "whom a list's owner address speaks for: envsender"),
+    Key("server", "known_mtas", TEXTS, "networks and host names of the MTAs that may send; absent: loopback only"),
+    Key("server", "allow_remote", FLAG, "whether to listen on other addresses than loopback; needs known_mtas"),
+    Key("server", "banned_senders", TEXTS, "senders banned from all lists"),
+    Key("server", "max_message_octets", OCTETS, "the largest message"),
+    Key("server", "max_recipients", COUNT, "the most recipients in one transaction"),
+    Key("server", "max_errors", COUNT, "the most mistakes a client may make on one connection"),
+    Key("server", "max_text_line_octets", OCTETS, "the longest line of a message, CRLF included; absent: no limit"),
+    Key("server", "bare_newlines", NEWLINES, "what to do with a message that has a CR or LF alone"),
+    Key("list", "address", TEXT, "the list's own address"),
+    Key("list", "alias_domains", TEXTS, "other domains at which it has the same name"),
+    Key("list", "members", TEXTS, "its members"),
+    Key("list", "members_file", TEXT, "a file with a member's address on each line, beside this file"),
+    Key("list", "moderated", TEXTS, "members whose posts are held"),
+    Key("list", "reject_moderated", FLAG, "whether the posts of moderated members are refused instead"),
+    Key("list", "accept_these_nonmembers", TEXTS, "other senders that may post; @other-list: that list's members"),
+    Key("list", "generic_nonmember_action", TEXT, "accept, hold, reject or discard: the posts of everybody else"),
+    Key("list", "null_sender", TEXT, "refuse, hold or accept: posts from <>"),
+    Key("list", "max_message_octets", OCTETS, "the largest post; absent: the server's limit alone"),
+)
+_KINDS = {table: {key.name: key.kind for key in KEYS if key.table == table} for table in ("server", "list")}
+_SETTINGS = frozenset(field.name for field in fields(Settings))
+
+
+def load(path: Path | str) -> Configuration:
+    """The configuration in the file `path`.  Raises ConfigurationError, naming file, line and key, for the first mistake."""
+    return _File(Path(path)).configuration()
+
+
+def cast() -> Configuration:
+    """The cast's configuration: ant, bee and cat, in a directory of their own."""
+    return load(CAST)
+
+
+class _File:
+    """One configuration file while it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text = _read(path, path)
+        try:
+            self.data = tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            at = re.search(r"\(at line (\d+)", str(error))
+            raise ConfigurationError(str(error), file=path, line=int(at[1]) if at else None) from None
+
+    def configuration(self) -> Configuration:
+        """What the file says."""
+        for name in self.data.keys() - {"server", "list"}:
+            raise self.error("unknown table or key", None, key=name)
+        server = self.data.get("server", {})
+        self.check("server", server, table="server")
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in server.items()}
+        self.check_senders(values)
+        return Configuration(
+            directory=self.directory(),
+            settings=Settings(**{key: values.pop(key) for key in _SETTINGS & values.keys()}),
+            **values,
+        )
+
+    def check_senders(self, server: Mapping[str, Any]) -> None:
+        try:
+            Addresses(server.get("banned_senders", ()), key="banned_senders")
+            if owner := server.get("site_owner"):
+                parse_address(owner, key="site_owner")
+        except ConfigurationError as error:
+            raise self.placed(error, "server") from None
+
+    def directory(self) -> MemoryDirectory:
+        tables = self.data.get("list", [])
+        if not isinstance(tables, list):
+            raise self.error("lists are written [[list]]", "list", key="list")
+        directory = MemoryDirectory()
+        for number, table in enumerate(tables):
+            self.add_list(directory, f"list {number}", table)
+        for number, mailing_list in enumerate(directory):
+            self.check_other_lists(directory, f"list {number}", mailing_list)
+        return directory
+
+    def add_list(self, directory: MemoryDirectory, header: str, table: dict[str, Any]) -> None:
+        self.check(header, table, table="list")
+        if "address" not in table:
+            raise self.error("a list needs an address", header, key="address")
+        values = dict(table)
+        if "members_file" in values:
+            values["members"] = [*values.get("members", ()), *self.members(header, values.pop("members_file"))]
+        try:
+            directory.add(MailingList(**values))
+        except ConfigurationError as error:
+            raise self.placed(error, header) from None
+
+    def members(self, header: str, name: str) -> Collection[str]:
+        """The addresses in a members_file: one on each line; blank lines and what follows `#` do not count."""
+        file = self.path.parent / name
+        try:
+            lines = _read(file, file).splitlines()
+        except ConfigurationError as error:
+            raise self.error(str(error), header, key="members_file") from None
+        numbered = ((number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1))
+        members = [(number, address) for number, address in numbered if address]
+        for number, address in members:
+            try:
+                parse_address(address)
+            except ConfigurationError as error:
+                raise ConfigurationError(error.problem, file=file, line=number, key="members_file") from None
+        return [address for _, address in members]
+
+    def check_other_lists(self, directory: MemoryDirectory, header: str, mailing_list: MailingList) -> None:
+        for other in mailing_list.nonmembers.lists:
+            if directory.find(other.address) is None:
+                raise self.error(f"there is no list {other.address!r}", header, key="accept_these_nonmembers")
+
+    def check(self, header: str, values: object, *, table: str) -> None:
+        """Return if every key of `values` is one of `table`'s, and its value of the right kind."""
+        if not isinstance(values, dict):
+            raise self.error(f"a table is needed: [{table}]", None, key=table)
+        for key, value in values.items():
+            kind = _KINDS[table].get(key)
+            if kind is None:
+                raise self.error(f"unknown key in [{table}]", header, key=key)
+            if not kind.fits(value):
+                raise self.error(f"must be {kind.words}, not {value!r}", header, key=key)
+
+    def placed(self, error: ConfigurationError, header: str) -> ConfigurationError:
+        return self.error(error.problem, header, key=error.key or "")
+
+    def error(self, problem: str, header: str | None, *, key: str) -> ConfigurationError:
+        return ConfigurationError(problem, file=self.path, line=line_of(self.text, header, key), key=key)
+
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]")
+
+
+def line_of(text: str, header: str | None, key: str) -> int | None:
+    """The number of the line of TOML on which `key` is set, as far as a search by line can tell; None if it cannot.
+
+    `header` is the table: "server", "list 0" for the first [[list]], or None for the top of the file.  Where the key
+    is not found the line is that of the header.
+    """
+    wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
+    lists, here, begin = 0, None, None
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := _HEADER.match(line):
+            here = match[2]
+            if match[1] == "[[":
+                here, lists = f"{match[2]} {lists}", lists + 1
+            begin = number if here == header or (header is None and match[2] == key) else begin
+        elif here == header and wanted.match(line):
+            return number
+    return begin
+
+
+def _read(path: Path, named: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigurationError(f"cannot be read: {problem}", file=named) from None

@@ -1,0 +1,72 @@
+"""Lists in memory: what is added is found at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from lmtpref.lists.addresses import fold, readings
+from lmtpref.lists.roster import STRANGER, Lookup, MailingList, Standing, parse_address
+from lmtpref.protocol.errors import ConfigurationError, UsageError
+from lmtpref.protocol.syntax import Path
+
+
+class MemoryDirectory:
+    """A `ListDirectory` that never waits.  A look-up costs the same among any number of lists and members."""
+
+    def __init__(self, lists: Iterable[MailingList] = ()) -> None:
+        self._lists: dict[tuple[str, str], MailingList] = {}
+        self._domains: Counter[str] = Counter()
+        for mailing_list in lists:
+            self.add(mailing_list)
+
+    def add(self, mailing_list: MailingList) -> None:
+        """Let there be this list, from now on.  Raises ConfigurationError if one of its addresses is another list's."""
+        places = mailing_list.places
+        if taken := next((place for place in places if place in self._lists), None):
+            raise ConfigurationError(f"there is already a list {'@'.join(taken)}", key="address")
+        for place in places:
+            self._lists[place] = mailing_list
+            self._domains[place[1]] += 1
+
+    def remove(self, address: str) -> MailingList:
+        """Let the list `address` be unknown from now on; returns it.  Raises UsageError if there is none."""
+        mailing_list = self.find(address)
+        if mailing_list is None:
+            raise UsageError(f"there is no list {address!r}")
+        for place in mailing_list.places:
+            del self._lists[place]
+            self._domains[place[1]] -= 1
+        return mailing_list
+
+    def find(self, address: str | Path) -> MailingList | None:
+        """The list whose own address, or alias, is `address`; None if there is none."""
+        path = parse_address(address) if isinstance(address, str) else address
+        return self._lists.get((fold(path.local), fold(path.domain)))
+
+    def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
+        """What is known of `recipient`, and of `sender` to that list."""
+        domain = fold(recipient.domain)
+        for name, subaddress, detail in readings(recipient.local):
+            if found := self._lists.get((name, domain)):
+                return Lookup(found, subaddress, detail, self._standing(found, sender), served=True)
+        return Lookup(served=self._domains[domain] > 0)
+
+    def __iter__(self) -> Iterator[MailingList]:
+        return iter(dict.fromkeys(self._lists.values()))
+
+    def __len__(self) -> int:
+        return len(set(self._lists.values()))
+
+    def _standing(self, mailing_list: MailingList, sender: Path | None) -> Standing:
+        if sender is None:
+            return STRANGER
+        address = sender.address
+        member = address in mailing_list.members
+        return Standing(member, member and address in mailing_list.moderated, self._is_listed(mailing_list, address))
+
+    def _is_listed(self, mailing_list: MailingList, address: str) -> bool:
+        if not mailing_list.accept_these_nonmembers:
+            return False
+        addresses, lists = mailing_list.nonmembers
+        return address in addresses or any(address in found.members for found in map(self.find, lists) if found)

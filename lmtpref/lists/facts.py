@@ -1,0 +1,84 @@
+"""What a rule is told: the stages of a conversation, and what is known at each.
+
+Everything was looked up before a rule is asked, so a rule never waits.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from lmtpref.lists.roster import Lookup, MailingList
+from lmtpref.lists.verdicts import Verdict
+from lmtpref.protocol.handler import Peer
+from lmtpref.protocol.syntax import Path
+
+
+class Stage(Enum):
+    """A point of the conversation at which something is decided; the value is how it is written."""
+
+    LHLO = "LHLO"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    END_OF_DATA = "end of data"
+
+
+class PeerFacts(NamedTuple):
+    """At LHLO: who is calling, and the name it gives itself, which proves nothing (RFC 5321 section 4.1.4)."""
+
+    peer: Peer
+    name: str
+
+
+class SenderFacts(NamedTuple):
+    """At MAIL: the sender, None for `<>`, whether it is banned from all lists, and the size it declares, in octets."""
+
+    peer: Peer
+    sender: Path | None
+    declared_octets: int | None
+    banned: bool
+
+
+class RecipientFacts(NamedTuple):
+    """At RCPT: the envelope as far as it is known, and what the directory knows of sender and recipient.
+
+    `served` tells whether the recipient's domain is ours: a list's, the server's own, or none at all.
+    """
+
+    peer: Peer
+    sender: Path | None
+    declared_octets: int | None
+    recipient: Path
+    found: Lookup
+    served: bool
+
+    @property
+    def list(self) -> MailingList | None:
+        """The list that is asked; None if there is none."""
+        return self.found.list
+
+    @property
+    def is_post(self) -> bool:
+        """Whether it would be distributed: it goes to a list, and to none of its sub-addresses."""
+        return self.found.list is not None and self.found.subaddress is None
+
+
+class DataFacts(NamedTuple):
+    """At DATA: the sender, and what was known at RCPT of each accepted recipient."""
+
+    peer: Peer
+    sender: Path | None
+    recipients: tuple[RecipientFacts, ...]
+
+
+class MessageFacts(NamedTuple):
+    """At the end of data, for one recipient: what was known at RCPT, the verdict then, and the message.
+
+    `list` is as it is now: None if it was removed since RCPT, or if none was asked.
+    """
+
+    rcpt: RecipientFacts
+    verdict: Verdict
+    list: MailingList | None
+    content: bytes

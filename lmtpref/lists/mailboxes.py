@@ -1,0 +1,81 @@
+"""A handler that takes everything and keeps it: what most people's tests want."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+
+from lmtpref.lists.addresses import fold
+from lmtpref.lists.queues import PARSING
+from lmtpref.protocol.handler import Envelope, Handler, Recipient
+
+
+@dataclass(slots=True, eq=False)
+class Kept:
+    """One message of one transaction: sender ("" for `<>`), recipients in RCPT order as they were spelled, content."""
+
+    sender: str
+    content: bytes
+    recipients: list[str] = field(default_factory=list)
+    _msg: EmailMessage | None = field(default=None, init=False, repr=False)
+
+    @property
+    def msg(self) -> EmailMessage:
+        """The content, parsed when first asked for."""
+        if self._msg is None:
+            self._msg = message_from_bytes(self.content, policy=PARSING)
+        return self._msg
+
+
+class Mailboxes(Handler):
+    """Accepts every recipient and keeps each message once, oldest first.  Any thread may read.
+
+    >>> mailboxes = Mailboxes()
+    >>> mailboxes["ant@lists.example"]
+    []
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._kept: list[Kept] = []
+        self._by_address: dict[str, list[Kept]] = {}
+
+    def deliver(self, envelope: Envelope, recipient: Recipient) -> None:
+        """Keep the message, or note one more recipient of it."""
+        first = envelope.recipients[0]
+        with self._changed:
+            if not isinstance(first.tag, Kept):
+                first.tag = Kept(envelope.reverse_path.given if envelope.reverse_path else "", envelope.content)
+                self._kept.append(first.tag)
+            first.tag.recipients.append(recipient.path.given)
+            mailbox = self._by_address.setdefault(fold(recipient.path.address), [])
+            if not mailbox or mailbox[-1] is not first.tag:
+                mailbox.append(first.tag)
+            self._changed.notify_all()
+
+    def wait_for(self, count: int, timeout: float) -> list[Kept]:
+        """The messages, once there are `count`.  Raises TimeoutError if there are fewer after `timeout` seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self._kept) >= count, timeout):
+                raise TimeoutError(f"{len(self._kept)} of {count} messages after {timeout} s")
+            return list(self._kept)
+
+    def clear(self) -> None:
+        """Forget every message."""
+        with self._changed:
+            self._kept.clear()
+            self._by_address.clear()
+
+    def __getitem__(self, address: str) -> list[Kept]:
+        with self._changed:
+            return list(self._by_address.get(fold(address), ()))
+
+    def __iter__(self) -> Iterator[Kept]:
+        with self._changed:
+            return iter(list(self._kept))
+
+    def __len__(self) -> int:
+        return len(self._kept)

@@ -1,0 +1,179 @@
+"""Mailing lists: their settings, their members, and the interface to where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import KW_ONLY, dataclass, field
+from enum import StrEnum
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from lmtpref.lists.addresses import Subaddress, fold
+from lmtpref.protocol.errors import ConfigurationError, UsageError
+from lmtpref.protocol.syntax import Path
+
+T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
+Maybe: TypeAlias = T | Awaitable[T]  # a value, or the promise of one
+
+
+class NonmemberAction(StrEnum):
+    """What becomes of a post whose sender is not a member."""
+
+    ACCEPT = "accept"
+    HOLD = "hold"
+    REJECT = "reject"
+    DISCARD = "discard"
+
+
+class NullSender(StrEnum):
+    """What becomes of a post from `<>`."""
+
+    REFUSE = "refuse"
+    HOLD = "hold"
+    ACCEPT = "accept"
+
+
+class Addresses(AbstractSet[str]):
+    """A set of addresses, compared without case and kept as given; looking one up costs the same in a set of any size.
+
+    Raises ConfigurationError, with `key`, for what is not an address.
+    """
+
+    __slots__ = ("_given",)
+
+    def __init__(self, given: Iterable[str] = (), *, key: str | None = None) -> None:
+        self._given: dict[str, str] = {}
+        for address in given:
+            folded = fold(parse_address(address, key=key).address)
+            self._given[address if address == folded else folded] = address  # one string in memory, not two
+
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, str) and fold(address) in self._given
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given.values())
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} addresses>"
+
+
+class Senders(NamedTuple):
+    """Senders named in a setting: addresses one by one, and the members of other lists (`@other-list`)."""
+
+    addresses: Addresses
+    lists: tuple[Path, ...]
+
+    @classmethod
+    def parse(cls, entries: Iterable[str], *, key: str) -> Senders:
+        """The senders that `entries` name.  Raises ConfigurationError, with `key`, for what names none."""
+        entries = list(entries)
+        lists = tuple(parse_address(entry[1:], key=key) for entry in entries if entry.startswith("@"))
+        return cls(Addresses((entry for entry in entries if not entry.startswith("@")), key=key), lists)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MailingList:
+    """A mailing list and its settings; sizes in octets.
+
+    Addresses are given as strings and compared without case.  To change a list, put another in its place:
+    `dataclasses.replace` makes it.  Raises ConfigurationError, with the setting's name as its key.
+    """
+
+    address: str
+    _: KW_ONLY
+    alias_domains: Collection[str] = ()  # other domains at which it has the same name
+    members: Collection[str] = ()
+    moderated: Collection[str] = ()  # members whose posts are held
+    reject_moderated: bool = False  # their posts are refused instead
+    accept_these_nonmembers: Collection[str] = ()  # addresses, and @other-list for the members of that list
+    generic_nonmember_action: NonmemberAction | Literal["accept", "hold", "reject", "discard"] = NonmemberAction.REJECT
+    null_sender: NullSender | Literal["refuse", "hold", "accept"] = NullSender.REFUSE
+    max_message_octets: int | None = None  # None: the server's limit alone
+    path: Path = field(init=False, repr=False)
+    nonmembers: Senders = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        path = parse_address(self.address, key="address")
+        if "+" in path.local:
+            raise ConfigurationError(f"a list's name holds no `+`: {self.address!r}", key="address")
+        put(self, "path", path)
+        for key in ("members", "moderated"):
+            put(self, key, Addresses(getattr(self, key), key=key))
+        for stranger in (address for address in self.moderated if address not in self.members):
+            raise ConfigurationError(f"not a member: {stranger!r}", key="moderated")
+        put(self, "alias_domains", tuple(_domain(domain) for domain in self.alias_domains))
+        put(self, "nonmembers", Senders.parse(self.accept_these_nonmembers, key="accept_these_nonmembers"))
+        put(self, "generic_nonmember_action", _choice(NonmemberAction, self.generic_nonmember_action, key="generic_nonmember_action"))
+        put(self, "null_sender", _choice(NullSender, self.null_sender, key="null_sender"))
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """Where it is found: its name at its own domain and at each alias domain, without case."""
+        return [(fold(self.path.local), fold(domain)) for domain in dict.fromkeys((self.path.domain, *self.alias_domains))]
+
+
+class Standing(NamedTuple):
+    """What a sender is to a list."""
+
+    member: bool = False
+    moderated: bool = False
+    listed: bool = False  # in accept_these_nonmembers
+
+
+STRANGER = Standing()
+
+
+class Lookup(NamedTuple):
+    """What a directory knows of a recipient and a sender.
+
+    `list` is None if the recipient is neither a list nor a sub-address of one; `served` tells whether any list
+    has the recipient's domain.
+    """
+
+    list: MailingList | None = None
+    subaddress: Subaddress | None = None
+    detail: str | None = None
+    standing: Standing = STRANGER
+    served: bool = False
+
+
+class ListDirectory(Protocol):
+    """Where lists come from.  A directory that has to wait returns awaitables."""
+
+    def look_up(self, recipient: Path, sender: Path | None) -> Maybe[Lookup]:
+        """What is known of `recipient`, and of `sender` to that list."""
+
+    def find(self, address: str | Path) -> Maybe[MailingList | None]:
+        """The list whose own address, or alias, is `address`; None if there is none."""
+
+
+def parse_address(address: str, *, key: str | None = None) -> Path:
+    """The mailbox that `address` spells, with a domain.  Raises ConfigurationError, with `key`, if it is none."""
+    if address.startswith("^"):
+        raise ConfigurationError(f"patterns need google-re2, the extra `patterns`: {address!r}", key=key)
+    try:
+        path = Path.parse(address)
+    except UsageError:
+        path = None
+    if path is None or not path.domain:
+        raise ConfigurationError(f"not an address: {address!r}", key=key)
+    return path
+
+
+def _domain(domain: str) -> str:
+    try:
+        return parse_address(f"postmaster@{domain}").domain
+    except ConfigurationError:
+        raise ConfigurationError(f"not a domain: {domain!r}", key="alias_domains") from None
+
+
+def _choice(choices: type[E], value: str, *, key: str) -> E:
+    try:
+        return choices(value)
+    except ValueError:
+        raise ConfigurationError(f"one of {', '.join(choices)}; not {value!r}", key=key) from None

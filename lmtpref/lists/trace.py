@@ -1,0 +1,59 @@
+"""The trace lines that go on top of a message (RFC 5321 section 4.4)."""
+
+from __future__ import annotations
+
+import functools
+import re
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from lmtpref.protocol.handler import Envelope
+
+# RFC 5321 section 4.1.2: Domain and address-literal, loosely: whatever cannot end the clause or open a comment.
+_NAME = re.compile(r"[A-Za-z0-9._-]+|\[[A-Za-z0-9.:-]+\]")
+
+
+def utc_now() -> datetime:
+    """The time, with its offset from UTC."""
+    return datetime.now(UTC)
+
+
+def trace(envelope: Envelope, *, hostname: str, now: datetime) -> bytes:
+    """Return-Path and Received for `envelope`, each line ending in CRLF.
+
+    A FOR clause names the recipient only where it is the only one (section 4.4 item 3, section 7.6).
+    """
+    sender = envelope.reverse_path.address if envelope.reverse_path else ""
+    lines = [
+        f"Return-Path: <{sender}>",
+        f"Received: from {_origin(envelope.peer.lhlo or '', envelope.peer.address)}",
+        f"\tby {hostname} with {_protocol(envelope)}",
+    ]
+    if len(envelope.recipients) == 1:
+        lines.append(f"\tfor <{envelope.recipients[0].path.address}>")
+    lines[-1] += f"; {_date(now.replace(microsecond=0))}"
+    return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+def _protocol(envelope: Envelope) -> str:
+    """The WITH keyword (RFC 3848, RFC 6531 section 4.3)."""
+    return f"{'UTF8' if envelope.smtputf8 else ''}LMTP{'S' if envelope.peer.secure else ''}"
+
+
+# The same few MTAs send thousands of messages, many of them in the same second.
+@functools.lru_cache(maxsize=1)
+def _date(now: datetime) -> str:
+    return format_datetime(now)
+
+
+@functools.lru_cache(maxsize=128)
+def _origin(lhlo: str, address: str | None) -> str:
+    """Extended-Domain: the name that the peer gave itself, and its address in parentheses if it has one."""
+    name = lhlo if _NAME.fullmatch(lhlo) else "unknown"
+    return f"{name} ({_literal(address)})" if address else name
+
+
+def _literal(address: str) -> str:
+    """`address` as an address-literal, without a zone (RFC 5321 section 4.1.3)."""
+    bare, *_ = address.split("%")
+    return f"[IPv6:{bare}]" if ":" in bare else f"[{bare}]"

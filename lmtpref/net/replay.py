@@ -1,0 +1,108 @@
+"""Transcripts over sockets: a `Wire` on TCP or a Unix socket."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import time
+from typing import Self
+
+from lmtpref.protocol.errors import UsageError
+
+PATIENCE_SECONDS = 2.0  # how long a reply may take before it counts as missing
+_READ_OCTETS = 65536
+
+
+class SocketWire:
+    """A `Wire` over a connected stream socket, which it closes."""
+
+    instant = False
+
+    def __init__(self, connected: socket.socket, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        connected.settimeout(0)  # `select` does the waiting, with our patience
+        self._socket = connected
+        self._patience = patience_seconds
+        self._early = bytearray()  # what came while we were still sending
+        self._ended = False
+
+    @classmethod
+    def dial(cls, address: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Self:
+        """A wire to `HOST:PORT` or `unix:PATH`.  Raises UsageError for another form, OSError if no server answers."""
+        if address.startswith("unix:"):
+            connected = socket.socket(socket.AF_UNIX)
+            target: str | tuple[str, int] = address.removeprefix("unix:")
+        else:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal():
+                raise UsageError(f"an address is HOST:PORT or unix:PATH: {address!r}")
+            host = host.strip("[]")
+            connected = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            target = host, int(port)
+        connected.settimeout(patience_seconds)
+        try:
+            connected.connect(target)
+        except OSError:
+            connected.close()
+            raise
+        return cls(connected, patience_seconds=patience_seconds)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has closed, and all that it sent was received."""
+        return self._ended and not self._early
+
+    def send(self, octets: bytes) -> None:
+        """Send `octets` in one write, or in as many as the server can take; its replies are read meanwhile.
+
+        A server that has closed takes nothing: the replies that do not come will tell.
+        """
+        rest = memoryview(octets)
+        while rest and not self._ended:
+            readable, writable, _ = select.select([self._socket], [self._socket], [], self._patience)
+            if writable:
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except BlockingIOError:
+                    pass
+                except ConnectionError:
+                    return
+            elif readable:
+                self._early += self._read(0)
+            else:
+                return
+
+    def receive(self) -> bytes:
+        """What has come since; empty if nothing came for as long as our patience lasts, or the server has closed."""
+        early = bytes(self._early)
+        self._early.clear()
+        return early or self._read(self._patience)
+
+    def pause(self, seconds: float) -> bytes:
+        """Let the time pass; what has come meanwhile."""
+        came = bytearray()
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self._ended:
+            came += self._early + self._read(left)
+            self._early.clear()
+        return bytes(came)
+
+    def half_close(self) -> None:
+        """Say that no more will be sent."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def _read(self, seconds: float) -> bytes:
+        """What comes within `seconds`; notes the end of the stream."""
+        if self._ended or not select.select([self._socket], [], [], seconds)[0]:
+            return b""
+        try:
+            octets = self._socket.recv(_READ_OCTETS)
+        except ConnectionError:
+            octets = b""
+        self._ended = not octets
+        return octets

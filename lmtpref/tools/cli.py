@@ -1,0 +1,74 @@
+"""The command line.  Exit codes: 0 done; 1 failed or did not match; 2 usage or configuration; 3 timed out; 4 never started."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from lmtpref import __version__
+from lmtpref.lists import MemoryQueues, cast, load
+from lmtpref.net.server import loop_factory
+from lmtpref.protocol.errors import UsageError
+from lmtpref.reference import Server
+
+USAGE_EXIT = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="lmtpref: %(message)s")
+    try:
+        code: int = options.run(options)
+    except UsageError as error:
+        print(f"lmtpref: {error}", file=sys.stderr)
+        return USAGE_EXIT
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lmtpref", description="The reference for LMTP (RFC 2033).")
+    parser.add_argument("--version", action="version", version=f"lmtpref {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run the server; without CONFIG, three lists in memory for a demonstration")
+    serve.add_argument("config", nargs="?", metavar="CONFIG.toml", help="what to serve (docs: configuration)")
+    serve.add_argument("--listen", action="append", metavar="HOST:PORT|unix:PATH", help="listen here instead; may be repeated")
+    serve.add_argument("--allow-remote", action="store_true", help="listen elsewhere than on loopback; CONFIG must name known_mtas")
+    serve.add_argument("--uvloop", choices=("auto", "yes", "no"), default="auto", help="the event loop (default: auto)")
+    serve.set_defaults(run=_serve)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    configuration = load(options.config) if options.config else cast()
+    server = Server.configured(configuration, listen=options.listen or (), allow_remote=options.allow_remote)
+    with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
+        runner.run(_until_told_to_stop(server))
+    _print_summary(server.queues)
+    return 0
+
+
+async def _until_told_to_stop(server: Server) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # no such signals outside Unix: Ctrl-C ends it there
+            loop.add_signal_handler(number, stop.set)
+    async with server:
+        print("lmtpref: messages are kept in memory and end with this process", file=sys.stderr, flush=True)
+        for address in server.addresses:
+            print(f"listening on {address}", flush=True)
+        await stop.wait()
+
+
+def _print_summary(queues: MemoryQueues) -> None:
+    print("queued: " + ", ".join(f"{name} {len(queue)}" for name, queue in queues.items()), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

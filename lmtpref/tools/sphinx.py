@@ -1,0 +1,101 @@
+"""Transcripts in Sphinx: highlighted, drawn as a ladder, linked by their names, and none that is not run.
+
+`extensions = ["lmtpref.tools.sphinx"]` is all that a conf.py needs.
+"""
+
+from __future__ import annotations
+
+import html
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.fileutil import copy_asset_file
+from sphinx.writers.html5 import HTML5Translator
+
+from lmtpref import __version__
+from lmtpref.tools.pygments import LmtpLexer
+from lmtpref.tools.sybil import LANGUAGE, blocks
+
+_CSS = Path(__file__).with_name("ladder.css")
+_SIDES = {"C": "client", "S": "server"}
+
+log = logging.getLogger(__name__)
+
+
+class Ladder(nodes.General, nodes.Element):
+    """A transcript that is drawn; `text` is its text, `name` its name as written."""
+
+
+class DrawLadders(SphinxPostTransform):
+    """Puts a `Ladder` in the place of each transcript; other formats than HTML keep the literal block."""
+
+    default_priority = 500
+    formats = ("html",)
+
+    def run(self, **_kwargs: object) -> None:
+        """Replace the transcripts of one document."""
+        for block in list(_transcripts(self.document)):
+            ladder = Ladder("", text=block.astext(), ids=block["ids"], name=next(iter(block["names"]), ""))
+            block.replace_self(ladder)
+
+
+def visit_ladder(translator: HTML5Translator, node: Ladder) -> None:
+    """Draw one transcript."""
+    ids = {*node["ids"], *filter(None, [node["name"]])} - {""}
+    anchors = "".join(f'<span id="{html.escape(id_)}"></span>' for id_ in sorted(ids))
+    drawn = translator.highlighter.highlight_block(node["text"], LANGUAGE, location=node)
+    translator.body.append(f'<div class="lmtp-transcript">{anchors}{_permalink(node["name"])}')
+    translator.body.append(f'<div class="highlight-{LANGUAGE} notranslate">{_in_turns(drawn, node["text"])}</div></div>\n')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register all of this with Sphinx."""
+    app.add_lexer(LANGUAGE, LmtpLexer)
+    app.add_node(Ladder, html=(visit_ladder, None))
+    app.add_post_transform(DrawLadders)
+    app.add_css_file(_CSS.name)
+    app.connect("builder-inited", _copy_css)
+    app.connect("doctree-read", _check_that_all_are_run)
+    return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _transcripts(document: nodes.document) -> list[nodes.literal_block]:
+    return [block for block in document.findall(nodes.literal_block) if block.get("language") == LANGUAGE]
+
+
+def _copy_css(app: Sphinx) -> None:
+    if app.builder.format == "html":
+        target = Path(app.outdir, "_static")
+        target.mkdir(parents=True, exist_ok=True)
+        copy_asset_file(_CSS, target)
+
+
+def _check_that_all_are_run(app: Sphinx, document: nodes.document) -> None:
+    """Warn where Sphinx and Sybil do not see the same transcripts: one that is shown but not run proves nothing."""
+    shown = len(_transcripts(document))
+    run = len(blocks(app.env.doc2path(app.env.docname)))
+    if shown != run:
+        log.warning("%d transcripts are shown, but %d are run", shown, run, location=app.env.docname, type="lmtp")
+
+
+def _permalink(name: str) -> str:
+    escaped = html.escape(name)
+    return f'<p class="lmtp-name"><a href="#{escaped}" title="Link to this transcript">{escaped}</a></p>' if name else ""
+
+
+def _in_turns(drawn: str, text: str) -> str:
+    """The highlighted lines, those of one side gathered in an element of that side's class."""
+    start, opening, body = drawn.partition("<pre>")
+    body, closing, end = body.rpartition("</pre>")
+    lines = zip(text.split("\n"), body.split("\n"), strict=False)
+    turns = []
+    for side, group in groupby(lines, key=lambda line: _SIDES.get(line[0][:1], "head")):
+        gathered = "\n".join(line for _, line in group)
+        turns.append(f'<span class="lmtp-turn lmtp-{side}">{gathered}\n</span>')
+    return start + opening + "".join(turns) + closing + end

@@ -1,0 +1,78 @@
+"""Everything a contributor runs: `nox` alone does what must be green, `nox -l` lists the rest."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is installed; virtualenv comes with nox
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False  # `pythons` names those it did not find
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Put the package, as it stands in this checkout, and dependency groups of pyproject.toml into the session."""
+    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+@nox.session
+def doctests(session: nox.Session) -> None:
+    """The spec: play every document, then ask how much of lmtpref/ they reached.  `-- PAGE` plays one."""
+    install(session, "test")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    if not session.posargs:
+        session.run("coverage", "report")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Render the documents into build/docs; a warning is an error."""
+    install(session, "docs")
+    session.run("sphinx-build", "-E", "-W", "--keep-going", "-n", "docs", "build/docs", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style of the code."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly."""
+    install(session, "types")
+    session.run("mypy")
+
+
+@nox.session(default=False)
+def sockets(session: nox.Session) -> None:
+    """The same documents once more, their transcripts over TCP and over a Unix socket."""
+    install(session, "test")
+    session.run("pytest", *session.posargs, env={"LMTP_WIRES": "tcp,unix"})
+
+
+@nox.session(default=False, python=nox.project.python_versions(PROJECT))
+def pythons(session: nox.Session) -> None:
+    """The documents on each Python we support that is found here; those that are not are named."""
+    install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """How fast: the script of docs/performance/, which says what it needs; `-- --help`."""
+    install(session, "test")
+    session.run("python", "docs/performance/bench.py", *session.posargs)
+
+
+@nox.session(default=False)
+def serve(session: nox.Session) -> None:
+    """The reference server, with the cast's three lists unless `-- CONFIG.toml` names others."""
+    install(session)
+    session.run("lmtpref", "serve", *session.posargs)
