@@ -12,8 +12,9 @@ from typing import Any
 from sybil import Example, Sybil
 from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser, SkipParser
 from sybil.sybil import SybilCollection
+from sybil.typing import Parser
 
-from lmtpref import Handler, MemoryQueues, Server, show
+from lmtpref import Handler, MemoryQueues, Server, Settings, show
 from lmtpref.lists import cast
 from lmtpref.net.replay import SocketWire
 from lmtpref.protocol.wire import MemoryWire, Wire
@@ -27,17 +28,15 @@ getLogger("lmtpref").addHandler(FAULTS)
 class World(ExitStack):
     """What the transcripts of a page talk to: the cast's three lists, until the page serves something else."""
 
-    def __init__(self, wire: str, page: dict[str, Any]) -> None:
+    def __init__(self, wire: str) -> None:
         super().__init__()
-        self.wire, self.cast = wire, cast()
-        page.update(world=self, lists=self.cast.directory, queues=MemoryQueues(), show=show, Server=Server)
-        self.serve(self.cast.handler(page["queues"]))
-        self.faults()
+        self.wire, self.cast, self.queues = wire, cast(), MemoryQueues()
+        self.serve(self.cast.handler(self.queues))
 
-    def serve(self, handler: Handler, **settings: Any) -> None:  # noqa: ANN401 - whatever Settings has
-        """From here on, transcripts talk to a server that asks `handler`."""
+    def serve(self, handler: Handler, settings: Settings | None = None, **changes: Any) -> None:  # noqa: ANN401 - as Settings has them
+        """From here on, transcripts talk to a server that asks `handler`, with the cast's settings but for `changes`."""
         self.close()
-        self.handler, self.settings = handler, replace(self.cast.settings, **settings)
+        self.handler, self.settings = handler, replace(settings or self.cast.settings, **changes)
         if self.wire != "memory":
             listen = f"unix:{self.enter_context(TemporaryDirectory())}/lmtp" if self.wire == "unix" else "127.0.0.1:0"
             self.server = self.enter_context(Server(handler, settings=self.settings, listen=listen))
@@ -64,13 +63,20 @@ class Pages(Sybil):
         return identify(example, self.name)
 
 
+def begin(wire: str, page: dict[str, Any]) -> None:
+    """Begin a page's world, whatever the pages before it did."""
+    FAULTS.flush()
+    world = World(wire)
+    page.update(world=world, lists=world.cast.directory, queues=world.queues, show=show, Server=Server)
+
+
 def end(page: dict[str, Any]) -> None:
-    """End a page's world."""
+    """End it; what went wrong in it and was not shown fails the page."""
     page["world"].close()
     assert not (unseen := page["world"].faults()), f"errors were logged that the page did not show: {unseen}"
 
 
-PARSERS = [TranscriptParser(lambda page: page["world"].connect()), DocTestParser(), PythonCodeBlockParser(), SkipParser()]
+PARSERS: list[Parser] = [TranscriptParser(lambda page: page["world"].connect()), DocTestParser(), PythonCodeBlockParser(), SkipParser()]
 WIRES = os.environ.get("LMTP_WIRES", "memory").split(",")
-PAGES = [Pages(PARSERS, name=wire.removeprefix("memory"), pattern="*.rst", setup=partial(World, wire), teardown=end) for wire in WIRES]
+PAGES = [Pages(PARSERS, name=wire.removeprefix("memory"), pattern="*.rst", setup=partial(begin, wire), teardown=end) for wire in WIRES]
 pytest_collect_file = SybilCollection(PAGES).pytest()

@@ -83,16 +83,16 @@ class AiosmtpdHandler(Handler):
     def connect(self, peer: Peer) -> Answer:
         """Make aiosmtpd's Session for this connection, and look the handler's hooks up, as aiosmtpd does."""
         loop = _running_loop()
-        session = AiosmtpdSession(loop)
-        session.peer = _peer_name(peer)
         hostname, limit = self._settings.hostname, self._settings.max_message_octets
-        self._conversations[peer] = Conversation(self.handler, _hooks(self.handler), hostname, limit, loop, session)
+        self._conversations[peer] = Conversation(self.handler, _hooks(self.handler), hostname, limit, loop, _session(peer, loop))
         return None
 
     def lhlo(self, peer: Peer, name: str) -> Answer:
         """handle_EHLO may refuse.  The extensions are the engine's: it cannot keep a promise that a handler adds."""
         conversation = self._conversations[peer]
         conversation.envelope = AiosmtpdEnvelope()
+        if peer.secure and not conversation.session.ssl:
+            conversation.session = _session(peer, conversation.loop)  # what was said before TLS is forgotten (RFC 3207 section 4.2)
         session = conversation.session
         session.extended_smtp = True
         before = session.host_name
@@ -248,6 +248,13 @@ def _warn_of_surplus(lines: Iterable[str], offered: Reply) -> None:
 
 def _options(parameters: Parameters) -> list[str]:
     return [name if value is None else f"{name}={value.upper()}" for name, value in parameters.items()]
+
+
+def _session(peer: Peer, loop: Any) -> AiosmtpdSession:  # noqa: ANN401  (see Conversation.loop)
+    session = AiosmtpdSession(loop)
+    session.peer = _peer_name(peer)
+    session.ssl = {"secure": True} if peer.secure else None  # that TLS is on is all we know of it
+    return session
 
 
 def _peer_name(peer: Peer) -> Any:  # noqa: ANN401  (aiosmtpd declares str, and gives what the socket calls its peer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,16 +21,15 @@ from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.settings import Settings
 
 _NO_AUTH = "there is no AUTH: a client is known by its address, or by its right to open the Unix socket"
-_NO_TLS = "there is no TLS"
+_NO_TLS_AT_ONCE = "TLS begins with STARTTLS, for which there is tls_context"
 
 # Arguments of aiosmtpd's that ask for what this engine does not do: the value that asks for nothing, and why not another.
 _REFUSED: Mapping[str, tuple[object, str]] = {
     "loop": (None, "the event loop is made in the thread that runs it"),
     "enable_SMTPUTF8": (True, "SMTPUTF8 is always offered"),
     "ident": (None, "the greeting names lmtpref"),
-    "ssl_context": (None, _NO_TLS),
-    "tls_context": (None, _NO_TLS),
-    "require_starttls": (False, _NO_TLS),
+    "ssl_context": (None, _NO_TLS_AT_ONCE),
+    "require_starttls": (False, "STARTTLS is the client's to ask for"),
     "auth_required": (False, _NO_AUTH),
     "auth_require_tls": (True, _NO_AUTH),
     "auth_exclude_mechanism": (None, _NO_AUTH),
@@ -51,12 +51,15 @@ class _Controller:
         server_hostname: str | None = None,
         data_size_limit: int = DATA_SIZE_DEFAULT,
         decode_data: bool = False,
+        tls_context: ssl.SSLContext | None = None,
         timeout: float = 300.0,  # seconds
         ready_timeout: float | None = None,  # never reached: the address is bound before the thread starts  # noqa: ARG002
         **others: object,
     ) -> None:
         _refuse(type(self), data_size_limit=data_size_limit, **others)
-        self._settings = Settings(hostname=server_hostname or socket.getfqdn(), max_message_octets=data_size_limit)
+        hostname = server_hostname or socket.getfqdn()
+        self._settings = Settings(hostname=hostname, max_message_octets=data_size_limit, starttls=tls_context is not None)
+        self._tls = tls_context
         self._limits = Limits(idle_seconds=timeout)
         self._decode_data = decode_data
         self._thread: EngineThread | None = None
@@ -71,6 +74,8 @@ class _Controller:
 
     @handler.setter
     def handler(self, handler: object) -> None:
+        if self._tls and hasattr(handler, "handle_STARTTLS"):
+            raise UsageError("handle_STARTTLS is not called: what TLS asks of a client belongs into tls_context")
         self._asked = handler if isinstance(handler, Handler) else AiosmtpdHandler(handler, self._settings, decode_data=self._decode_data)
         self._handler = handler
         if self.server:
@@ -94,7 +99,7 @@ class _Controller:
         self._thread = self.server = self.loop = None
 
     def _engine(self) -> Engine:
-        return Engine(self._asked, self._settings, limits=self._limits)
+        return Engine(self._asked, self._settings, limits=self._limits, tls=self._tls)
 
     def _new_loop(self) -> asyncio.AbstractEventLoop:
         self.loop = asyncio.new_event_loop()
@@ -136,9 +141,8 @@ class Controller(_Controller):
         self.port = int(self.server.addresses[0].rpartition(":")[2])
 
     def _engine(self) -> Engine:
-        return Engine(
-            self._asked, self._settings, limits=self._limits, known_mtas=self._known_mtas, allow_remote=self._allow_remote
-        )
+        known, remote = self._known_mtas, self._allow_remote
+        return Engine(self._asked, self._settings, limits=self._limits, known_mtas=known, allow_remote=remote, tls=self._tls)
 
     def _address(self) -> str:
         return str(TcpAddress(self.hostname, self._wanted_port))

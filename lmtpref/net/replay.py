@@ -8,7 +8,7 @@ import socket
 import time
 from typing import Self
 
-from lmtpref.protocol.errors import UsageError
+from lmtpref.net.listeners import TcpAddress, parse_address
 
 PATIENCE_SECONDS = 2.0  # how long a reply may take before it counts as missing
 _READ_OCTETS = 65536
@@ -29,19 +29,13 @@ class SocketWire:
     @classmethod
     def dial(cls, address: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Self:
         """A wire to `HOST:PORT` or `unix:PATH`.  Raises UsageError for another form, OSError if no server answers."""
-        if address.startswith("unix:"):
-            connected = socket.socket(socket.AF_UNIX)
-            target: str | tuple[str, int] = address.removeprefix("unix:")
-        else:
-            host, _, port = address.rpartition(":")
-            if not host or not port.isdecimal():
-                raise UsageError(f"an address is HOST:PORT or unix:PATH: {address!r}")
-            host = host.strip("[]")
-            connected = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-            target = host, int(port)
+        place = parse_address(address)
+        if isinstance(place, TcpAddress):
+            return cls(socket.create_connection(place, patience_seconds), patience_seconds=patience_seconds)
+        connected = socket.socket(socket.AF_UNIX)
         connected.settimeout(patience_seconds)
         try:
-            connected.connect(target)
+            connected.connect(place.path)
         except OSError:
             connected.close()
             raise

@@ -35,20 +35,21 @@ class Framer:
         """Take what the peer sent."""
         self._buffer += octets
 
-    def line(self) -> bytes | None:
+    def line(self) -> str | None:
         """The next command line without its CRLF; None until that has come (RFC 5321 section 2.4).
 
-        Raises PeerError, once for each such line, for one over the limit and for one with a bare CR or LF.
+        Octets that are not UTF-8 are surrogates in it.  Raises PeerError, once for each such line, for one over the limit and for one with a bare CR or LF.
         """
         end = self._buffer.find(_CRLF, self._scanned)
         if end < 0:
             self._keep(self._max_line, tail=1)
             return None
         too_long = self._dropped or end + 2 > self._max_line
-        line = self._cut(end, 2)
+        line = self._buffer[:end].decode("utf-8", "surrogateescape")
+        self._advance(end + 2)
         if too_long:
             raise PeerError(LINE_TOO_LONG_500)
-        if b"\n" in line or b"\r" in line:
+        if "\n" in line or "\r" in line:
             raise PeerError(BARE_NEWLINE_500)
         return line
 
@@ -74,8 +75,7 @@ class Framer:
     def skip(self, octets: int) -> int:
         """Drop up to `octets` octets of what has come; how many are still to be skipped."""
         there = min(octets, len(self._buffer))
-        del self._buffer[:there]
-        self._scanned = 0
+        self._advance(there)
         return octets - there
 
     def discard(self) -> None:
@@ -92,10 +92,14 @@ class Framer:
     def _cut(self, end: int, terminator: int) -> bytes:
         with memoryview(self._buffer) as view:
             frame = bytes(view[:end])
-        del self._buffer[: end + terminator]
+        self._advance(end + terminator)
+        return frame
+
+    def _advance(self, octets: int) -> None:
+        """Forget what was taken; a new frame begins."""
+        del self._buffer[:octets]
         self._scanned = 0
         self._dropped = False
-        return frame
 
 
 def _unstuffed(content: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from lmtpref.protocol.errors import UsageError
 
@@ -43,23 +43,28 @@ class EnhancedCode:
         return f"{self.class_}.{self.subject}.{self.detail}"
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class Reply:
+class _Fields(NamedTuple):
+    code: int
+    enhanced: EnhancedCode | None
+    lines: tuple[str, ...]
+    octets: bytes
+
+
+class Reply(_Fields):
     """One reply, of one line or several: code, enhanced code, text (RFC 5321 section 4.2, RFC 2034 section 4).
 
     >>> print(Reply(550, "5.7.2", "Not a member"))
     550 5.7.2 Not a member
 
-    A text line too long for the wire is folded into several.  Raises UsageError for a code outside 200-599, an
-    enhanced code of another class, an empty text, and octets that may not stand in a reply (CR and LF above all).
+    `octets` is the reply as it goes over the wire, CRLFs included; a text line too long for it is folded into several.
+    Raises UsageError for a code outside 200-599, an enhanced code of another class, an empty text, and octets that may
+    not stand in a reply (CR and LF above all).
     """
 
-    code: int
-    enhanced: EnhancedCode | None
-    lines: tuple[str, ...]
-    octets: bytes  # as it goes over the wire, CRLFs included
+    __slots__ = ()
 
-    def __init__(self, code: int, enhanced: EnhancedCode | str | None, *lines: str) -> None:
+    def __new__(cls, code: int, enhanced: EnhancedCode | str | None, *lines: str) -> Self:
+        """Make a reply to send."""
         if isinstance(enhanced, str):
             enhanced = EnhancedCode.parse(enhanced)
         if not 200 <= code <= 599:
@@ -68,18 +73,14 @@ class Reply:
             raise UsageError(f"the class of {enhanced} is not that of {code} (RFC 2034 section 4)")
         if not lines or not all(map(_TEXT.fullmatch, lines)):
             raise UsageError(f"reply text must be printable ASCII and not empty (RFC 5321 section 4.2): {lines!r}")
-        self._set(code, enhanced, tuple(piece for line in lines for piece in _folded(line)))
+        return cls._of(code, enhanced, tuple(piece for line in lines for piece in _folded(line)))
 
-    def _set(self, code: int, enhanced: EnhancedCode | None, lines: tuple[str, ...]) -> None:
+    @classmethod
+    def _of(cls, code: int, enhanced: EnhancedCode | None, lines: tuple[str, ...]) -> Self:
         label = f"{enhanced} " if enhanced else ""
-        *head, last = lines
-        wire = [f"{code}-{label}{line}\r\n" for line in head]
-        wire.append(f"{code} {label}{last}\r\n")
-        put = object.__setattr__
-        put(self, "code", code)
-        put(self, "enhanced", enhanced)
-        put(self, "lines", lines)
-        put(self, "octets", "".join(wire).encode("ascii", "backslashreplace"))
+        head = "".join([f"{code}-{label}{line}\r\n" for line in lines[:-1]])
+        octets = f"{head}{code} {label}{lines[-1]}\r\n".encode("ascii", "backslashreplace")
+        return cls._make((code, enhanced, lines, octets))
 
     @classmethod
     def parse(cls, lines: list[str]) -> Self:
@@ -93,16 +94,14 @@ class Reply:
             raise UsageError(f"not a reply (RFC 5321 section 4.2): {lines!r}")
         texts = [match[3] or "" for match in found if match]
         enhanced, texts = _split_enhanced(codes, texts)
-        reply = cls.__new__(cls)
-        reply._set(int(codes.pop()), enhanced, tuple(texts))
-        return reply
+        return cls._of(int(codes.pop()), enhanced, tuple(texts))
 
     @property
     def positive(self) -> bool:
         """Whether the code begins with 2: Positive Completion (RFC 2033 section 4)."""
         return 200 <= self.code < 300
 
-    def naming(self, address: str) -> Reply:
+    def naming(self, address: str) -> Self:
         """This reply with `<address>` before its text, as RFC 2920 section 3.2 item 10 asks.
 
         An address that is long or not ASCII is left out (RFC 6531 section 3.7.4.2).
@@ -110,9 +109,7 @@ class Reply:
         if len(address) > MAX_NAMED_ADDRESS_OCTETS or not (address.isascii() and address.isprintable()):
             return self
         first, *rest = self.lines
-        reply = Reply.__new__(Reply)
-        reply._set(self.code, self.enhanced, (f"<{address}> {first}", *rest))
-        return reply
+        return self._of(self.code, self.enhanced, (f"<{address}> {first}", *rest))
 
     def __str__(self) -> str:
         return self.octets.decode("ascii").replace("\r\n", "\n").removesuffix("\n")

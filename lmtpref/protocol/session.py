@@ -176,7 +176,7 @@ class Session:
             else:
                 if (line := self._framer.line()) is None:
                     return False
-                verb, argument = split_verb(line.decode("utf-8", "surrogateescape"))
+                verb, argument = split_verb(line)
                 urgent = verb not in GROUPED
                 self._follow(self._perform(verb, argument), urgent=urgent)
         except PeerError as error:

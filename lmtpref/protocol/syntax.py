@@ -51,18 +51,14 @@ class Path(NamedTuple):
     """A mailbox in the envelope: a reverse-path or a forward-path (RFC 5321 section 4.1.2).
 
     `local` is the local-part without quoting, in the case it was given; `domain` is as given, and empty for the
-    bare `<Postmaster>`; `given` is what stood between the angle brackets.
+    bare `<Postmaster>`; `given` is what stood between the angle brackets; `address` is the mailbox in its shortest
+    spelling: quoted only where it must be, without a route.
     """
 
     local: str
     domain: str
     given: str
-
-    @property
-    def address(self) -> str:
-        """The mailbox in its shortest spelling: quoted only where it must be, without a route."""
-        local = self.local if _IS_DOT_STRING.fullmatch(self.local) else _quoted(self.local)
-        return f"{local}@{self.domain}" if self.domain else local
+    address: str
 
     @property
     def is_postmaster(self) -> bool:
@@ -74,12 +70,16 @@ class Path(NamedTuple):
         """The path that `text` (without angle brackets) spells.  Raises UsageError if it is none."""
         if not (match := _PATH.fullmatch(text)):
             if text.lower() == "postmaster":
-                return cls(text, "", text)
+                return cls(text, "", text, text)
             raise UsageError(f"not an address (RFC 5321 section 4.1.2): {text!r}")
-        local, domain = match["local"], match["domain"]
+        spelled, domain = match["local"], match["domain"]
         if domain[0] == "[" and not _is_literal(domain[1:-1]):
             raise UsageError(f"not an address literal (RFC 5321 section 4.1.3): {domain!r}")
-        return cls(_unquoted(local) if local[0] == '"' else local, domain, text)
+        local = spelled
+        if spelled[0] == '"':
+            local = _unquoted(spelled)
+            spelled = local if _IS_DOT_STRING.fullmatch(local) else _quoted(local)
+        return cls(local, domain, text, f"{spelled}@{domain}")
 
     def __str__(self) -> str:
         return self.address
@@ -113,7 +113,7 @@ def split_verb(line: str) -> tuple[str, str]:
 
     Raises PeerError for a line without a command, and for control characters.
     """
-    if _CONTROL.search(line):
+    if not line.isprintable() and _CONTROL.search(line):
         raise PeerError(ILLEGAL_CHARACTER_501)
     verb, _, argument = line.partition(" ")
     if not verb.strip():

@@ -83,8 +83,8 @@ class Transcript:
     steps: tuple[Step, ...]
 
     def values(self, key: str) -> tuple[str, ...]:
-        """What the head lines say for `key`, in their order."""
-        return tuple(head.value for head in self.heads if head.key == key)
+        """What the head lines say for `key`, between commas, in their order."""
+        return tuple(value.strip() for head in self.heads if head.key == key for value in head.value.split(","))
 
     @property
     def level(self) -> Level:
@@ -121,6 +121,8 @@ def parse(text: str, *, path: str = "transcript", line: int = 1, name: str | Non
                 heads.append(_head(number, written, after=lines))
             else:
                 lines.append(parse_line(written, number))
+        if not lines:
+            raise UsageError("nobody says anything")  # noqa: TRY301 - named like the others
         for step in _steps(lines):
             number = step.lines[-1].number
             _check_step(step, after=steps)

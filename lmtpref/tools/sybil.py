@@ -28,7 +28,7 @@ LANGUAGE = "lmtp"
 
 _DIRECTIVE = DirectiveLexer("code-block|code|sourcecode")
 _NAME = re.compile(r"[a-z0-9]+(?:[.-]+[a-z0-9]+)*")
-_SECTION = re.compile(r"^(\S[^\n]*)\n([=\-~^\"'#*+.:`_])\2{2,}$", re.MULTILINE)
+_TITLE = re.compile(r"^(?P<title>\S[^\n]*)\n(?P<line>(?P<mark>[=\-~^\"'#*+.:`_])(?P=mark)+)$", re.MULTILINE)
 _NOT_IN_ANCHOR = re.compile(r"[^a-z0-9]+")
 
 
@@ -142,7 +142,7 @@ def _name(region: Region) -> str | None:
 @lru_cache(maxsize=4)
 def _sections(text: str) -> list[tuple[int, str]]:
     """Where each section of a document begins, and what it is called."""
-    return [(match.start(), anchor(match[1])) for match in _SECTION.finditer(text)]
+    return [(match.start(), anchor(match["title"])) for match in _TITLE.finditer(text) if len(match["title"]) <= len(match["line"])]
 
 
 def _section_at(sections: list[tuple[int, str]], position: int) -> str:
