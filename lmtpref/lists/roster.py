@@ -75,7 +75,7 @@ class Senders(NamedTuple):
         return cls(Addresses((entry for entry in entries if not entry.startswith("@")), key=key), lists)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class MailingList:
     """A mailing list and its settings; sizes in octets.
 
@@ -93,8 +93,8 @@ class MailingList:
     generic_nonmember_action: NonmemberAction | Literal["accept", "hold", "reject", "discard"] = NonmemberAction.REJECT
     null_sender: NullSender | Literal["refuse", "hold", "accept"] = NullSender.REFUSE
     max_message_octets: int | None = None  # None: the server's limit alone
-    path: Path = field(init=False, repr=False)
-    nonmembers: Senders = field(init=False, repr=False)
+    path: Path = field(init=False)
+    nonmembers: Senders = field(init=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -107,9 +107,13 @@ class MailingList:
         for stranger in (address for address in self.moderated if address not in self.members):
             raise ConfigurationError(f"not a member: {stranger!r}", key="moderated")
         put(self, "alias_domains", tuple(_domain(domain) for domain in self.alias_domains))
+        put(self, "accept_these_nonmembers", tuple(self.accept_these_nonmembers))
         put(self, "nonmembers", Senders.parse(self.accept_these_nonmembers, key="accept_these_nonmembers"))
         put(self, "generic_nonmember_action", _choice(NonmemberAction, self.generic_nonmember_action, key="generic_nonmember_action"))
         put(self, "null_sender", _choice(NullSender, self.null_sender, key="null_sender"))
+
+    def __repr__(self) -> str:
+        return f"<MailingList {self.address}>"
 
     @property
     def places(self) -> list[tuple[str, str]]:

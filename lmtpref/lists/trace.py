@@ -26,8 +26,8 @@ def trace(envelope: Envelope, *, hostname: str, now: datetime) -> bytes:
     sender = envelope.reverse_path.address if envelope.reverse_path else ""
     lines = [
         f"Return-Path: <{sender}>",
-        f"Received: from {_origin(envelope.peer.lhlo or '', envelope.peer.address)}",
-        f"\tby {hostname} with {_protocol(envelope)}",
+        f"Received: from {_origin(envelope.peer.lhlo or '', envelope.peer.address, envelope.smtputf8)}",
+        f"\tby {_u_labels(hostname) if envelope.smtputf8 else hostname} with {_protocol(envelope)}",
     ]
     if len(envelope.recipients) == 1:
         lines.append(f"\tfor <{envelope.recipients[0].path.address}>")
@@ -47,10 +47,20 @@ def _date(now: datetime) -> str:
 
 
 @functools.lru_cache(maxsize=128)
-def _origin(lhlo: str, address: str | None) -> str:
+def _origin(lhlo: str, address: str | None, smtputf8: bool) -> str:  # noqa: FBT001 - part of the cache's key
     """Extended-Domain: the name that the peer gave itself, and its address in parentheses if it has one."""
     name = lhlo if _NAME.fullmatch(lhlo) else "unknown"
+    if smtputf8:
+        name = _u_labels(name)
     return f"{name} ({_literal(address)})" if address else name
+
+
+def _u_labels(name: str) -> str:
+    """`name` with its A-labels as U-labels (RFC 6531 section 3.7.3); as it is where one of them is none."""
+    try:
+        return name.encode("ascii").decode("idna")
+    except UnicodeError:
+        return name
 
 
 def _literal(address: str) -> str:

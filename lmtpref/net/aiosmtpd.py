@@ -150,11 +150,8 @@ class AiosmtpdHandler(Handler):
         theirs.content = envelope.content.decode("utf-8", "surrogateescape") if self._decode_data else envelope.content
         owed = len(envelope.recipients)
 
-        def settle(replies: list[Reply]) -> Reply | None:
-            if len(replies) == 1 and not replies[0].positive:
-                return replies[0]
+        def settle(replies: list[Reply]) -> None:
             conversation.final = deque(replies if len(replies) == owed else replies * owed)
-            return None
 
         return self._ask("DATA", conversation, read=partial(replies_in, success="2.0.0", owed=owed), settle=settle)
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -41,7 +42,7 @@ _REFUSED: Mapping[str, tuple[object, str]] = {
 }
 
 
-class _Controller:
+class _Controller(ABC):
     """What both controllers share: a handler, an engine, and a thread while it runs."""
 
     def __init__(
@@ -105,8 +106,9 @@ class _Controller:
         self.loop = asyncio.new_event_loop()
         return self.loop
 
+    @abstractmethod
     def _address(self) -> str:
-        raise NotImplementedError
+        """Where to listen, as `Engine.bind` reads it."""
 
 
 class Controller(_Controller):

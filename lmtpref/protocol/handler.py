@@ -21,7 +21,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from lmtpref.protocol.replies import Reply
-from lmtpref.protocol.syntax import Parameters, Path
+from lmtpref.protocol.syntax import NO_PARAMETERS, Parameters, Path
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
 Answer = Reply | None | Awaitable[Reply | None]
@@ -52,7 +52,7 @@ class Recipient:
     """
 
     path: Path
-    parameters: Parameters = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=lambda: NO_PARAMETERS)
     tag: object = None
 
 
@@ -67,7 +67,7 @@ class Envelope:
 
     peer: Peer
     reverse_path: Path | None
-    parameters: Parameters = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=lambda: NO_PARAMETERS)
     recipients: list[Recipient] = field(default_factory=list)
     content: bytes = b""
     origin: Origin = field(default_factory=lambda: UNAVAILABLE)

@@ -31,7 +31,7 @@ class ReplyReader:
         """
         while (line := self._line()) is not None:
             self._lines.append(line)
-            if line[3:4] != b"-":
+            if line[3:4] != b"-" or not line[:3].isdigit():
                 reply = tuple(self._lines)
                 self._lines.clear()
                 return reply

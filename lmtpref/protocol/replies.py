@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 from lmtpref.protocol.errors import UsageError
@@ -24,8 +24,7 @@ _TEXT = re.compile(r"[\t -~]+")
 _LINE = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class EnhancedCode:
+class EnhancedCode(NamedTuple):
     """An enhanced status code: class, subject, detail (RFC 3463 section 2)."""
 
     class_: int
@@ -101,18 +100,23 @@ class Reply(_Fields):
         """Whether the code begins with 2: Positive Completion (RFC 2033 section 4)."""
         return 200 <= self.code < 300
 
-    def naming(self, address: str) -> Self:
+    def naming(self, address: str) -> Reply:
         """This reply with `<address>` before its text, as RFC 2920 section 3.2 item 10 asks.
 
         An address that is long or not ASCII is left out (RFC 6531 section 3.7.4.2).
         """
-        if len(address) > MAX_NAMED_ADDRESS_OCTETS or not (address.isascii() and address.isprintable()):
-            return self
-        first, *rest = self.lines
-        return self._of(self.code, self.enhanced, (f"<{address}> {first}", *rest))
+        return _named(self, address)
 
     def __str__(self) -> str:
         return self.octets.decode("ascii").replace("\r\n", "\n").removesuffix("\n")
+
+
+@lru_cache(maxsize=4096)
+def _named(reply: Reply, address: str) -> Reply:
+    if len(address) > MAX_NAMED_ADDRESS_OCTETS or not (address.isascii() and address.isprintable()):
+        return reply
+    first, *rest = reply.lines
+    return Reply._of(reply.code, reply.enhanced, (f"<{address}> {first}", *rest))
 
 
 def _folded(line: str) -> list[str]:

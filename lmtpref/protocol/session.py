@@ -163,24 +163,38 @@ class Session:
 
     def _advance(self) -> bool:
         """Take one frame from the input; False if there is none."""
+        talk = self._talk
+        if talk.chunk is not None:
+            return self._advance_chunk(talk.chunk)
+        if talk.state is State.DATA:
+            return self._advance_data()
+        return bool(self._framer) and self._advance_line()
+
+    def _advance_line(self) -> bool:
         urgent = True
         try:
-            if (chunk := self._talk.chunk) is not None:
-                if not self._take_chunk(chunk):
-                    return False
-                self._follow(self._talk.end_of_chunk(), urgent=not chunk.last)
-            elif self.state is State.DATA:
-                if (content := self._framer.content()) is None:
-                    return False
-                self._follow(self._talk.end_of_data(content), urgent=False)
-            else:
-                if (line := self._framer.line()) is None:
-                    return False
-                verb, argument = split_verb(line)
-                urgent = verb not in GROUPED
-                self._follow(self._perform(verb, argument), urgent=urgent)
+            if (line := self._framer.line()) is None:
+                return False
+            verb, argument = split_verb(line)
+            urgent = verb not in GROUPED
+            self._follow(self._perform(verb, argument), urgent=urgent)
         except PeerError as error:
             self._refuse(error.reply, urgent=urgent)
+        return True
+
+    def _advance_data(self) -> bool:
+        if (content := self._framer.content()) is None:
+            return False
+        self._follow(self._talk.end_of_data(content), urgent=False)
+        return True
+
+    def _advance_chunk(self, chunk: Chunk) -> bool:
+        if not self._take_chunk(chunk):
+            return False
+        try:
+            self._follow(self._talk.end_of_chunk(), urgent=not chunk.last)
+        except PeerError as error:
+            self._refuse(error.reply, urgent=True)
         return True
 
     def _perform(self, verb: str, argument: str) -> Outcome:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lmtpref.protocol.catalogue import (
@@ -94,20 +97,24 @@ def _unquoted(local: str) -> str:
 
 
 def _is_literal(text: str) -> bool:
-    """Whether `text` may stand in brackets; a General-address-literal needs a tag and a colon (section 4.1.3)."""
-    tag, colon, rest = text.rpartition(":") if not text.lower().startswith("ipv6:") else (text[:4], ":", text[5:])
-    if colon and tag.lower() != "ipv6":
-        return bool(tag and rest)
+    """Whether `text` may stand in brackets; of the tags that section 4.1.3 provides for, IPv6 alone is registered."""
     try:
-        ipaddress.IPv6Address(rest) if colon else ipaddress.IPv4Address(rest)
+        if text[:5].lower() == "ipv6:":
+            return ipaddress.IPv6Address(text[5:]).scope_id is None
+        ipaddress.IPv4Address(text)
     except ValueError:
         return False
     return True
 
 
-Parameters = dict[str, str | None]
+Parameters = Mapping[str, str | None]
+NO_PARAMETERS: Parameters = MappingProxyType({})
+
+# Lines come again: the same lists, the same senders.  What they mean never changes, so it is remembered.
+_remembered = lru_cache(maxsize=2048)  # lines, each bounded by the limit of a command line
 
 
+@_remembered
 def split_verb(line: str) -> tuple[str, str]:
     """The verb of a command line in capitals, and its argument without blanks around it (RFC 5321 sections 2.4, 4.1.1).
 
@@ -121,6 +128,7 @@ def split_verb(line: str) -> tuple[str, str]:
     return verb.rstrip("\t").upper(), argument.strip(" \t")
 
 
+@_remembered
 def parse_mail(argument: str) -> tuple[Path | None, Parameters]:
     """The reverse-path (None for `<>`) and the parameters of MAIL.  Raises PeerError for anything else.
 
@@ -133,6 +141,7 @@ def parse_mail(argument: str) -> tuple[Path | None, Parameters]:
     return path, _parse_parameters(parameters)
 
 
+@_remembered
 def parse_rcpt(argument: str) -> tuple[Path, Parameters]:
     """The forward-path and the parameters of RCPT.  Raises PeerError for anything else."""
     inside, parameters = _split_path("TO:", argument, RCPT_SYNTAX_501)
@@ -161,10 +170,12 @@ def _path(inside: str, refusal: Reply) -> Path:
 
 
 def _parse_parameters(text: str) -> Parameters:
-    parameters: Parameters = {}
+    if not text:
+        return NO_PARAMETERS
+    parameters: dict[str, str | None] = {}
     for word in filter(None, text.split(" ")):
         match = _PARAMETER.fullmatch(word)
         if not match or match[1].upper() in parameters:
             raise PeerError(PARAMETER_SYNTAX_501)
         parameters[match[1].upper()] = match[2]
-    return parameters
+    return MappingProxyType(parameters)

@@ -114,6 +114,7 @@ def parse(text: str, *, path: str = "transcript", line: int = 1, name: str | Non
     heads: list[Head] = []
     lines: list[Line] = []
     steps: list[Step] = []
+    closed: set[Who] = set()
     number = line
     try:
         for number, written in enumerate(text.removesuffix("\n").split("\n"), line):
@@ -125,8 +126,9 @@ def parse(text: str, *, path: str = "transcript", line: int = 1, name: str | Non
             raise UsageError("nobody says anything")  # noqa: TRY301 - named like the others
         for step in _steps(lines):
             number = step.lines[-1].number
-            _check_step(step, after=steps)
+            _check_step(step, closed)
             steps.append(step)
+            closed |= {step.who} if step.what == "close" else set()
     except UsageError as problem:
         raise TranscriptError(f"{path}:{number}: {problem}") from None
     return Transcript(path, name, tuple(heads), tuple(steps))
@@ -208,10 +210,9 @@ def _continues(last: Line, line: Line) -> bool:
     return together and (last.who == "C" or last.octets[3:4] == b"-")
 
 
-def _check_step(step: Step, *, after: list[Step]) -> None:
-    for closed in (earlier for earlier in after if earlier.what == "close"):
-        if closed.who in {"S", step.who}:
-            raise UsageError(f"nothing comes after <close>: '{step.lines[0]}'")
+def _check_step(step: Step, closed: set[Who]) -> None:
+    if closed & {"S", step.who}:
+        raise UsageError(f"nothing comes after <close>: '{step.lines[0]}'")
     if step.who == "S" and step.what == "say":
         if step.lines[-1].octets[3:4] == b"-":
             raise UsageError(f"the hyphen says that the reply goes on, but it does not: '{step.lines[-1]}'")

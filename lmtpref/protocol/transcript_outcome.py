@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import unified_diff
+from functools import cached_property
 from itertools import chain, zip_longest
 
 from lmtpref.protocol.transcript import Level, Line, Step, Transcript, written
@@ -17,7 +19,7 @@ LINES_SHOWN = 4  # at either end of a long write
 Pair = tuple[Step | None, Heard | None]
 
 
-@dataclass(slots=True)
+@dataclass
 class Turn:
     """One exchange: what the client did, what the transcript expects then, and the replies that came before its next turn."""
 
@@ -25,12 +27,12 @@ class Turn:
     server: list[Step] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
 
-    @property
+    @cached_property
     def expected(self) -> list[Step]:
         """The replies that the transcript has here."""
         return [step for step in self.server if step.what == "say"]
 
-    @property
+    @cached_property
     def greets(self) -> bool:
         """Whether LHLO is among what the client said: the lines of its reply may then come in any order."""
         return any(line.text.upper().startswith("LHLO ") for step in self.client for line in step.lines)
@@ -158,8 +160,8 @@ class _Revision:
     def new(self) -> list[str]:
         """The revised lines."""
         kept = ([] if number in self._gone else [line] for number, line in enumerate(["", *self.old]))
-        lines = [line for number, lines in enumerate(kept) for line in lines + self._below.get(number, [])]
-        return [line if line.endswith("\n") else f"{line}\n" for line in lines[1:-1]] + lines[-1:]
+        lines = [line for number, lines in enumerate(kept) for line in lines + self._below.get(number, []) if line]
+        return [line if line.endswith("\n") else f"{line}\n" for line in lines[:-1]] + lines[-1:]
 
 
 def _contrast(step: Step | None, heard: Heard | None) -> Iterator[str]:
@@ -173,11 +175,11 @@ def _contrast(step: Step | None, heard: Heard | None) -> Iterator[str]:
 
 def _aligned(turn: Turn, heard: list[Heard], level: Level) -> Iterator[Pair]:
     """Expected replies and those that came, side by side: one that agrees is not given away while the other side is longer."""
-    expected, came = list(turn.expected), list(heard)
+    expected, came = deque(turn.expected), deque(heard)
     while expected or came:
         same = bool(expected and came) and agrees(expected[0], came[0], level, keywords=turn.greets)
-        step = expected.pop(0) if expected and (same or len(expected) >= len(came)) else None
-        yield step, came.pop(0) if came and (same or step is None or len(came) > len(expected)) else None
+        step = expected.popleft() if expected and (same or len(expected) >= len(came)) else None
+        yield step, came.popleft() if came and (same or step is None or len(came) > len(expected)) else None
 
 
 def _revise(revision: _Revision, turn: Turn, pairs: Iterator[Pair], level: Level) -> None:

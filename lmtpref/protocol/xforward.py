@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from lmtpref.protocol.catalogue import XFORWARD_SYNTAX_501
 from lmtpref.protocol.errors import PeerError
@@ -12,7 +13,7 @@ ATTRIBUTES = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE")
 MAX_VALUE_CHARACTERS = 255  # encoded; XFORWARD_README, note 1
 Origin = Mapping[str, str | None]  # what each attribute was said to be; None: unavailable
 
-UNAVAILABLE: Origin = dict.fromkeys(ATTRIBUTES)
+UNAVAILABLE: Origin = MappingProxyType(dict.fromkeys(ATTRIBUTES))
 _HEX_PAIR = re.compile(r"\+([0-9A-F]{2})")  # RFC 3461 section 4: xtext = *( xchar / hexchar ); hexchar = "+" 2(HEXDIG)
 _VALUE = re.compile(r"[!#-'*+\-./0-9:=?A-Z\[\]^-~]+")  # decoded: no blanks, no controls, none of ()<>@,;\" of a header
 

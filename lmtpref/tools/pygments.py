@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pygments.lexer import RegexLexer, bygroups
+from pygments.lexer import RegexLexer, bygroups, default
 from pygments.token import Comment, Generic, Keyword, Name, Number, Operator, Punctuation, Text, Whitespace
 
 _MARK = r"<(?:close|pause [^<>\n]*|raw [^<>\n]*)>"
@@ -37,7 +37,7 @@ class LmtpLexer(RegexLexer):
         ],
         "reply": [
             (r"[245]\.\d{1,3}\.\d{1,3}(?![^ \n])", Number, "text"),
-            (r"", Text, "text"),
+            default("text"),
         ],
         "text": [
             (r"\n", Whitespace, "#pop:2"),

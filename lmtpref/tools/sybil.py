@@ -27,7 +27,7 @@ from lmtpref.protocol.wire import Wire
 LANGUAGE = "lmtp"
 
 _DIRECTIVE = DirectiveLexer("code-block|code|sourcecode")
-_NAME = re.compile(r"[a-z0-9]+(?:[.-]+[a-z0-9]+)*")
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:[.-]+[a-z0-9]+)*")
 _TITLE = re.compile(r"^(?P<title>\S[^\n]*)\n(?P<line>(?P<mark>[=\-~^\"'#*+.:`_])(?P=mark)+)$", re.MULTILINE)
 _NOT_IN_ANCHOR = re.compile(r"[^a-z0-9]+")
 
@@ -48,7 +48,7 @@ class Block:
         if self.argument != LANGUAGE:
             return f"the directive's argument must be {LANGUAGE!r}, without blanks behind it: {self.argument!r}"
         if self.name is not None and not _NAME.fullmatch(self.name):
-            return f"a name is of small letters, digits, dots and hyphens: {self.name!r}"
+            return f"a name is of small letters, digits, dots and hyphens, and begins with a letter: {self.name!r}"
         return None
 
     def parse(self) -> Transcript:

@@ -1,0 +1,161 @@
+"""A message on its way out: what it needs of a server, what MAIL and RCPT say of it, and the octets that carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from lmtpref.protocol.errors import PeerError, UsageError
+from lmtpref.protocol.framing import first_bare_newline
+from lmtpref.protocol.replies import Reply
+from lmtpref.protocol.syntax import Parameters, Path, parse_mail, parse_rcpt
+
+Extensions = Mapping[str, tuple[str, ...]]  # what LHLO's reply lists: keywords in capitals, and the words behind each
+
+_END_OF_HEADER = b"\r\n\r\n"
+_TOO_BIG_552 = Reply(552, "5.3.4", "The message is over the size that the server offers to take")
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One transaction, as the caller wants it.
+
+    `reverse_path` is None for the null sender; `forward_paths` are asked for in this order, each as often as it is given;
+    `content` is sent octet for octet; `parameters` go with MAIL and `rcpt_parameters` with every RCPT.
+    SIZE, BODY and SMTPUTF8 need not be given.  Raises UsageError for what no command line can hold.
+    """
+
+    reverse_path: str | None
+    forward_paths: Sequence[str]
+    content: bytes
+    parameters: Parameters = field(default_factory=dict)
+    rcpt_parameters: Parameters = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.forward_paths, str) or not self.forward_paths:
+            raise UsageError(f"a message has one recipient or more, in a list: {self.forward_paths!r}")
+        if self.reverse_path is not None and not Path.parse(self.reverse_path).domain:
+            raise UsageError(f"a sender has a domain: {self.reverse_path!r}")
+        for path in self.forward_paths:
+            Path.parse(path)
+        try:
+            parse_mail(f"FROM:<>{_spelt(self.parameters)}")
+            parse_rcpt(f"TO:<postmaster>{_spelt(self.rcpt_parameters)}")
+        except PeerError as problem:
+            raise UsageError(f"not parameters (RFC 5321 section 4.1.2): {self.parameters} {self.rcpt_parameters}") from problem
+
+    @property
+    def binary(self) -> bool:
+        """Whether the content is not text: a CR or LF alone, or a NUL; or BODY=BINARYMIME was asked for (RFC 3030 section 3)."""
+        if self.parameters.get("BODY") == "BINARYMIME":
+            return True
+        return first_bare_newline(self.content) is not None or b"\0" in self.content
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether the content has octets above 127 (RFC 6152 section 3)."""
+        return not self.content.isascii()
+
+    @property
+    def utf8_addresses(self) -> bool:
+        """Whether an address of the envelope is not ASCII (RFC 6531 section 3.4)."""
+        return not "".join([self.reverse_path or "", *self.forward_paths]).isascii()
+
+    @property
+    def utf8_header(self) -> bool:
+        """Whether the header section has octets above 127 (RFC 6531 section 3.4)."""
+        return not self.content.partition(_END_OF_HEADER)[0].isascii()
+
+
+class Command(NamedTuple):
+    """A command line."""
+
+    verb: str
+    octets: bytes
+
+
+class _Need(NamedTuple):
+    """What mail of some kind needs of a server, and the verdict where that is missing."""
+
+    keyword: str
+    of: Callable[[Mail], bool]
+    refusal: Reply
+
+
+_NEEDS = (
+    _Need("SMTPUTF8", lambda mail: mail.utf8_addresses, Reply(553, "5.6.7", "An address is not ASCII, and the server lacks SMTPUTF8")),
+    _Need("SMTPUTF8", lambda mail: mail.utf8_header, Reply(554, "5.6.9", "The header is not ASCII, and the server lacks SMTPUTF8")),
+    _Need("BINARYMIME", lambda mail: mail.binary, Reply(554, "5.6.3", "The content is not text, and the server lacks BINARYMIME")),
+    _Need("CHUNKING", lambda mail: mail.binary, Reply(554, "5.6.3", "The content is not text, and the server lacks CHUNKING")),
+    _Need(
+        "8BITMIME",
+        lambda mail: mail.eight_bit and not mail.binary,
+        Reply(554, "5.6.3", "The content is not ASCII, and the server lacks 8BITMIME"),
+    ),
+)
+
+# Which extension defines a parameter, where that is not the one of the same name.
+_DEFINED_BY = {"BODY": "8BITMIME"} | dict.fromkeys(("RET", "ENVID", "NOTIFY", "ORCPT"), "DSN")
+
+
+def refusal_of(mail: Mail, offered: Extensions) -> Reply | None:
+    """Why `mail` is not for a server that offers this; None if it is.
+
+    Nothing is converted and nothing left out: who wants that does it before (RFC 6152 section 3, RFC 3030 section 3).
+    """
+    for name in (*mail.parameters, *mail.rcpt_parameters):
+        keyword = _DEFINED_BY.get(name.upper(), name.upper())
+        if keyword not in offered:
+            return Reply(555, "5.5.4", f"{name} was asked for, and the server lacks {keyword}")
+    for need in _NEEDS:
+        if need.keyword not in offered and need.of(mail):
+            return need.refusal
+    limit = next(iter(offered.get("SIZE", ())), "0")
+    if limit.isdecimal() and 0 < int(limit) < len(mail.content):  # 0 is no limit (RFC 1870 section 4)
+        return _TOO_BIG_552
+    return None
+
+
+def envelope_of(mail: Mail, offered: Extensions) -> Iterator[Command]:
+    """MAIL and each RCPT, with the parameters that the server is owed."""
+    parameters = _declared(mail, offered) | {name.upper(): value for name, value in mail.parameters.items()}
+    yield Command("MAIL", f"MAIL FROM:<{mail.reverse_path or ''}>{_spelt(parameters)}\r\n".encode())
+    for path in mail.forward_paths:
+        yield Command("RCPT", f"RCPT TO:<{path}>{_spelt(mail.rcpt_parameters)}\r\n".encode())
+
+
+def stuffed(content: bytes) -> bytes:
+    """`content` as DATA carries it: a dot doubled where it begins a line, and the final dot (RFC 5321 section 4.5.2).
+
+    A CRLF is added before that dot only where the content does not end in one (section 4.1.1.4).
+    """
+    dot = b"." if content.startswith(b".") else b""
+    last = b"" if content.endswith(b"\r\n") or not content else b"\r\n"
+    return b"".join((dot, content.replace(b"\r\n.", b"\r\n.."), last, b".\r\n"))
+
+
+def chunked(content: bytes, octets: int) -> Iterator[tuple[bytes, bool]]:
+    """BDAT commands that carry `content`, in chunks of at most `octets`, and whether each is the last (RFC 3030 section 2)."""
+    for start in range(0, len(content) or 1, octets):
+        chunk = content[start : start + octets]
+        last = start + octets >= len(content)
+        yield b"BDAT %d%s\r\n%s" % (len(chunk), b" LAST" if last else b"", chunk), last
+
+
+def _declared(mail: Mail, offered: Extensions) -> Parameters:
+    """What MAIL has to say of the content, to a server that understands it."""
+    parameters: dict[str, str | None] = {}
+    if "SIZE" in offered:
+        parameters["SIZE"] = str(len(mail.content))
+    if mail.binary:
+        parameters["BODY"] = "BINARYMIME"
+    elif mail.eight_bit:
+        parameters["BODY"] = "8BITMIME"
+    if mail.utf8_addresses or mail.utf8_header:
+        parameters["SMTPUTF8"] = None
+    return parameters
+
+
+def _spelt(parameters: Parameters) -> str:
+    return "".join(f" {name}" if value is None else f" {name}={value}" for name, value in parameters.items())
