@@ -17,6 +17,8 @@ from sybil.typing import Parser
 from lmtpref import Handler, MemoryQueues, Server, Settings, show
 from lmtpref.lists import cast
 from lmtpref.net.replay import SocketWire
+from lmtpref.protocol.script import Script, converse
+from lmtpref.protocol.transcript import Transcript
 from lmtpref.protocol.wire import MemoryWire, Wire
 from lmtpref.tools.sybil import TranscriptParser, identify
 
@@ -76,7 +78,18 @@ def end(page: dict[str, Any]) -> None:
     assert not (unseen := page["world"].faults()), f"errors were logged that the page did not show: {unseen}"
 
 
-PARSERS: list[Parser] = [TranscriptParser(lambda page: page["world"].connect()), DocTestParser(), PythonCodeBlockParser(), SkipParser()]
+def connect(page: dict[str, Any]) -> Wire:
+    """A connection to what the page's transcripts talk to."""
+    wire: Wire = page["world"].connect()
+    return wire
+
+
+def flip(transcript: Transcript, page: dict[str, Any]) -> str:
+    """Why the page's `client` did not say what the transcript says; nothing if it did."""
+    return converse(page["client"], Script(transcript)).explain()
+
+
+PARSERS: list[Parser] = [TranscriptParser(connect, flip=flip), DocTestParser(), PythonCodeBlockParser(), SkipParser()]
 WIRES = os.environ.get("LMTP_WIRES", "memory").split(",")
 PAGES = [Pages(PARSERS, name=wire.removeprefix("memory"), pattern="*.rst", setup=partial(begin, wire), teardown=end) for wire in WIRES]
 pytest_collect_file = SybilCollection(PAGES).pytest()

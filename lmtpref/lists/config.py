@@ -77,7 +77,7 @@ class Key(NamedTuple):
 KEYS = (
     Key("server", "listen", TEXTS, "where to listen: HOST:PORT, or unix:PATH"),
     Key("server", "hostname", TEXT, "the server's name, in its greeting and in trace lines"),
-    Key("server", "site_owner", TEXT, "whom a list's owner address speaks for: envsender"),
+    Key("server", "site_owner", TEXT, "the sender of what a list's owners are sent (envsender)"),
     Key("server", "known_mtas", TEXTS, "networks and host names of the MTAs that may send; absent: loopback only"),
     Key("server", "allow_remote", FLAG, "whether to listen on other addresses than loopback; needs known_mtas"),
     Key("server", "banned_senders", TEXTS, "senders banned from all lists"),

@@ -56,7 +56,7 @@ class ListHandler(Handler):
     server answers 451 4.3.0 for that command or that recipient.
     """
 
-    def __init__(  # noqa: PLR0913 - a server has that many settings; all have names
+    def __init__(
         self,
         directory: ListDirectory,
         queues: Queues,

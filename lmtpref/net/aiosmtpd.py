@@ -151,7 +151,7 @@ class AiosmtpdHandler(Handler):
         owed = len(envelope.recipients)
 
         def settle(replies: list[Reply]) -> None:
-            conversation.final = deque(replies if len(replies) == owed else replies * owed)
+            conversation.final = deque(map(_for_one, replies) if len(replies) > 1 else replies * owed)
 
         return self._ask("DATA", conversation, read=partial(replies_in, success="2.0.0", owed=owed), settle=settle)
 
@@ -199,6 +199,11 @@ async def _excused(call: Callable[[], object], excuse: Callable[..., object], re
 
 async def _value(status: object) -> object:
     return await status if inspect.isawaitable(status) else status
+
+
+def _for_one(reply: Reply) -> Reply:
+    """A 421 would close the connection on the recipients that come after: what is meant for one of them is a 451."""
+    return Reply(451, reply.enhanced, *reply.lines) if reply.code == 421 else reply
 
 
 def _only(replies: list[Reply]) -> Reply | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import select
+import selectors
 import socket
 import time
 from typing import Self
@@ -20,7 +20,7 @@ class SocketWire:
     instant = False
 
     def __init__(self, connected: socket.socket, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        connected.settimeout(0)  # `select` does the waiting, with our patience
+        connected.settimeout(0)  # the selector does the waiting
         self._socket = connected
         self._patience = patience_seconds
         self._early = bytearray()  # what came while we were still sending
@@ -53,15 +53,13 @@ class SocketWire:
         """
         rest = memoryview(octets)
         while rest and not self._ended:
-            readable, writable, _ = select.select([self._socket], [self._socket], [], self._patience)
-            if writable:
+            ready = self._wait(selectors.EVENT_READ | selectors.EVENT_WRITE, self._patience)
+            if ready & selectors.EVENT_WRITE:
                 try:
                     rest = rest[self._socket.send(rest) :]
-                except BlockingIOError:
-                    pass
                 except ConnectionError:
                     return
-            elif readable:
+            elif ready:
                 self._early += self._read(0)
             else:
                 return
@@ -92,7 +90,7 @@ class SocketWire:
 
     def _read(self, seconds: float) -> bytes:
         """What comes within `seconds`; notes the end of the stream."""
-        if self._ended or not select.select([self._socket], [], [], seconds)[0]:
+        if self._ended or not self._wait(selectors.EVENT_READ, seconds):
             return b""
         try:
             octets = self._socket.recv(_READ_OCTETS)
@@ -100,3 +98,9 @@ class SocketWire:
             octets = b""
         self._ended = not octets
         return octets
+
+    def _wait(self, events: int, seconds: float) -> int:
+        """Which of `events` the socket is ready for; 0 if for none of them within `seconds`."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, events)
+            return sum(ready for _, ready in selector.select(seconds))

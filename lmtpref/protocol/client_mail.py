@@ -46,6 +46,11 @@ class Mail:
             raise UsageError(f"not parameters (RFC 5321 section 4.1.2): {self.parameters} {self.rcpt_parameters}") from problem
 
     @property
+    def octets(self) -> int:
+        """The message's size as SIZE counts it: with the CRLF that DATA adds to a content without one (RFC 1870 section 5)."""
+        return len(self.content) + (0 if self.content.endswith(b"\r\n") or self.binary else 2)
+
+    @property
     def binary(self) -> bool:
         """Whether the content is not text: a CR or LF alone, or a NUL; or BODY=BINARYMIME was asked for (RFC 3030 section 3)."""
         if self.parameters.get("BODY") == "BINARYMIME":
@@ -112,7 +117,7 @@ def refusal_of(mail: Mail, offered: Extensions) -> Reply | None:
         if need.keyword not in offered and need.of(mail):
             return need.refusal
     limit = next(iter(offered.get("SIZE", ())), "0")
-    if limit.isdecimal() and 0 < int(limit) < len(mail.content):  # 0 is no limit (RFC 1870 section 4)
+    if limit.isdecimal() and 0 < int(limit) < mail.octets:  # 0 is no limit (RFC 1870 section 4)
         return _TOO_BIG_552
     return None
 
@@ -143,11 +148,11 @@ def chunked(content: bytes, octets: int) -> Iterator[tuple[bytes, bool]]:
         yield b"BDAT %d%s\r\n%s" % (len(chunk), b" LAST" if last else b"", chunk), last
 
 
-def _declared(mail: Mail, offered: Extensions) -> Parameters:
+def _declared(mail: Mail, offered: Extensions) -> dict[str, str | None]:
     """What MAIL has to say of the content, to a server that understands it."""
     parameters: dict[str, str | None] = {}
     if "SIZE" in offered:
-        parameters["SIZE"] = str(len(mail.content))
+        parameters["SIZE"] = str(mail.octets)
     if mail.binary:
         parameters["BODY"] = "BINARYMIME"
     elif mail.eight_bit:

@@ -92,9 +92,9 @@ class Conversation:
     def _mail(self, argument: str) -> Outcome:
         path, parameters = parse_mail(argument)
         check_mail_parameters(parameters)
-        envelope = Envelope(self.peer, path, parameters, origin=self._origin)
+        envelope = Envelope(self.peer, path, dict(parameters), origin=self._origin)
         if (envelope.declared_octets or 0) > self._settings.max_message_octets:
-            raise PeerError(say.DECLARED_TOO_BIG_552)
+            return (say.DECLARED_TOO_BIG_552,)
         return Event("mail", (envelope,))
 
     def _rcpt(self, argument: str) -> Outcome:
@@ -104,7 +104,7 @@ class Conversation:
         envelope = self.open.envelope
         if len(envelope.recipients) >= self._settings.max_recipients:
             return (say.TOO_MANY_RECIPIENTS_452,)
-        return Event("rcpt", (envelope, Recipient(path, parameters)))
+        return Event("rcpt", (envelope, Recipient(path)))
 
     def _data(self, argument: str) -> Outcome:
         _expect_none(argument)

@@ -28,6 +28,8 @@ from lmtpref.protocol.transaction import Chunk
 
 # The first digits that a handler's own reply may have; where 2 is missing, None says yes.
 _LEGAL_ANSWERS = dict.fromkeys(("connect", "lhlo", "data", "message"), (4, 5)) | dict.fromkeys(("mail", "rcpt", "deliver"), (2, 4, 5))
+# What a group is told whose MAIL or RCPTs were refused (RFC 2920 section 3.1): no mistakes of the client's.
+_BEHIND_A_REFUSAL = frozenset({say.NEED_MAIL_503, say.NEED_RECIPIENT_503})
 _GROUPED_HOOKS = frozenset({"mail", "rcpt", "message", "deliver"})  # whose replies may be sent with those that follow
 
 
@@ -230,7 +232,7 @@ class Session:
 
     def _refuse(self, reply: Reply, *, urgent: bool) -> None:
         """Answer a mistake of the client's; one too many ends the conversation."""
-        self._errors += 1
+        self._errors += reply not in _BEHIND_A_REFUSAL
         if self._errors > self._max_errors:
             self.shut_down(say.TOO_MANY_ERRORS_421)
         else:

@@ -125,7 +125,8 @@ def split_verb(line: str) -> tuple[str, str]:
     verb, _, argument = line.partition(" ")
     if not verb.strip():
         raise PeerError(NO_COMMAND_500)
-    return verb.rstrip("\t").upper(), argument.strip(" \t")
+    verb = verb.rstrip("\t")
+    return verb.upper() if verb.isascii() else verb, argument.strip(" \t")  # the capital of U+017F is an S
 
 
 @_remembered

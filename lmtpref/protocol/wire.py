@@ -50,6 +50,7 @@ class MemoryWire:
         self._handler = handler
         self._session = Session(settings or Settings(), peer or Peer())
         self._received = bytearray()
+        self._hung_up = False
         self._run()
 
     @property
@@ -78,9 +79,11 @@ class MemoryWire:
         self._run()
 
     def close(self) -> None:
-        """Hang up: the handler hears of it."""
-        self._session.lost()
-        self._run()
+        """Hang up: the handler hears of it, once."""
+        if not self._hung_up:
+            self._hung_up = True
+            self._session.lost()
+            self._run()
 
     def _run(self) -> None:
         session = self._session

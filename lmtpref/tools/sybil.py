@@ -4,7 +4,8 @@ In a conftest.py::
 
     pytest_collect_file = Sybil([TranscriptParser(connect)], pattern="*.rst").pytest()
 
-where `connect(namespace)` opens a `Wire` to the server that the page is about.
+where `connect(namespace)` opens a `Wire` to the server that the page is about.  Transcripts with `# role: client` are for
+pages about a client; `TranscriptParser(connect, flip=flip)` has them played the other way round.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from lmtpref.protocol.transcript_play import play
 from lmtpref.protocol.wire import Wire
 
 LANGUAGE = "lmtp"
+
+Flip = Callable[[Transcript, dict[str, Any]], str]
 
 _DIRECTIVE = DirectiveLexer("code-block|code|sourcecode")
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[.-]+[a-z0-9]+)*")
@@ -59,10 +62,14 @@ class Block:
 
 
 class TranscriptParser:
-    """Finds the transcripts of a document, and plays each over a wire of its own, that `connect` opens."""
+    """Finds the transcripts of a document, and plays each over a wire of its own, that `connect` opens.
 
-    def __init__(self, connect: Callable[[dict[str, Any]], Wire], *, level: Level = "exact") -> None:
-        self._connect, self._level = connect, level
+    One with `# role: client` is handed to `flip` instead, with the document's namespace: it returns why the client did not say
+    what the transcript says, or nothing (`Script.explain` does).
+    """
+
+    def __init__(self, connect: Callable[[dict[str, Any]], Wire], *, level: Level = "exact", flip: Flip | None = None) -> None:
+        self._connect, self._level, self._flip = connect, level, flip
 
     def __call__(self, document: Document) -> Iterator[Region]:
         """The transcripts of `document`, as Sybil wants them."""
@@ -73,7 +80,10 @@ class TranscriptParser:
         """Why the server did not say what the transcript says; nothing if it did."""
         block: Block = example.parsed
         try:
-            outcome = play(block.parse(), self._connect(example.namespace), level=self._level)
+            transcript = block.parse()
+            if transcript.role == "client" and self._flip:
+                return self._flip(transcript, example.namespace)
+            outcome = play(transcript, self._connect(example.namespace), level=self._level)
         except TranscriptError as problem:
             return str(problem)
         except (OSError, UsageError) as problem:
