@@ -67,7 +67,7 @@ def pythons(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """How fast: the script of docs/performance/, which says what it needs; `-- --help`."""
-    install(session, "test")
+    session.install("-e", ".[fast]")
     session.run("python", "docs/performance/bench.py", *session.posargs)
 
 

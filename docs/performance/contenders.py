@@ -97,13 +97,13 @@ def _await_port(server: Running) -> None:
 def contenders(tools: Tools, configuration: Path) -> list[Contender]:
     """Every server under test, in the order in which they take turns."""
     lmtpref = str(Path(sys.executable).with_name("lmtpref"))
-    aiosmtpd = [sys.executable, str(_HERE / "aiosmtpd_lmtp.py")]
+    python = str(Path(sys.executable).with_name("python"))
 
     def ours(uvloop: str) -> Callable[[int | str], list[str]]:
         return lambda port: [lmtpref, "serve", str(configuration), "--listen", f"127.0.0.1:{port}", "--uvloop", uvloop]
 
     def theirs(loop: str) -> Callable[[int | str], list[str]]:
-        return lambda port: [*aiosmtpd, loop, str(port)]
+        return lambda port: [python, str(_HERE / "aiosmtpd_lmtp.py"), loop, str(port)]
 
     def sink(port: int | str) -> list[str]:
         unprivileged = ("-u", "nobody") if os.geteuid() == 0 else ()
@@ -114,5 +114,6 @@ def contenders(tools: Tools, configuration: Path) -> list[Contender]:
         Contender("lmtpref, asyncio", ours("no"), QUEUED),
         Contender("aiosmtpd, asyncio", theirs("asyncio"), KEPT),
         Contender("aiosmtpd, uvloop", theirs("uvloop"), KEPT),
+        Contender("bare, uvloop", lambda port: [python, str(_HERE / "bare_lmtp.py"), str(port)]),
         Contender("smtp-sink", sink, environment=tools.environment),
     ]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 OURS, OURS_ASYNCIO = "lmtpref, uvloop", "lmtpref, asyncio"
 AIOSMTPD, AIOSMTPD_UVLOOP = "aiosmtpd, asyncio", "aiosmtpd, uvloop"
-SINK = "smtp-sink"
+BARE, SINK = "bare, uvloop", "smtp-sink"
 
 
 class Target(NamedTuple):
@@ -24,6 +24,7 @@ TARGETS = (
     Target("1 KiB", OURS_ASYNCIO, AIOSMTPD, 2.5),
     Target("1 KiB", OURS, AIOSMTPD_UVLOOP),
     Target("1 KiB", OURS, SINK, 0.9),
+    Target("1 KiB", BARE, AIOSMTPD),
     Target("64 KiB", OURS, AIOSMTPD, 8),
     Target("64 KiB", OURS, AIOSMTPD_UVLOOP),
     Target("64 KiB", OURS, SINK, 1.2),
@@ -40,10 +41,11 @@ TARGETS = (
 
 
 class Outcome(NamedTuple):
-    """A target and the ratio that was measured."""
+    """A target and what was measured: the ratio of throughputs, and that of processor times, theirs to ours."""
 
     target: Target
     ratio: float
+    thrift: float
 
     @property
     def verdict(self) -> str:
@@ -55,9 +57,13 @@ class Outcome(NamedTuple):
 
 def outcomes(results: dict[str, Any]) -> list[Outcome]:
     """The ratio of the medians for every target whose load was measured."""
-    rates = {load["name"]: {name: server["rate"] for name, server in load["servers"].items()} for load in results["loads"]}
-    measured = [(target, rates[target.load]) for target in TARGETS if target.load in rates]
-    return [Outcome(target, rate[target.ours] / rate[target.theirs]) for target, rate in measured]
+    measured = {load["name"]: load["servers"] for load in results["loads"]}
+    return [_outcome(target, measured[target.load]) for target in TARGETS if target.load in measured]
+
+
+def _outcome(target: Target, servers: dict[str, Any]) -> Outcome:
+    ours, theirs = servers[target.ours], servers[target.theirs]
+    return Outcome(target, ours["rate"] / theirs["rate"], theirs["server_microseconds"] / ours["server_microseconds"])
 
 
 def tables(results: dict[str, Any]) -> str:
@@ -67,7 +73,7 @@ def tables(results: dict[str, Any]) -> str:
         ".. Written by bench.py; not to be edited.",
         "",
         *_machine(results),
-        *_table("Ratios of throughput", ["load", "ours", "theirs", "target", "got", ""], _ratio_rows(results)),
+        *_table("Ratios", ["load", "ours", "theirs", "target", "throughput", "", "processor time"], _ratio_rows(results)),
         *_table("Messages a second: median, and half the spread of the rounds", ["load", *names], _rate_rows(results)),
         *_table("Microseconds of processor time per message: the server, and smtp-source", ["load", *names], _cost_rows(results)),
         *_table("Octets of memory per idle connection", ["connections", *names], _idle_rows(results)),
@@ -92,7 +98,7 @@ def _table(title: str, head: list[str], rows: Iterable[list[str]]) -> Iterator[s
 def _ratio_rows(results: dict[str, Any]) -> Iterator[list[str]]:
     for outcome in outcomes(results):
         load, ours, theirs, wanted = outcome.target
-        yield [load, ours, theirs, f">= {wanted:g}" if wanted else "-", f"{outcome.ratio:.2f}", outcome.verdict]
+        yield [load, ours, theirs, f">= {wanted:g}" if wanted else "-", f"{outcome.ratio:.2f}", outcome.verdict, f"{outcome.thrift:.2f}"]
 
 
 def _rate_rows(results: dict[str, Any]) -> Iterator[list[str]]:

@@ -112,6 +112,7 @@ class ClientSession:
                 self._hear(lines)
             self._check_clear()
         except ReplyError as problem:
+            self._conversation.out.clear()  # written before this was known
             self._end(str(problem))
 
     def eof(self) -> None:

@@ -48,7 +48,8 @@ class Mail:
     @property
     def octets(self) -> int:
         """The message's size as SIZE counts it: with the CRLF that DATA adds to a content without one (RFC 1870 section 5)."""
-        return len(self.content) + (0 if self.content.endswith(b"\r\n") or self.binary else 2)
+        ends = not self.content or self.content.endswith(b"\r\n") or self.binary
+        return len(self.content) + (0 if ends else 2)
 
     @property
     def binary(self) -> bool:

@@ -87,7 +87,7 @@ class Conversation:
     def _lhlo(self, argument: str) -> Outcome:
         if not argument:
             raise PeerError(say.LHLO_SYNTAX_501)
-        return Event("lhlo", (self.peer, argument.split(" ")[0]))
+        return Event("lhlo", (self.peer, argument.partition(" ")[0]))
 
     def _mail(self, argument: str) -> Outcome:
         path, parameters = parse_mail(argument)

@@ -38,7 +38,8 @@ class Framer:
     def line(self) -> str | None:
         """The next command line without its CRLF; None until that has come (RFC 5321 section 2.4).
 
-        Octets that are not UTF-8 are surrogates in it.  Raises PeerError, once for each such line, for one over the limit and for one with a bare CR or LF.
+        Octets that are not UTF-8 are surrogates in it.  Raises PeerError, once for each such line, for one over the
+        limit and for one with a bare CR or LF.
         """
         end = self._buffer.find(_CRLF, self._scanned)
         if end < 0:
@@ -84,7 +85,7 @@ class Framer:
 
     def _keep(self, limit: int, *, tail: int) -> None:
         """Note that all but the last `tail` octets were searched, and drop them if the frame outgrew `limit`."""
-        if len(self._buffer) > limit:
+        if len(self._buffer) > max(limit, tail):
             del self._buffer[:-tail]
             self._dropped = True
         self._scanned = max(0, len(self._buffer) - tail)

@@ -46,8 +46,9 @@ class Script:
 
     Commands are compared as commands, message content octet for octet; with `# match: exact` commands too, and the client
     has to wait wherever the transcript has a reply.  `closed` says that the script hangs up when `take` is empty: at
-    `<close>`, behind the reply to QUIT, after a mismatch.  Raises TranscriptError for a transcript whose replies have
-    wildcards, since there is nothing to say for them.
+    `<close>`, behind the reply to a QUIT that is the last command, after a mismatch.
+
+    Raises TranscriptError for a transcript whose replies have wildcards, since there is nothing to say for them.
     """
 
     def __init__(self, transcript: Transcript) -> None:
@@ -89,7 +90,7 @@ class Script:
         if self._out and self._out[0].what == "close":
             self._out.clear()
             self.closed = True
-        elif not self._out and self._last and self._last.verb == "QUIT":
+        elif not self._out and not self._frames and self._last and self._last.verb == "QUIT":
             self.closed = True
         return octets
 
@@ -189,10 +190,10 @@ def converse(client: ClientSession, script: Script) -> Script:
         script.feed(sent := client.take())
         said = bool(heard or sent or script.pause)
         script.resume()
+    if client.closed:
+        script.eof()
     if script.closed:
         client.eof()
-    elif client.closed:
-        script.eof()
     return script
 
 

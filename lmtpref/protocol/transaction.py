@@ -21,8 +21,10 @@ class Chunk:
 
 @dataclass(slots=True, eq=False)
 class Transaction:
-    """An open transaction.  `owed` is the number of final replies not yet given: RCPTs answered 2xx are counted, never
-    addresses (RFC 2033 section 4.2).  `refusal` is what every recipient will be told, once that is sure.
+    """An open transaction.
+
+    `owed` is the number of final replies not yet given: RCPTs answered 2xx are counted, never addresses (RFC 2033
+    section 4.2).  `refusal` is what every recipient will be told, once that is sure.
     """
 
     envelope: Envelope

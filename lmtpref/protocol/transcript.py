@@ -194,14 +194,13 @@ def _mark(number: int, who: Who, text: str) -> Line:
 
 
 def _steps(lines: Iterable[Line]) -> Iterator[Step]:
-    group: list[Line] = []
+    groups: list[list[Line]] = []
     for line in lines:
-        if group and not _continues(group[-1], line):
-            yield Step(group[0].who, group[0].what, tuple(group))
-            group = []
-        group.append(line)
-    if group:
-        yield Step(group[0].who, group[0].what, tuple(group))
+        if groups and _continues(groups[-1][-1], line):
+            groups[-1].append(line)
+        else:
+            groups.append([line])
+    return (Step(group[0].who, group[0].what, tuple(group)) for group in groups)
 
 
 def _continues(last: Line, line: Line) -> bool:

@@ -26,7 +26,8 @@ def agrees(step: Step, heard: Heard, level: Level, *, keywords: bool = False) ->
     keywords, may come in any order.
     """
     if level == "exact":
-        return _same_lines(step.lines, in_order_of(step.lines, heard) if keywords else heard)
+        # a hyphen says that another line follows, so where all lines agree there are as many of them
+        return all(map(line_agrees, step.lines, in_order_of(step.lines, heard) if keywords else heard))
     code, enhanced = _codes([line.octets.removesuffix(b"\r\n") for line in step.lines])
     code_heard, enhanced_heard = _codes(heard)
     if level == "class":
@@ -52,10 +53,6 @@ def in_order_of(lines: Sequence[Line], heard: Heard) -> Heard:
             ordered.append(found)
     ordered += left
     return tuple(keyword[:3] + (b" " if place == len(ordered) else b"-") + keyword[4:] for place, keyword in enumerate(ordered, 1))
-
-
-def _same_lines(lines: Sequence[Line], heard: Heard) -> bool:
-    return len(lines) == len(heard) and all(map(line_agrees, lines, heard))
 
 
 @lru_cache(maxsize=1024)

@@ -38,11 +38,11 @@ class _Player:
         self._come = 0  # replies that have come so far
 
     def run(self) -> None:
-        """Play every turn; over a wire on which waiting takes time, none after a reply that did not come."""
+        """Play every turn; over a wire on which waiting takes time, nothing after a reply that did not come."""
         try:
             for turn in _turns(self._transcript):
                 self._play(turn)
-                if self._come < self._due and not self._wire.instant:
+                if self._gave_up:
                     return
             self._finish()
         except ReplyError as error:
@@ -56,6 +56,13 @@ class _Player:
             self._take(self._wire.receive())
         for step in turn.server:
             self._expect(step)
+            if self._gave_up:
+                return
+
+    @property
+    def _gave_up(self) -> bool:
+        """Whether a reply did not come although it was waited for: the next would be waited for in vain, too."""
+        return self._come < self._due and not self._wire.instant
 
     def _act(self, step: Step) -> None:
         if step.what == "say":

@@ -1,0 +1,241 @@
+"""Two clients on one server, and a model of what it should say to them and keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from lmtpref import MailingList, MemoryQueues
+from lmtpref.lists import cast
+from lmtpref.protocol.wire import MemoryWire
+
+
+class Post(NamedTuple):
+    """What the model knows of a message for a recipient: its queue, the list, what is asked of it, and whose it is."""
+
+    queue: str
+    list: str | None
+    subaddress: str | None
+    sender: str
+    number: int
+
+
+ANNE, BART, CRIS, DANA, NOBODY = "anne@home.test", "bart@home.test", "cris@home.test", "dana@spam.test", ""
+SENDERS = (ANNE, BART, CRIS, DANA, NOBODY)
+MEMBERS = {"ant": {ANNE, CRIS}, "bee": set(), "cat": {ANNE}}
+QUEUES = {None: "in", "owner": "in", "bounces": "bounces", "join": "command", "confirm": "command"}
+ADDRESSES = {  # what each of them asks for: a list, and what of it; None: nothing that there is
+    "ant": ("ant", None),
+    "bee": ("bee", None),
+    "CAT": ("cat", None),
+    "ant-owner": ("ant", "owner"),
+    "Ant-Admin": ("ant", "owner"),
+    "bee-bounces+bart=home.test": ("bee", "bounces"),
+    "cat-subscribe": ("cat", "join"),
+    "cat-confirm+1234": ("cat", "confirm"),
+    "postmaster": (None, None),
+    "gnu": None,
+    "ant-bogus": None,
+    "ant+anne": None,
+}
+
+
+@dataclass
+class Client:
+    """A client as the model sees it: `wanted` are the accepted recipients of an open transaction, None without one."""
+
+    wire: MemoryWire
+    sender: str = NOBODY
+    wanted: list[str] | None = None
+    chunks: list[bytes] = field(default_factory=list)
+    chunking: bool = False
+
+    def say(self, line: str) -> str:
+        """The codes of the replies to a line, with blanks between."""
+        self.wire.send(line.encode() + b"\r\n")
+        return codes(self.wire.receive())
+
+    def forget(self) -> None:
+        """The transaction is over."""
+        self.wanted, self.chunks, self.chunking = None, [], False
+
+
+def codes(octets: bytes) -> str:
+    """The codes of replies, with blanks between."""
+    return " ".join(line[:3] for line in octets.decode().splitlines() if line[3:4] != "-")
+
+
+which = st.integers(0, 1)
+
+
+class TwoClients(RuleBasedStateMachine):
+    """Each rule is something that a client does, or the owner of the lists; it says what must be answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.configuration = cast()
+        self.queues = MemoryQueues()
+        self.handler = self.configuration.handler(self.queues)
+        self.clients = [self.connected(), self.connected()]
+        self.lists = {"ant", "bee", "cat"}
+        self.posts: list[Post] = []
+        self.number = 0
+
+    def connected(self) -> Client:
+        """A client that has said LHLO."""
+        wire = MemoryWire(self.handler, self.configuration.settings)
+        wire.send(b"LHLO mta.example\r\n")
+        assert codes(wire.receive()) == "220 250"
+        return Client(wire)
+
+    # What clients do --------------------------------------------------------------------------------------------
+
+    @rule(which=which, sender=st.sampled_from(SENDERS))
+    def mail(self, which: int, sender: str) -> None:
+        """MAIL, in order or out of it."""
+        client = self.clients[which]
+        expected = "503" if client.wanted is not None else "550" if sender == DANA else "250"
+        assert client.say(f"MAIL FROM:<{sender}>") == expected
+        if expected == "250":
+            client.sender, client.wanted = sender, []
+
+    @rule(which=which, address=st.sampled_from(sorted(ADDRESSES)))
+    def rcpt(self, which: int, address: str) -> None:
+        """RCPT, to whatever there is or is not."""
+        client = self.clients[which]
+        if client.wanted is None or client.chunking:
+            expected = "503"
+        else:
+            expected = "250" if self.may_send(client.sender, address) else "550"
+        assert client.say(f"RCPT TO:<{address}@lists.example>") == expected
+        if expected == "250" and client.wanted is not None:
+            client.wanted.append(address)
+
+    @rule(which=which)
+    def data(self, which: int) -> None:
+        """DATA, and where it is taken a message."""
+        client = self.clients[which]
+        if not client.wanted or client.chunking:
+            assert client.say("DATA") == "503"
+        elif self.is_hopeless(client):
+            assert client.say("DATA") == "554"
+        else:
+            assert client.say("DATA") == "354"
+            self.number += 1
+            assert client.say(f"X-Number: {self.number}\r\n\r\n.") == self.finals(client, self.number)
+
+    @rule(which=which, last=st.booleans())
+    def bdat(self, which: int, *, last: bool) -> None:
+        """BDAT, whose first chunk names the message."""
+        client = self.clients[which]
+        said = client.say(f"BDAT 2{' LAST' if last else ''}\r\n")
+        if client.wanted is None:
+            assert said == "503"
+        elif not client.wanted:
+            assert said == ("" if last else "503")
+            client.wanted = None if last else []
+        elif not client.chunking and self.is_hopeless(client) or client.chunks == [b"refused"]:
+            client.chunking, client.chunks = True, [b"refused"]
+            assert said == (" ".join(["554"] * len(client.wanted)) if last else "554")
+            if last:
+                client.forget()
+        else:
+            client.chunking = True
+            client.chunks.append(b"\r\n")
+            assert said == (self.finals(client, 0) if last else "250")
+
+    @rule(which=which, line=st.sampled_from(["RSET", "LHLO mta.example"]))
+    def reset(self, which: int, line: str) -> None:
+        """Give up what is open."""
+        assert self.clients[which].say(line) == "250"
+        self.clients[which].forget()
+
+    @rule(which=which, line=st.sampled_from(["NOOP", "VRFY anne", "EHLO mta.example", "MAIL FROM:anne", "RCPT TO:ant", "BDAT", "nonsense"]))
+    def distract(self, which: int, line: str) -> None:
+        """Say what changes nothing."""
+        assert len(self.clients[which].say(line)) == len("250")
+
+    @rule(which=which, farewell=st.sampled_from(["QUIT", None]))
+    def leave(self, which: int, farewell: str | None) -> None:
+        """Hang up, politely or not, and come back."""
+        assert farewell is None or self.clients[which].say(farewell) == "221"
+        self.clients[which].wire.close()
+        self.clients[which] = self.connected()
+
+    # What the owner of the lists does ---------------------------------------------------------------------------
+
+    @precondition(lambda self: "bee" in self.lists)
+    @rule()
+    def remove(self) -> None:
+        """Take a list away, whoever is writing to it."""
+        self.configuration.directory.remove("bee@lists.example")
+        self.lists.remove("bee")
+
+    @precondition(lambda self: "bee" not in self.lists)
+    @rule()
+    def add(self) -> None:
+        """Put it back."""
+        self.configuration.directory.add(MailingList("bee@lists.example", generic_nonmember_action="accept"))
+        self.lists.add("bee")
+
+    # What is kept -----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def keeps_what_was_accepted(self) -> None:
+        """What was answered 250 after the dot is in its queue, once, in order; and nothing else is."""
+        for name, queue in self.queues.items():
+            kept = [
+                Post(name, entry.list and entry.list.partition("@")[0], entry.subaddress, entry.reverse_path, int(entry.msg["X-Number"] or 0))
+                for entry in queue
+            ]
+            assert kept == [post for post in self.posts if post.queue == name]
+
+    # The rules --------------------------------------------------------------------------------------------------
+
+    def may_send(self, sender: str, address: str) -> bool:
+        """Whether RCPT is taken: what is no post always, a post from <> for now, a post from whom the list lets in or holds."""
+        asked = ADDRESSES[address]
+        if asked is None or asked[0] not in self.lists | {None}:
+            return False
+        name, subaddress = asked
+        return name in {None, "bee", "cat"} or subaddress is not None or sender in MEMBERS["ant"] | {NOBODY}
+
+    def is_hopeless(self, client: Client) -> bool:
+        """Whether DATA is refused: <> writes to nothing but lists, as posts."""
+        return client.sender == NOBODY and all(is_post(address) for address in client.wanted or [])
+
+    def finals(self, client: Client, number: int) -> str:
+        """The codes after the end of a message, and what is kept of it: each place once, whoever is named twice."""
+        answers: dict[object, str] = {}
+        for address in client.wanted or []:
+            place = (ADDRESSES[address], address.partition("+")[2])
+            if place not in answers:
+                answers[place] = self.deliver(client.sender, address, number)
+        codes = [answers[ADDRESSES[address], address.partition("+")[2]] for address in client.wanted or []]
+        client.forget()
+        return " ".join(codes)
+
+    def deliver(self, sender: str, address: str, number: int) -> str:
+        """The code for one recipient."""
+        name, subaddress = ADDRESSES[address] or (None, None)
+        if name is not None and name not in self.lists:
+            return "550"
+        if is_post(address) and sender == NOBODY:
+            return "554"
+        held = is_post(address) and (name == "cat" and sender != ANNE or name == "ant" and sender == CRIS)
+        self.posts.append(Post("hold" if held else QUEUES[subaddress], name, subaddress, sender, number))
+        return "250"
+
+    def teardown(self) -> None:
+        """Both hang up."""
+        for client in self.clients:
+            client.wire.close()
+
+
+def is_post(address: str) -> bool:
+    """Whether an address takes posts for a list."""
+    name, subaddress = ADDRESSES[address] or (None, None)
+    return name is not None and subaddress is None
