@@ -52,6 +52,7 @@ class ClientSession:
         if not name or " " in name:
             raise UsageError(f"a host name, or an address in brackets (RFC 5321 section 4.1.1.1): {name!r}")
         self.closed = False
+        self._leaving = False  # whether QUIT was asked for
         self._conversation = ClientConversation(_line("LHLO", name), prefer_chunks=prefer_chunks, chunk_octets=chunk_octets)
         self._reader = ReplyReader()
         self._talk = self._conversation.talk()
@@ -98,6 +99,7 @@ class ClientSession:
     def quit(self) -> None:
         """Send QUIT, to be Answered, and close then (RFC 5321 section 4.1.1.10)."""
         self._queue(self._conversation.leave)
+        self._leaving = True
         self._wake()
 
     # The driver's side ------------------------------------------------------------------------------------------
@@ -176,8 +178,8 @@ class ClientSession:
     # Book-keeping -----------------------------------------------------------------------------------------------
 
     def _queue(self, job: Callable[[], Talk[bool]]) -> None:
-        if self.closed or self.problem:
-            raise UsageError(f"the conversation is over: {self.problem or 'QUIT was said'}")
+        if self.closed or self.problem or self._leaving:
+            raise UsageError(f"the conversation is over: {self.problem or 'QUIT was asked for'}")
         self._conversation.jobs.append(job)
 
     def _wake(self) -> None:

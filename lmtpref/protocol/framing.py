@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from io import IncrementalNewlineDecoder
 
 from lmtpref.protocol.catalogue import BARE_NEWLINE_500, LINE_TOO_LONG_500, MESSAGE_TOO_BIG_552
 from lmtpref.protocol.errors import PeerError
@@ -61,7 +62,8 @@ class Framer:
         """
         if not self._scanned and not self._dropped and self._buffer.startswith(b".\r\n"):
             return self._cut(0, 3)
-        end = self._buffer.find(_END_OF_DATA, self._scanned)
+        dot = self._buffer.find(b".", self._scanned)  # a search for one octet is many times faster than for five
+        end = self._buffer.find(_END_OF_DATA, max(self._scanned, dot - 2)) if dot >= 0 else -1
         if end < 0:
             self._keep(self._max_message * 4 // 3 + 4, tail=4)
             return None
@@ -104,13 +106,23 @@ class Framer:
 
 
 def _unstuffed(content: bytes) -> bytes:
-    """`content` without the dot that begins a line of more (RFC 5321 section 4.5.2)."""
-    return content[content.startswith(b".") :].replace(b"\r\n.", _CRLF)
+    """`content` without the dot that begins a line of more (RFC 5321 section 4.5.2).
+
+    Text with few dots is the rule: behind the last one nothing is searched.
+    """
+    if content.startswith(b"."):
+        content = content[1:]
+    return content if content.find(b"\r\n.", 0, content.rfind(b".") + 1) < 0 else content.replace(b"\r\n.", _CRLF)
 
 
 def first_bare_newline(content: bytes) -> int | None:
-    """The offset of the first CR or LF that is not half of a CRLF; None if there is none (RFC 5321 section 2.3.8)."""
-    if content.count(b"\r") == content.count(_CRLF) == content.count(b"\n"):
+    """The offset of the first CR or LF that is not half of a CRLF; None if there is none (RFC 5321 section 2.3.8).
+
+    The standard library's decoder tells in one pass which line ends there are.
+    """
+    decoder = IncrementalNewlineDecoder(None, translate=False)
+    decoder.decode(content.decode("latin-1"), final=True)
+    if decoder.newlines in {None, "\r\n"}:
         return None
     match = _BARE_NEWLINE.search(content)
     return match and match.start()
