@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from lmtpref.lists.addresses import Subaddress, fold
-from lmtpref.protocol.errors import ConfigurationError, UsageError
+from lmtpref.protocol.errors import ConfigurationError, LmtpError, UsageError
 from lmtpref.protocol.syntax import Path
 
 T = TypeVar("T")
@@ -146,8 +146,12 @@ class Lookup(NamedTuple):
     served: bool = False
 
 
+class DirectoryError(LmtpError):
+    """A directory cannot say now: it is down, too slow, or holds what cannot be read.  The text is for the log."""
+
+
 class ListDirectory(Protocol):
-    """Where lists come from.  A directory that has to wait returns awaitables."""
+    """Where lists come from.  A directory that has to wait returns awaitables; one that cannot say raises DirectoryError."""
 
     def look_up(self, recipient: Path, sender: Path | None) -> Maybe[Lookup]:
         """What is known of `recipient`, and of `sender` to that list."""

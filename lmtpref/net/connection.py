@@ -20,6 +20,7 @@ from lmtpref.protocol.settings import Settings
 log = logging.getLogger(__name__)
 
 MAX_EVENTS_A_TURN = 256  # questions answered before other connections have their turn
+MAX_FRAMES_A_TURN = 1024  # commands answered without a question, likewise; and before we look whether the peer reads
 MAX_WAITING_OCTETS = 65_536  # of commands kept while a hook waits or the peer does not read; then reading stops
 LINGER_SECONDS = 5.0  # how long a peer that we hung up on may take to hang up as well
 
@@ -136,16 +137,16 @@ class Connection(asyncio.Protocol):
         """Ask the session's questions until it needs more octets, a hook waits, or others should have their turn."""
         session = self._session
         for _ in range(MAX_EVENTS_A_TURN):
-            event = session.next_event()
+            event = session.next_event(MAX_FRAMES_A_TURN)
             if event is None or self._blocked:
                 break
             if session.urgent:
                 self._flush()
             if not self._ask(event):
                 return
-        else:
-            self._loop.call_soon(self._continue)
         self._flush()
+        if event is not None or session.busy:
+            self._loop.call_soon(self._continue)
         if self._shared.stopping:
             self.wind_down(now=False)
         if session.closed:

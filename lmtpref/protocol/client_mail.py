@@ -54,9 +54,8 @@ class Mail:
     @property
     def binary(self) -> bool:
         """Whether the content is not text: a CR or LF alone, or a NUL; or BODY=BINARYMIME was asked for (RFC 3030 section 3)."""
-        if self.parameters.get("BODY") == "BINARYMIME":
-            return True
-        return first_bare_newline(self.content) is not None or b"\0" in self.content
+        asked_for = any((name.upper(), (value or "").upper()) == ("BODY", "BINARYMIME") for name, value in self.parameters.items())
+        return asked_for or first_bare_newline(self.content) is not None or b"\0" in self.content
 
     @property
     def eight_bit(self) -> bool:

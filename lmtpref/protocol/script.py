@@ -131,6 +131,9 @@ class Script:
     def _step(self) -> bool:
         """Take one frame of what the client sent; False if it has not come yet."""
         if not self._frames:
+            if self._out and self._out[-1].what == "close":  # it cannot know yet
+                self._buffer.clear()
+                return False
             return self._fail(self.transcript.lines[-1], "the client went on", "nothing more")
         frame = self._frames[0]
         if frame.kind == "close":
@@ -181,12 +184,10 @@ class Script:
 
 
 def converse(client: ClientSession, script: Script) -> Script:
-    """`script`, played with `client` until neither has anything to say; pauses take no time, and TLS is a handshake on paper."""
+    """`script`, played with `client` until neither has anything to say; pauses take no time."""
     said = True
     while said:
         client.feed(heard := script.take())
-        if client.securing:
-            client.secured()
         script.feed(sent := client.take())
         said = bool(heard or sent or script.pause)
         script.resume()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count, takewhile
+from itertools import accumulate, count, takewhile
 from typing import Literal
 
 from lmtpref.protocol.errors import PeerError
@@ -35,12 +35,8 @@ class Frame:
 
     def line_at(self, place: int) -> tuple[Line, int]:
         """The line that octet `place` stands in, and where that line begins."""
-        start = 0
-        for line in self.lines:
-            if place < start + len(line.octets):
-                return line, start
-            start += len(line.octets)
-        return self.lines[-1], place
+        starts = accumulate((len(line.octets) for line in self.lines), initial=0)
+        return [(line, start) for line, start in zip(self.lines, starts, strict=False) if start <= place][-1]
 
 
 def greeting(transcript: Transcript) -> list[Line]:

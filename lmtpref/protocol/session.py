@@ -42,7 +42,7 @@ class Session:
 
     def __init__(self, settings: Settings, peer: Peer) -> None:
         self.peer = peer
-        self.urgent = self.abrupt = False
+        self.urgent = self.abrupt = self.busy = False
         self._max_errors = settings.max_errors
         self._talk = Conversation(settings, peer)
         self._framer = Framer(max_line_octets=MAX_COMMAND_LINE_OCTETS, max_message_octets=settings.max_message_octets)
@@ -88,9 +88,13 @@ class Session:
         """The peer will send no more; what it has sent is still answered."""
         self._eof = True
 
-    def next_event(self) -> Event | None:
-        """The question that must be answered next; None when more octets are needed, or when all is over."""
-        talk = self._talk
+    def next_event(self, max_frames: int | None = None) -> Event | None:
+        """The question that must be answered next; None when more octets are needed, or when all is over.
+
+        None as well, and `busy` is set, when `max_frames` commands in a row were answered without a question.
+        """
+        talk, frames = self._talk, 0
+        self.busy = False
         while self._pending is None:
             if talk.asides:
                 self._pending = talk.asides.popleft()
@@ -98,10 +102,15 @@ class Session:
                 self._pending = talk.due
             elif talk.closed or talk.securing:
                 break
-            elif not self._advance():
-                if not self._eof:
-                    break
+            elif frames == max_frames:
+                self.busy = True
+                break
+            elif self._advance():
+                frames += 1
+            elif self._eof:
                 talk.close()
+            else:
+                break
         return self._pending
 
     def answer(self, reply: Reply | None = None) -> None:
