@@ -12,9 +12,12 @@ nox.options.error_on_missing_interpreters = False  # `pythons` names those it di
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 
+EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
+
+
 def install(session: nox.Session, *groups: str) -> None:
-    """Put the package, as it stands in this checkout, and dependency groups of pyproject.toml into the session."""
-    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
+    """Put the package, as it stands in this checkout with all its extras, and groups of dependencies into the session."""
+    session.install("-e", f".[{EXTRAS}]", *nox.project.dependency_groups(PROJECT, *groups))
 
 
 @nox.session
@@ -74,5 +77,5 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False)
 def serve(session: nox.Session) -> None:
     """The reference server, with the cast's three lists unless `-- CONFIG.toml` names others."""
-    install(session)
+    session.install("-e", ".")
     session.run("lmtpref", "serve", *session.posargs)

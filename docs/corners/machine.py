@@ -69,6 +69,7 @@ def codes(octets: bytes) -> str:
 
 
 which = st.integers(0, 1)
+several = st.lists(st.sampled_from(sorted(ADDRESSES)), min_size=1, max_size=4)
 
 
 class TwoClients(RuleBasedStateMachine):
@@ -147,23 +148,31 @@ class TwoClients(RuleBasedStateMachine):
             client.chunks.append(b"\r\n")
             assert said == (self.finals(client, 0) if last else "250")
 
-    @rule(which=which, line=st.sampled_from(["RSET", "LHLO mta.example"]))
-    def reset(self, which: int, line: str) -> None:
-        """Give up what is open."""
-        assert self.clients[which].say(line) == "250"
-        self.clients[which].forget()
+    @rule(which=which, sender=st.sampled_from(SENDERS), addresses=several, end=st.sampled_from(["DATA", "BDAT", None]))
+    def write(self, which: int, sender: str, addresses: list[str], end: str | None) -> None:
+        """An envelope, and mostly a message, as a client says them that has something to send."""
+        self.mail(which, sender)
+        for address in addresses:
+            self.rcpt(which, address)
+        if end == "DATA":
+            self.data(which)
+        elif end == "BDAT":
+            self.bdat(which, last=True)
 
     @rule(which=which, line=st.sampled_from(["NOOP", "VRFY anne", "EHLO mta.example", "MAIL FROM:anne", "RCPT TO:ant", "BDAT", "nonsense"]))
     def distract(self, which: int, line: str) -> None:
         """Say what changes nothing."""
         assert len(self.clients[which].say(line)) == len("250")
 
-    @rule(which=which, farewell=st.sampled_from(["QUIT", None]))
-    def leave(self, which: int, farewell: str | None) -> None:
-        """Hang up, politely or not, and come back."""
-        assert farewell is None or self.clients[which].say(farewell) == "221"
-        self.clients[which].wire.close()
-        self.clients[which] = self.connected()
+    @rule(which=which, line=st.sampled_from(["RSET", "LHLO mta.example", "QUIT", None]))
+    def give_up(self, which: int, line: str | None) -> None:
+        """Give up what is open; with QUIT, or without a word, hang up and come back."""
+        client = self.clients[which]
+        assert line is None or client.say(line) == ("221" if line == "QUIT" else "250")
+        client.forget()
+        if line in {"QUIT", None}:
+            client.wire.close()
+            self.clients[which] = self.connected()
 
     # What the owner of the lists does ---------------------------------------------------------------------------
 

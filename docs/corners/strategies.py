@@ -33,7 +33,7 @@ MAIL FROM:<dana@spam.test>|MAIL FROM:anne|MAIL|RCPT TO:<ant@lists.example>|rcpt 
 RCPT TO:<ANT@lists.example>|RCPT TO:<nobody@lists.example>|RCPT TO:<postmaster>|RCPT TO:<> X=1|RCPT|DATA|DATA x|BDAT|BDAT 5|BDAT 0 LAST
 BDAT 7 last|BDAT 99|BDAT 1000000000000000000|BDAT 6 LAST x||.|..| |x\0y|x\ry|x\ny""".replace("\n", "|").split("|")
 
-WORDS = [b".", b"..", b"\r\n", b"\r\n.\r\n", b"\r\n..", b"\n.\n", b"\r.\r", b"\n", b"\r", b"\0\xff", b"Subject: x\r\n", b"NOOP\r\n", b"RSET\r\n", b"x" * 30]
+WORDS = [b".", b"..", b"\r\n", b"\r\n.\r\n", b"\r\n..", b"\n.\n", b"\r.\r", b"\n", b"\r", b"\0\xff", b"Hello.\r\n", b"NOOP\r\n", b"RSET\r\n", b"x" * 30]
 
 command = st.sampled_from(COMMANDS).map(lambda line: line.encode() + b"\r\n")
 contents = st.lists(st.sampled_from(WORDS) | st.binary(max_size=4), max_size=6).map(b"".join)
@@ -42,9 +42,12 @@ rcpt = st.sampled_from([line.encode() + b"\r\n" for line in COMMANDS if line.low
 by_data = contents.map(lambda content: b"DATA\r\n" + content + b"\r\n.\r\n")
 chunk = st.tuples(contents, st.sampled_from([b"", b" LAST"])).map(lambda drawn: b"BDAT %d%s\r\n%s" % (len(drawn[0]), drawn[1], drawn[0]))
 by_bdat = st.lists(chunk, max_size=3).map(b"".join)
-envelope = st.tuples(mail, st.lists(rcpt, max_size=4).map(b"".join)).map(b"".join)
-transaction = st.tuples(envelope, by_data | by_bdat).map(b"".join)
-grammatical = st.lists(transaction | command | by_data | chunk, max_size=6).map(lambda parts: b"LHLO mta.example\r\n" + b"".join(parts))
+any_envelope = st.tuples(mail, st.lists(rcpt, max_size=4).map(b"".join)).map(b"".join)
+good_rcpt = st.sampled_from([b"RCPT TO:<%s@lists.example>\r\n" % name for name in (b"ant", b"ANT", b"bee", b"cat-owner")])
+good_envelope = st.lists(good_rcpt, min_size=1, max_size=4).map(lambda rcpts: b"MAIL FROM:<anne@home.test>\r\n" + b"".join(rcpts))
+transaction = st.tuples(good_envelope | any_envelope, by_data | by_bdat).map(b"".join)
+parts = st.lists(transaction | st.tuples(good_envelope, by_data).map(b"".join) | command | by_data | chunk, max_size=6)
+grammatical = parts.map(lambda parts: b"LHLO mta.example\r\n" + b"".join(parts))
 
 
 @st.composite
@@ -71,9 +74,9 @@ def cut(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> list[bytes]:
 # Limits so low that a short dialogue meets them
 servers = st.builds(
     Settings,
-    max_message_octets=st.sampled_from([5, 60, 10_000]),
-    max_recipients=st.sampled_from([1, 3, 100]),
-    max_errors=st.sampled_from([0, 5, 100]),
+    max_message_octets=st.sampled_from([10_000, 10_000, 60, 5]),
+    max_recipients=st.sampled_from([100, 100, 3, 1]),
+    max_errors=st.sampled_from([100, 100, 5, 0]),
     max_text_line_octets=st.sampled_from([None, 20]),
     bare_newlines=st.sampled_from(["refuse", "keep"]),
 )
@@ -118,7 +121,7 @@ ANSWERS: dict[str, Callable[[], object]] = {
     "a failure, later": _fail_later,
     "something to wait for": Waits,
 }
-answers = st.lists(st.sampled_from(["nothing", "yes", *ANSWERS]), max_size=25)
+answers = st.lists(st.sampled_from(["nothing"] * 15 + [*ANSWERS]), max_size=25)
 
 
 class Fickle(Handler):
@@ -144,7 +147,8 @@ class BusyWire(MemoryWire):
 
 # Values that can be written --------------------------------------------------------------------------------------
 
-printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=600)
+printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40)
+texts = printable | st.integers(490, 510).map(lambda octets: "x" * octets) | printable.map(lambda text: text * 50)
 enhanced = st.tuples(st.integers(0, 999), st.integers(0, 999)).map(lambda pair: f"{pair[0]}.{pair[1]}")
 
 
@@ -153,7 +157,7 @@ def replies(draw: st.DrawFn) -> Reply:
     """Any reply that can be made."""
     code = draw(st.integers(200, 599))
     coded = code // 100 != 3 and draw(st.booleans())  # noqa: PLR2004 - a first digit
-    lines = draw(st.lists(printable, min_size=1, max_size=3))
+    lines = draw(st.lists(texts, min_size=1, max_size=3))
     return Reply(code, f"{code // 100}.{draw(enhanced)}" if coded else None, *lines)
 
 

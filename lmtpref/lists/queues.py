@@ -59,12 +59,19 @@ class Entry:
         return _BY_SUBADDRESS.get(self.subaddress, "command")
 
     @property
-    def octets(self) -> bytes:
-        """The message as it is stored: the trace, X-MailFrom, the content.
+    def head(self) -> bytes:
+        """What is stored before the content: the trace, and X-MailFrom.
 
-        X-MailFrom stands above whatever the sender wrote, so that a forged one is not the first.
+        X-MailFrom stands above whatever the sender wrote, so that a forged one is not the first.  Content that begins
+        with a blank would be read as its next line (RFC 5322 section 2.2.3), so there an empty line comes between.
         """
-        return b"%sX-MailFrom: %s\r\n%s" % (self.trace, (self.reverse_path or "<>").encode(), self.content)
+        fold = b"\r\n" if self.content.startswith((b" ", b"\t")) else b""
+        return b"%sX-MailFrom: %s\r\n%s" % (self.trace, (self.reverse_path or "<>").encode(), fold)
+
+    @property
+    def octets(self) -> bytes:
+        """The message as it is stored: the head and the content."""
+        return self.head + self.content
 
     @property
     def msg(self) -> EmailMessage:

@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._handler = shared.handler
+        self._successor: Handler | None = None
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._blocked = False  # the peer does not read what we write
@@ -116,6 +117,10 @@ class Connection(asyncio.Protocol):
         if now or not self._session.in_transaction:
             self._say_goodbye(SHUTTING_DOWN_421)
 
+    def succeed(self, handler: Handler) -> None:
+        """Ask `handler` from the next transaction on."""
+        self._successor = handler
+
     @property
     def in_transaction(self) -> bool:
         """Whether a mail transaction is open here."""
@@ -157,6 +162,8 @@ class Connection(asyncio.Protocol):
 
     def _ask(self, event: Event) -> bool:
         """Ask the handler; False if its hook waits, and the conversation with it."""
+        if self._successor is not None and event.hook == "mail":
+            self._handler, self._successor = self._successor, None
         try:
             answer = event.ask(self._handler)
             if answer is None or isinstance(answer, Reply):

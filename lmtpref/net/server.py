@@ -20,6 +20,7 @@ from lmtpref.protocol.settings import Settings
 
 GRACE_SECONDS = 2.0  # how long a stop waits for transactions under way
 ABORT_SECONDS = 0.2  # how long, after that, for clients to take their last reply
+ACCEPT_TURNS = 5  # of the loop, in which what was just accepted becomes a connection
 
 
 class Engine:
@@ -58,6 +59,14 @@ class Engine:
     def handler(self, handler: Handler) -> None:
         self._shared.handler = handler
 
+    def reconfigure(self, handler: Handler, settings: Settings, is_known: Callable[[str | None], bool]) -> None:
+        """Go on with these: new connections at once; open ones, as they are known, ask `handler` from their next MAIL on."""
+        self._shared.handler = handler
+        self._shared.settings = dataclasses.replace(settings, starttls=self._shared.settings.starttls)
+        self._shared.is_known = is_known
+        for connection in self._shared.connections:
+            connection.succeed(handler)
+
     @property
     def addresses(self) -> list[str]:
         """Where it listens, HOST:PORT or unix:PATH, the ports as they really are."""
@@ -87,8 +96,7 @@ class Engine:
     async def aclose(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Stop: transactions under way may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""
         self._shared.stopping = True
-        for server in self._servers:
-            server.close()
+        await self._stop_accepting()
         self._wind_down(now=False)
         await self._wait_until(lambda: not any(c.in_transaction for c in self._shared.connections), grace_seconds)
         self._wind_down(now=True)
@@ -109,6 +117,16 @@ class Engine:
                     os.unlink(address.removeprefix("unix:"))
         self._sockets.clear()
         self._addresses.clear()
+
+    async def _stop_accepting(self) -> None:
+        """Close the listeners, but not while asyncio makes connections of what it accepted: it would lose them, open."""
+        for listening in self._sockets:
+            with contextlib.suppress(NotImplementedError):  # Windows, where none are lost
+                asyncio.get_running_loop().remove_reader(listening)
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
+        for server in self._servers:
+            server.close()
 
     def _wind_down(self, *, now: bool) -> None:
         for connection in list(self._shared.connections):

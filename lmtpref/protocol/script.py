@@ -23,6 +23,7 @@ from lmtpref.protocol.extensions import MAX_COMMAND_LINE_OCTETS
 from lmtpref.protocol.script_frames import Frame, frames, greeting
 from lmtpref.protocol.script_match import command_agrees, may_follow
 from lmtpref.protocol.transcript import WILDCARD, Line, Transcript, written
+from lmtpref.protocol.transcript_opening import opened
 
 Verdict = Literal["played", "mismatch", "unfinished", "unstarted"]
 
@@ -55,6 +56,7 @@ class Script:
         for line in transcript.lines:
             if line.who == "S" and WILDCARD in line.text:
                 raise TranscriptError(f"{transcript.path}:{line.number}: a reply with {WILDCARD} cannot be played by a server: '{line}'")
+        transcript = opened(transcript)
         self.transcript = transcript
         self.closed = False
         self.mismatch: Mismatch | None = None

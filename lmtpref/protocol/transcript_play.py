@@ -6,6 +6,7 @@ from lmtpref.protocol.errors import ReplyError, UsageError
 from lmtpref.protocol.reader import ReplyReader
 from lmtpref.protocol.transcript import Level, Step, Transcript
 from lmtpref.protocol.transcript_match import loosest
+from lmtpref.protocol.transcript_opening import LHLO, OPENING_CODES, goes_without_saying
 from lmtpref.protocol.transcript_outcome import Fault, Outcome, Turn
 from lmtpref.protocol.wire import Wire
 
@@ -40,6 +41,8 @@ class _Player:
     def run(self) -> None:
         """Play every turn; over a wire on which waiting takes time, nothing after a reply that did not come."""
         try:
+            if goes_without_saying(self._transcript) and not self._open():
+                return
             for turn in _turns(self._transcript):
                 self._play(turn)
                 if self._gave_up:
@@ -47,6 +50,19 @@ class _Player:
             self._finish()
         except ReplyError as error:
             self._fault(self._transcript.lines[-1].number, str(error))
+
+    def _open(self) -> bool:
+        """Hear the greeting and say LHLO; whether the server took it."""
+        self.turns.append(Turn())
+        self._listen(until=1)
+        self._wire.send(f"{LHLO}\r\n".encode())
+        self._listen(until=len(OPENING_CODES))
+        heard = self.turns.pop().heard
+        self._come = 0
+        fine = tuple(reply[0][:3] for reply in heard) == OPENING_CODES
+        if not fine:
+            self._fault(self._transcript.lines[0].number, "greeting and LHLO, which go without saying, were not answered 220 and 250")
+        return fine
 
     def _play(self, turn: Turn) -> None:
         self.turns.append(turn)

@@ -1,0 +1,166 @@
+"""Lists in a database: members are looked up where they are, and never read into memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Engine, bindparam, create_engine, make_url, select
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from lmtpref.lists.addresses import readings
+from lmtpref.lists.directory.memory import MemoryDirectory
+from lmtpref.lists.directory.tables import MANY, Row, entries, list_of, lists, members, path_key, place_key, places, sender_key
+from lmtpref.lists.directory.threads import Threads
+from lmtpref.lists.roster import DirectoryError, Lookup, MailingList, parse_address
+from lmtpref.protocol.errors import ConfigurationError
+from lmtpref.protocol.syntax import Path
+
+T = TypeVar("T")
+
+WAIT_SECONDS = 5.0  # Postfix waits 300 s for the answer to RCPT (lmtp_rcpt_timeout)
+CONNECTIONS = 4
+
+_other = places.alias("other")
+_others_members = members.alias("others_members")
+_keys = bindparam("keys", expanding=True)
+_sender = bindparam("sender")
+
+# One statement, so that an import in between cannot give half of an old list and half of a new one.
+QUESTION = (
+    select(
+        lists,
+        places.c.address_key,
+        members.c.address.label("member"),
+        members.c.moderated,
+        entries.c.setting,
+        entries.c.entry,
+        _others_members.c.address.label("others_member"),
+    )
+    .select_from(places)
+    .join(lists, lists.c.id == places.c.list_id)
+    .outerjoin(members, (members.c.list_id == lists.c.id) & (members.c.address_key == _sender))
+    .outerjoin(entries, (entries.c.list_id == lists.c.id) & entries.c.address_key.in_([bindparam("always", ""), _sender]))
+    .outerjoin(_other, _other.c.address_key == entries.c.place_key)
+    .outerjoin(_others_members, (_others_members.c.list_id == _other.c.list_id) & (_others_members.c.address_key == _sender))
+    .where(places.c.address_key.in_(_keys))
+)
+SERVED = select(places.c.list_id).where(places.c.domain_key == bindparam("domain")).limit(1)
+
+
+class SqlLists:
+    """A `ListDirectory` over a database, asked in the caller's thread; several threads may ask at once.
+
+    What can concern one recipient and one sender is read with one statement and judged as a `MemoryDirectory` judges.
+    Raises DirectoryError for a database that does not answer, or holds what cannot be read.
+    """
+
+    def __init__(self, url: str | URL, *, connections: int = CONNECTIONS, wait_seconds: float = WAIT_SECONDS) -> None:
+        self.engine = engine_of(
+            url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=wait_seconds,
+            pool_pre_ping=True,  # a database that was restarted costs a ping, and no answer
+            isolation_level="AUTOCOMMIT",  # a question is one statement, and needs no transaction around it
+        )
+
+    def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
+        """What is known of `recipient`, and of `sender` to that list."""
+        keys = [place_key(reading.name, recipient.domain) for reading in readings(recipient.local)]
+        rows = self._rows(QUESTION, keys=keys, sender=sender_key(sender)) if keys else []
+        if rows:
+            return _directory(rows, sender).look_up(recipient, sender)
+        return Lookup(served=bool(self._rows(SERVED, domain=recipient.domain.lower())))
+
+    def find(self, address: str | Path) -> MailingList | None:
+        """The list whose own address, or alias, is `address`, without its members; None if there is none."""
+        path = parse_address(address) if isinstance(address, str) else address
+        rows = self._rows(QUESTION, keys=[path_key(path)], sender="")
+        return _directory(rows, None).find(path)
+
+    def close(self) -> None:
+        """Close every connection that is not in use, and others when they are given back."""
+        self.engine.dispose()
+
+    def _rows(self, statement: Any, **parameters: object) -> list[Row]:  # noqa: ANN401 - a Select of any columns
+        try:
+            with self.engine.connect() as connection:
+                return [dict(row) for row in connection.execute(statement, parameters).mappings()]
+        except SQLAlchemyError as error:
+            raise DirectoryError(told(error)) from error
+
+
+class SqlDirectory:
+    """`SqlLists` for an event loop: asked in a few threads, and waited for no longer than `wait_seconds`.
+
+    Other connections go on meanwhile.  Raises ConfigurationError, with `url` as its key, for a URL that cannot be
+    used; what it returns raises DirectoryError if the database is down, slow, or holds what cannot be read.
+    """
+
+    def __init__(self, url: str | URL, *, wait_seconds: float = WAIT_SECONDS, connections: int = CONNECTIONS) -> None:
+        self.lists = SqlLists(url, connections=connections, wait_seconds=wait_seconds)
+        self.wait_seconds = wait_seconds
+        self._threads = Threads(connections)
+
+    async def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
+        """What is known of `recipient`, and of `sender` to that list."""
+        return await self._ask(self.lists.look_up, recipient, sender)
+
+    async def find(self, address: str | Path) -> MailingList | None:
+        """The list whose own address, or alias, is `address`, without its members; None if there is none."""
+        return await self._ask(self.lists.find, address)
+
+    def close(self) -> None:
+        """Ask no more; what is asked already is answered."""
+        self._threads.close()
+        self.lists.close()
+
+    async def _ask(self, question: Callable[..., T], *arguments: object) -> T:
+        try:
+            async with asyncio.timeout(self.wait_seconds):
+                return await asyncio.wrap_future(self._threads.submit(question, *arguments))
+        except TimeoutError:
+            raise DirectoryError(f"no answer within {self.wait_seconds:g} s") from None
+
+
+def engine_of(url: str | URL, **arguments: Any) -> Engine:  # noqa: ANN401 - as create_engine has them
+    """The engine for `url`.  Raises ConfigurationError, with the key `url`, for a URL or a driver that there is not."""
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+            raise ConfigurationError("a SQLite database needs a file: sqlite:///FILE", key="url")
+        return create_engine(parsed, **arguments)
+    except ArgumentError:  # NoSuchModuleError is one
+        raise ConfigurationError(f"not a database URL that SQLAlchemy knows: {str(url).partition('://')[0]!r}", key="url") from None
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"the driver {error.name!r} is not installed", key="url") from None
+
+
+def told(error: SQLAlchemyError) -> str:
+    """The first line of what a database said, without the statement and its parameters."""
+    first, *_ = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
+    return first
+
+
+def _directory(rows: list[Row], sender: Path | None) -> MemoryDirectory:
+    """The lists in `rows`, as far as `sender` is concerned, and of those they refer to the ones of which it is a member."""
+    by_list: dict[int, list[Row]] = {}
+    for row in rows:
+        by_list.setdefault(row["id"], []).append(row)
+    directory = MemoryDirectory(_list(of_list) for of_list in by_list.values())
+    others = {path_key(path): path for path in (parse_address(row["entry"][1:]) for row in rows if row["others_member"])}
+    for other in others.values():
+        if sender and directory.find(other) is None:
+            directory.add(MailingList(other.address, members=[sender.address]))
+    return directory
+
+
+def _list(rows: list[Row]) -> MailingList:
+    first = rows[0]
+    many = {name: list(dict.fromkeys(row["entry"] for row in rows if row["setting"] == name)) for name in MANY}
+    try:
+        return list_of(first, member=first["member"], moderated=bool(first["moderated"]), many=many)
+    except ConfigurationError as error:
+        raise DirectoryError(f"{first['address']}: {error}") from error

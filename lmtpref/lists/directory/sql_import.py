@@ -1,0 +1,66 @@
+"""Filling a database with lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from sqlalchemy import URL, Connection, Engine, NullPool, event, inspect
+from sqlalchemy.exc import SQLAlchemyError
+
+from lmtpref.lists.directory.sql import engine_of, told
+from lmtpref.lists.directory.tables import Row, metadata, rows_of
+from lmtpref.lists.roster import DirectoryError, MailingList
+
+ROWS_AT_ONCE = 5_000  # a list of a million members need not be in memory a second time
+
+
+def import_lists(mailing_lists: Iterable[MailingList], url: str | URL) -> int:
+    """Put these lists, and no others, into the database, in one transaction; returns how many.
+
+    The tables are made where there are none, or others than this version has.  Raises ConfigurationError for a URL that
+    cannot be used, and DirectoryError, with the database as it was, if anything else goes wrong.
+    """
+    engine = engine_of(url, poolclass=NullPool)
+    if engine.dialect.name == "sqlite":
+        _make_transactional(engine)
+    try:
+        with engine.begin() as connection:
+            _empty(connection)
+            number = 0
+            for number, mailing_list in enumerate(mailing_lists, 1):
+                _insert(connection, number, mailing_list)
+            return number
+    except SQLAlchemyError as error:
+        raise DirectoryError(told(error)) from error
+
+
+def _empty(connection: Connection) -> None:
+    """Leave the tables as they should be, with nothing in them."""
+    found = inspect(connection)
+    columns = {name: {column["name"] for column in found.get_columns(name)} for name in found.get_table_names() if name in metadata.tables}
+    if columns != {table.name: set(table.columns.keys()) for table in metadata.sorted_tables}:
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+    for table in reversed(metadata.sorted_tables):
+        connection.execute(table.delete())
+
+
+def _insert(connection: Connection, number: int, mailing_list: MailingList) -> None:
+    for table, rows in rows_of(number, mailing_list):
+        rest = iter(rows)
+        while some := list[Row](islice(rest, ROWS_AT_ONCE)):
+            connection.execute(table.insert(), some)
+
+
+def _make_transactional(engine: Engine) -> None:
+    """Let SQLite's changes of tables be part of the transaction, and readers go on while it lasts."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: object, _: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]  # sqlite3's own transactions leave CREATE and DROP out
+        connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[attr-defined]
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

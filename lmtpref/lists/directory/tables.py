@@ -1,0 +1,126 @@
+"""The tables of the SQL directory: what each column holds, and how a list is written into them and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import Field, fields
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, false, true
+
+from lmtpref.lists.addresses import fold
+from lmtpref.lists.roster import MailingList, parse_address
+from lmtpref.protocol.errors import ConfigurationError
+from lmtpref.protocol.syntax import Path
+
+metadata = MetaData()
+Row = dict[str, Any]
+
+_WITH_TABLES_OF_THEIR_OWN = frozenset({"address", "members", "moderated"})
+_SETTINGS = {field.name: field for field in fields(MailingList) if field.init and field.name not in _WITH_TABLES_OF_THEIR_OWN}
+
+# A setting with many entries has rows, every other a column.
+MANY = tuple(name for name, field in _SETTINGS.items() if field.default == ())
+ONE = tuple(name for name in _SETTINGS if name not in MANY)
+
+# Settings of which only the entries that can concern the sender are read; of all others every entry is.
+ABOUT_SENDERS = frozenset({"accept_these_nonmembers", "banned"})
+
+
+def _column(field: Field[Any]) -> Column[Any]:
+    """The column of a setting with one value; a row that does not name it gets the setting's default."""
+    default = field.default
+    if isinstance(default, bool):
+        return Column(field.name, Boolean, nullable=False, server_default=true() if default else false())
+    if default is None or isinstance(default, int):
+        number = "int" in str(field.type)
+        return Column(field.name, BigInteger if number else Text, nullable=default is None, server_default=default and str(default))
+    return Column(field.name, String(40), nullable=False, server_default=str(default))
+
+
+lists = Table(
+    "lists",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("address", Text, nullable=False, comment="the list's own address, as given"),
+    *(_column(_SETTINGS[name]) for name in ONE),
+    comment="a row a list: its settings with one value",
+)
+places = Table(
+    "places",
+    metadata,
+    Column("address_key", Text, primary_key=True, comment="name@domain in lower case, the name without quotes"),
+    Column("domain_key", Text, nullable=False, index=True, comment="the domain in lower case"),
+    Column("list_id", ForeignKey(lists.c.id), nullable=False),
+    comment="where a list is found: a row for its own domain and for each alias domain",
+)
+members = Table(
+    "members",
+    metadata,
+    Column("list_id", ForeignKey(lists.c.id), primary_key=True),
+    Column("address_key", Text, primary_key=True, comment="the address in lower case"),
+    Column("address", Text, nullable=False, comment="the address as given"),
+    Column("moderated", Boolean, nullable=False, server_default=false()),
+    comment="a row a member",
+)
+entries = Table(
+    "entries",
+    metadata,
+    Column("list_id", ForeignKey(lists.c.id), primary_key=True),
+    Column("setting", String(40), primary_key=True),
+    Column("entry", Text, primary_key=True, comment="the entry as given"),
+    Column("address_key", Text, nullable=False, server_default="", comment="a sender's address in lower case; empty: read for every sender"),
+    Column("place_key", Text, comment="for @other-list, the address_key of that list in places"),
+    Index("ix_entries_sender", "list_id", "address_key"),
+    comment="a row an entry of a setting that has several",
+)
+
+
+def place_key(name: str, domain: str) -> str:
+    """The key of a place: `name` is a list's name without quotes."""
+    return f"{fold(name)}@{fold(domain)}"
+
+
+def path_key(path: Path) -> str:
+    """The key of the place that `path` names."""
+    return place_key(path.local, path.domain)
+
+
+def sender_key(sender: Path | None) -> str:
+    """The key by which a sender is found; nothing has the key of `<>`, the empty one, as its own."""
+    return fold(sender.address) if sender else ""
+
+
+def rows_of(number: int, mailing_list: MailingList) -> Iterator[tuple[Table, Iterable[Row]]]:
+    """What to insert for a list: tables, each with its rows, those referred to first."""
+    yield lists, [{"id": number, "address": mailing_list.address, **{name: _plain(getattr(mailing_list, name)) for name in ONE}}]
+    yield places, [{"address_key": place_key(*place), "domain_key": place[1], "list_id": number} for place in mailing_list.places]
+    moderated = mailing_list.moderated
+    yield (
+        members,
+        ({"list_id": number, "address_key": fold(m), "address": m, "moderated": m in moderated} for m in mailing_list.members),
+    )
+    yield entries, [_entry(number, name, entry) for name in MANY for entry in dict.fromkeys(getattr(mailing_list, name))]
+
+
+def list_of(row: Row, *, member: str | None, moderated: bool, many: dict[str, list[str]]) -> MailingList:
+    """The list of a row of `lists`, as far as one sender is concerned: of all members it has at most `member`.
+
+    Raises ConfigurationError for a row that no import would have written.
+    """
+    known = [member] if member else []
+    return MailingList(row["address"], members=known, moderated=known if moderated else (), **{name: row[name] for name in ONE}, **many)
+
+
+def _plain(value: object) -> object:
+    """`value` as a driver takes it: an enumeration's text rather than its member."""
+    return str(value) if isinstance(value, str) else value
+
+
+def _entry(number: int, setting: str, entry: str) -> Row:
+    row: Row = {"list_id": number, "setting": setting, "entry": entry, "address_key": "", "place_key": None}
+    if setting not in ABOUT_SENDERS or entry.startswith("^"):
+        return row
+    if entry.startswith("@"):
+        return row | {"place_key": path_key(parse_address(entry[1:]))}
+    return row | {"address_key": sender_key(parse_address(entry))}

@@ -1,0 +1,159 @@
+"""The group commit: what waits to be kept is written together, and shares the waiting for the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmtpref.lists.queues import Entry
+from lmtpref.lists.spool_entry import pack
+
+log = logging.getLogger(__name__)
+
+MAX_PENDING_ENTRIES = 16_384  # more than the connections that a server bears; beyond: 452 4.3.1
+MAX_BATCH_ENTRIES = 512  # of one commit, so that the first of a batch does not wait for thousands
+WRITERS = 8  # files that are written and synced at the same time
+
+FOLDERS = ("tmp", "new", "cur")  # of a Maildir
+
+
+class Disk:
+    """What a commit asks of the file system.  Every method raises OSError; the reference's own faults are made here."""
+
+    def write(self, path: Path, *parts: bytes) -> None:
+        """Make the file `path`, which there was not, and return when its octets are on the disk."""
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            for part in parts:
+                rest = memoryview(part)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def sync(self, folder: Path) -> None:
+        """Return when the names in `folder` are on the disk."""
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Call the file `path` by another name, in the same file system."""
+        path.rename(target)
+
+    def remove(self, path: Path) -> None:
+        """Take the file away, if it is there."""
+        path.unlink(missing_ok=True)
+
+    def make(self, folder: Path, *names: str) -> None:
+        """Make `folder`, and folders with these names in it, where they are missing; return when all are on the disk."""
+        for made in (folder, *(folder / name for name in names)):
+            made.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.sync(folder)
+        self.sync(folder.parent)
+
+
+@dataclass(slots=True, eq=False)
+class Commit:
+    """One entry on its way to the disk: its Maildir, its file's name there, and what came of it."""
+
+    entry: Entry
+    maildir: Path
+    name: str
+    future: asyncio.Future[None] | None = None
+    error: Exception | None = None
+
+    @property
+    def unfinished(self) -> Path:
+        """Where it is written."""
+        return self.maildir / "tmp" / self.name
+
+    @property
+    def finished(self) -> Path:
+        """Where it is when it is whole."""
+        return self.maildir / "new" / self.name
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody waits for it any more, so that it had better not be kept."""
+        return self.future is not None and self.future.cancelled()
+
+
+class Committer:
+    """Keeps entries on a disk, those that come while it is busy all in the next batch.
+
+    A batch is: write and sync every file in `tmp`, several at a time; rename all into `new`; sync every `new` once; tell
+    who waits, with one call into each loop.  What fails concerns the entries that it was done for, and is not tried again.
+    """
+
+    def __init__(self, disk: Disk, max_pending: int, max_batch: int) -> None:
+        self._disk = disk
+        self._max_pending = max_pending
+        self._max_batch = max_batch
+        self._made: set[Path] = set()
+        self._changed = threading.Condition()
+        self._pending: list[Commit] = []
+        self._busy = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="lmtpref-writer")
+
+    def add(self, commit: Commit) -> None:
+        """Let it be in the next batch.  Raises OSError if too many wait, or after `close`."""
+        with self._changed:
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "the spool is closed")
+            if len(self._pending) + self._busy >= self._max_pending:
+                raise OSError(errno.EAGAIN, "too many entries wait to be kept")
+            self._pending.append(commit)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="lmtpref-committer", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def close(self, seconds: float) -> bool:
+        """Take no more, and wait that long for what is under way; whether all of it is done."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            done = self._changed.wait_for(lambda: not self._pending and not self._busy, seconds)
+        self._writers.shutdown(wait=done)
+        return done
+
+    def commit(self, batch: list[Commit]) -> None:
+        """Keep the entries of `batch`; afterwards each has its error, or none."""
+        self._each(self._make, {commit.maildir: commit for commit in batch}.values())
+        self._each(self._write, batch)
+        for commit in batch:
+            self._attempt(self._rename, commit)
+        folders: dict[Path, list[Commit]] = {}
+        for commit in batch:
+            if commit.error is None:
+                folders.setdefault(commit.finished.parent, []).append(commit)
+        self._each(self._sync, folders.values())
+
+    def _run(self) -> None:
+        while batch := self._next():
+            self.commit(batch)
+            _tell(batch)
+            with self._changed:
+                self._busy = 0
+                self._changed.notify_all()
+
+    def _next(self) -> list[Commit]:
+        """What has come meanwhile, waiting for it; nothing once all is done and closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending or self._closed)
+            batch, self._pending = self._pending[: self._max_batch], self._pending[self._max_batch :]
+            self._busy = len(batch)
+            return batch
