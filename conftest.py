@@ -1,6 +1,8 @@
 """How the documents are played.  LMTP_WIRES says on what: memory (the default), tcp, unix, or several of them."""
 
+import asyncio
 import os
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -14,7 +16,7 @@ from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser, SkipParser
 from sybil.sybil import SybilCollection
 from sybil.typing import Parser
 
-from lmtpref import Handler, MemoryQueues, Server, Settings, show
+from lmtpref import Handler, MemoryQueues, Reply, Server, Settings, show
 from lmtpref.lists import cast
 from lmtpref.net.replay import SocketWire
 from lmtpref.protocol.script import Script, converse
@@ -46,7 +48,7 @@ class World(ExitStack):
     def connect(self) -> Wire:
         """A new connection; it ends with the page at the latest."""
         in_memory = self.wire == "memory"
-        wire: Wire = MemoryWire(self.handler, self.settings) if in_memory else SocketWire.dial(self.server.addresses[0])
+        wire: Wire = MemoryWire(self.handler, self.settings, wait=_wait) if in_memory else SocketWire.dial(self.server.addresses[0])
         self.callback(wire.close)
         return wire
 
@@ -55,6 +57,15 @@ class World(ExitStack):
         messages = [record.getMessage() for record in FAULTS.buffer]
         FAULTS.flush()
         return messages
+
+
+def _wait(answer: Awaitable[Reply | None]) -> Reply | None:
+    """The answer of a hook that waits, once it comes."""
+
+    async def awaited() -> Reply | None:
+        return await answer
+
+    return asyncio.run(awaited())
 
 
 class Pages(Sybil):

@@ -8,10 +8,7 @@ nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is installed; virtualenv comes with nox
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False  # `pythons` names those it did not find
-
 PROJECT = nox.project.load_toml("pyproject.toml")
-
-
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
 
 

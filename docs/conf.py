@@ -7,9 +7,14 @@ author = "The lmtpref authors"
 project_copyright = "2026, The lmtpref authors"
 release = version = version_of("lmtpref")
 
-extensions = ["lmtpref.tools.sphinx"]  # highlights transcripts and names them
+extensions = [
+    "lmtpref.tools.sphinx",  # highlights transcripts and names them
+    "sphinx.ext.autodoc",  # the docstrings of the public names
+]
 exclude_patterns = ["_static"]
 nitpicky = True
+nitpick_ignore_regex = [("py:.*", ".*")]  # types in signatures: Python's own inventory would have to be fetched
+autodoc_default_options = {"exclude-members": "class_, subject, detail"}  # a tuple says of its fields that they are fields
 
 html_theme = "furo"
 html_title = f"lmtpref {release}"

@@ -2,44 +2,88 @@
 
 from __future__ import annotations
 
-from lmtpref.lists import ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues, show
-from lmtpref.net.aiosmtpd import AiosmtpdHandler
-from lmtpref.net.connection import Limits
-from lmtpref.net.controller import Controller, UnixSocketController
-from lmtpref.protocol.errors import ConfigurationError, LmtpError, PeerError, TranscriptError, UsageError
-from lmtpref.protocol.handler import Envelope, Handler, Peer, Recipient
-from lmtpref.protocol.replies import EnhancedCode, Reply
-from lmtpref.protocol.settings import Settings
-from lmtpref.reference import Server
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lmtpref.lists import ListHandler as ListHandler
+    from lmtpref.lists import Mailboxes as Mailboxes
+    from lmtpref.lists import MaildirQueues as MaildirQueues
+    from lmtpref.lists import MailingList as MailingList
+    from lmtpref.lists import MemoryDirectory as MemoryDirectory
+    from lmtpref.lists import MemoryQueues as MemoryQueues
+    from lmtpref.lists import show as show
+    from lmtpref.net.aiosmtpd import AiosmtpdHandler as AiosmtpdHandler
+    from lmtpref.net.client import Client as Client
+    from lmtpref.net.client_async import AsyncClient as AsyncClient
+    from lmtpref.net.connection import Limits as Limits
+    from lmtpref.net.controller import Controller as Controller
+    from lmtpref.net.controller import UnixSocketController as UnixSocketController
+    from lmtpref.protocol.client_delivery import Outcome as Outcome
+    from lmtpref.protocol.errors import ConfigurationError as ConfigurationError
+    from lmtpref.protocol.errors import LmtpError as LmtpError
+    from lmtpref.protocol.errors import PeerError as PeerError
+    from lmtpref.protocol.errors import TranscriptError as TranscriptError
+    from lmtpref.protocol.errors import UsageError as UsageError
+    from lmtpref.protocol.handler import Envelope as Envelope
+    from lmtpref.protocol.handler import Handler as Handler
+    from lmtpref.protocol.handler import Peer as Peer
+    from lmtpref.protocol.handler import Recipient as Recipient
+    from lmtpref.protocol.replies import EnhancedCode as EnhancedCode
+    from lmtpref.protocol.replies import Reply as Reply
+    from lmtpref.protocol.settings import Settings as Settings
+    from lmtpref.reference import Server as Server
 
 __version__ = "0.1.0"
 
-__all__ = [
+# Each name, and the module that is imported when it is first asked for: who needs one does not wait for all.
+_HOMES = {
     # the server, and what it is told
-    "Server",
-    "Settings",
-    "Limits",
-    # what answers it: your own Handler, lists, mailboxes that take everything, or a handler written for aiosmtpd
-    "Handler",
-    "Peer",
-    "Envelope",
-    "Recipient",
-    "Reply",
-    "EnhancedCode",
-    "ListHandler",
-    "Mailboxes",
-    "AiosmtpdHandler",
-    "Controller",
-    "UnixSocketController",
+    "Server": "reference",
+    "Settings": "protocol.settings",
+    "Limits": "net.connection",
+    # the client, and what it tells of each recipient
+    "Client": "net.client",
+    "AsyncClient": "net.client_async",
+    "Outcome": "protocol.client_delivery",
+    # what answers a server's clients: your own Handler, lists, mailboxes that take everything, or a handler written for aiosmtpd
+    "Handler": "protocol.handler",
+    "Peer": "protocol.handler",
+    "Envelope": "protocol.handler",
+    "Recipient": "protocol.handler",
+    "Reply": "protocol.replies",
+    "EnhancedCode": "protocol.replies",
+    "ListHandler": "lists",
+    "Mailboxes": "lists",
+    "AiosmtpdHandler": "net.aiosmtpd",
+    "Controller": "net.controller",
+    "UnixSocketController": "net.controller",
     # mailing lists
-    "MailingList",
-    "MemoryDirectory",
-    "MemoryQueues",
-    "show",
+    "MailingList": "lists",
+    "MemoryDirectory": "lists",
+    "MemoryQueues": "lists",
+    "MaildirQueues": "lists",
+    "show": "lists",
     # what can go wrong
-    "LmtpError",
-    "PeerError",
-    "UsageError",
-    "ConfigurationError",
-    "TranscriptError",
-]
+    "LmtpError": "protocol.errors",
+    "PeerError": "protocol.errors",
+    "UsageError": "protocol.errors",
+    "ConfigurationError": "protocol.errors",
+    "TranscriptError": "protocol.errors",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """A public name, imported now."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value  # the next time it is simply there
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names too, imported or not."""
+    return sorted({*globals(), *_HOMES})

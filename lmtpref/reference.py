@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Self
 
-from lmtpref.lists import Configuration, ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues
+from lmtpref.lists import Configuration, ListDirectory, ListHandler, Mailboxes, MaildirQueues, MailingList, MemoryDirectory, MemoryQueues
+from lmtpref.net.client import Client
 from lmtpref.net.connection import Limits
 from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
 from lmtpref.net.server import GRACE_SECONDS, Engine, EngineThread, loop_factory
@@ -32,7 +33,7 @@ class Server:
         handler: Handler | None = None,
         *,
         lists: Iterable[MailingList] | MemoryDirectory | None = None,
-        queues: MemoryQueues | None = None,
+        queues: MemoryQueues | MaildirQueues | None = None,
         listen: str | Iterable[str] = "127.0.0.1:0",
         settings: Settings = DEFAULT_SETTINGS,
         limits: Limits | None = None,
@@ -45,7 +46,7 @@ class Server:
         if handler is not None and lists is not None:
             raise UsageError("a server has a handler or lists, not both")
         self.lists = lists if isinstance(lists, MemoryDirectory) else MemoryDirectory(lists or ())
-        self.queues = queues if queues is not None else MemoryQueues()
+        self.queues: MemoryQueues | MaildirQueues = queues if queues is not None else MemoryQueues()
         if handler is None:
             handler = Mailboxes() if lists is None else ListHandler(self.lists, self.queues, hostname=settings.hostname)
         self._listen = [listen] if isinstance(listen, str) else list(listen)
@@ -58,8 +59,11 @@ class Server:
     def configured(
         cls, configuration: Configuration, *, listen: Iterable[str] = (), allow_remote: bool = False, uvloop: str = "no"
     ) -> Self:
-        """The server that `configuration` describes; `listen`, if there is any, is where it listens instead."""
-        queues = MemoryQueues()
+        """The server that `configuration` describes; `listen`, if there is any, is where it listens instead.
+
+        Whoever has the server closes its `queues` when it has stopped.
+        """
+        queues = MaildirQueues(configuration.maildir) if configuration.maildir else MemoryQueues()
         server = cls(
             configuration.handler(queues),
             queues=queues,
@@ -69,8 +73,16 @@ class Server:
             allow_remote=allow_remote or configuration.allow_remote,
             uvloop=uvloop,
         )
-        server.lists = configuration.directory
+        server._take(configuration.directory)
         return server
+
+    def reconfigure(self, configuration: Configuration, is_known: Callable[[str | None], bool]) -> None:
+        """Do from now on what `configuration` says, but listen where it listens; `is_known` tells its `known_mtas`.
+
+        New connections do at once, open ones from their next transaction on, with the settings they began with.
+        """
+        self._engine.reconfigure(configuration.handler(self.queues), configuration.settings, is_known)
+        self._take(configuration.directory)
 
     @property
     def handler(self) -> Handler:
@@ -104,12 +116,25 @@ class Server:
                 return address.path
         raise UsageError("this server listens on no Unix socket")
 
+    def _take(self, directory: ListDirectory) -> None:
+        """Show the lists that are served, where they are in memory."""
+        self.lists = directory if isinstance(directory, MemoryDirectory) else MemoryDirectory()
+
     @property
     def _tcp(self) -> TcpAddress:
         for address in map(parse_address, self.addresses):
             if isinstance(address, TcpAddress):
                 return address
         raise UsageError("this server listens on no TCP port")
+
+    def client(self, local_hostname: str = "localhost") -> Client:
+        """A client that is connected to its first listener; use it in a `with` block.  Raises UsageError if it does not run."""
+        if not self.addresses:
+            raise UsageError("this server does not run")
+        address = parse_address(self.addresses[0])
+        if isinstance(address, UnixAddress):
+            return Client(str(address), local_hostname=local_hostname)
+        return Client(*address, local_hostname=local_hostname)
 
     def start(self) -> Self:
         """Run in a thread of its own; returns when it accepts connections."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from lmtpref import MailingList, MemoryQueues
+from lmtpref import MailingList, MemoryDirectory, MemoryQueues
 from lmtpref.lists import cast
 from lmtpref.protocol.wire import MemoryWire
 
@@ -26,6 +26,7 @@ class Post(NamedTuple):
 ANNE, BART, CRIS, DANA, NOBODY = "anne@home.test", "bart@home.test", "cris@home.test", "dana@spam.test", ""
 SENDERS = (ANNE, BART, CRIS, DANA, NOBODY)
 MEMBERS = {"ant": {ANNE, CRIS}, "bee": set(), "cat": {ANNE}}
+HELD = {("cat", BART), ("cat", CRIS), ("ant", CRIS)}
 QUEUES = {None: "in", "owner": "in", "bounces": "bounces", "join": "command", "confirm": "command"}
 ADDRESSES = {  # what each of them asks for: a list, and what of it; None: nothing that there is
     "ant": ("ant", None),
@@ -50,8 +51,8 @@ class Client:
     wire: MemoryWire
     sender: str = NOBODY
     wanted: list[str] | None = None
-    chunks: list[bytes] = field(default_factory=list)
     chunking: bool = False
+    refused: bool = False
 
     def say(self, line: str) -> str:
         """The codes of the replies to a line, with blanks between."""
@@ -60,7 +61,7 @@ class Client:
 
     def forget(self) -> None:
         """The transaction is over."""
-        self.wanted, self.chunks, self.chunking = None, [], False
+        self.wanted, self.chunking, self.refused = None, False, False
 
 
 def codes(octets: bytes) -> str:
@@ -78,6 +79,8 @@ class TwoClients(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.configuration = cast()
+        assert isinstance(self.configuration.directory, MemoryDirectory)
+        self.directory = self.configuration.directory
         self.queues = MemoryQueues()
         self.handler = self.configuration.handler(self.queues)
         self.clients = [self.connected(), self.connected()]
@@ -107,10 +110,8 @@ class TwoClients(RuleBasedStateMachine):
     def rcpt(self, which: int, address: str) -> None:
         """RCPT, to whatever there is or is not."""
         client = self.clients[which]
-        if client.wanted is None or client.chunking:
-            expected = "503"
-        else:
-            expected = "250" if self.may_send(client.sender, address) else "550"
+        verdict = "250" if self.may_send(client.sender, address) else "550"
+        expected = "503" if client.wanted is None or client.chunking else verdict
         assert client.say(f"RCPT TO:<{address}@lists.example>") == expected
         if expected == "250" and client.wanted is not None:
             client.wanted.append(address)
@@ -138,22 +139,23 @@ class TwoClients(RuleBasedStateMachine):
         elif not client.wanted:
             assert said == ("" if last else "503")
             client.wanted = None if last else []
-        elif not client.chunking and self.is_hopeless(client) or client.chunks == [b"refused"]:
-            client.chunking, client.chunks = True, [b"refused"]
+        elif (not client.chunking and self.is_hopeless(client)) or client.refused:
+            client.chunking = client.refused = True
             assert said == (" ".join(["554"] * len(client.wanted)) if last else "554")
             if last:
                 client.forget()
         else:
             client.chunking = True
-            client.chunks.append(b"\r\n")
             assert said == (self.finals(client, 0) if last else "250")
 
-    @rule(which=which, sender=st.sampled_from(SENDERS), addresses=several, end=st.sampled_from(["DATA", "BDAT", None]))
-    def write(self, which: int, sender: str, addresses: list[str], end: str | None) -> None:
-        """An envelope, and mostly a message, as a client says them that has something to send."""
+    @rule(which=which, sender=st.sampled_from(SENDERS), addresses=several, end=st.sampled_from(["DATA", "BDAT", None]), late=st.booleans())
+    def write(self, which: int, sender: str, addresses: list[str], end: str | None, *, late: bool) -> None:
+        """An envelope, and mostly a message, as a client says them that has something to send; `late` for a list that goes."""
         self.mail(which, sender)
         for address in addresses:
             self.rcpt(which, address)
+        if late:
+            self.switch()
         if end == "DATA":
             self.data(which)
         elif end == "BDAT":
@@ -176,19 +178,14 @@ class TwoClients(RuleBasedStateMachine):
 
     # What the owner of the lists does ---------------------------------------------------------------------------
 
-    @precondition(lambda self: "bee" in self.lists)
     @rule()
-    def remove(self) -> None:
-        """Take a list away, whoever is writing to it."""
-        self.configuration.directory.remove("bee@lists.example")
-        self.lists.remove("bee")
-
-    @precondition(lambda self: "bee" not in self.lists)
-    @rule()
-    def add(self) -> None:
-        """Put it back."""
-        self.configuration.directory.add(MailingList("bee@lists.example", generic_nonmember_action="accept"))
-        self.lists.add("bee")
+    def switch(self) -> None:
+        """Take a list away, whoever is writing to it; or put it back."""
+        if "bee" in self.lists:
+            self.directory.remove("bee@lists.example")
+        else:
+            self.directory.add(MailingList("bee@lists.example", require_from=False, generic_nonmember_action="accept"))
+        self.lists ^= {"bee"}
 
     # What is kept -----------------------------------------------------------------------------------------------
 
@@ -196,10 +193,7 @@ class TwoClients(RuleBasedStateMachine):
     def keeps_what_was_accepted(self) -> None:
         """What was answered 250 after the dot is in its queue, once, in order; and nothing else is."""
         for name, queue in self.queues.items():
-            kept = [
-                Post(name, entry.list and entry.list.partition("@")[0], entry.subaddress, entry.reverse_path, int(entry.msg["X-Number"] or 0))
-                for entry in queue
-            ]
+            kept = [Post(name, entry.list, entry.subaddress, entry.reverse_path, int(entry.msg["X-Number"] or 0)) for entry in queue]
             assert kept == [post for post in self.posts if post.queue == name]
 
     # The rules --------------------------------------------------------------------------------------------------
@@ -234,8 +228,8 @@ class TwoClients(RuleBasedStateMachine):
             return "550"
         if is_post(address) and sender == NOBODY:
             return "554"
-        held = is_post(address) and (name == "cat" and sender != ANNE or name == "ant" and sender == CRIS)
-        self.posts.append(Post("hold" if held else QUEUES[subaddress], name, subaddress, sender, number))
+        held = is_post(address) and (name, sender) in HELD
+        self.posts.append(Post("hold" if held else QUEUES[subaddress], name and f"{name}@lists.example", subaddress, sender, number))
         return "250"
 
     def teardown(self) -> None:

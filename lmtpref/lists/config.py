@@ -7,13 +7,17 @@ import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from dataclasses import field as attribute
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lmtpref.lists.acceptance import DEFAULT_POLICY, Policy
+from lmtpref.lists.directory.database import open_database
 from lmtpref.lists.directory.memory import MemoryDirectory
-from lmtpref.lists.handler import ListHandler
+from lmtpref.lists.handler import DIRECTORY_SECONDS, ListHandler, banned_everywhere
 from lmtpref.lists.queues import Queues
-from lmtpref.lists.roster import Addresses, MailingList, parse_address
+from lmtpref.lists.roster import ListDirectory, MailingList, parse_address
+from lmtpref.lists.rules import Rule
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.settings import Settings
 
@@ -32,8 +36,11 @@ class Configuration:
     known_mtas: tuple[str, ...] | None = None
     allow_remote: bool = False
     banned_senders: tuple[str, ...] = ()
+    directory_seconds: float = DIRECTORY_SECONDS
+    rules: Policy = ()
+    maildir: Path | None = None  # where the spool is; without one, messages are kept in memory
     settings: Settings = attribute(default_factory=Settings)
-    directory: MemoryDirectory = attribute(default_factory=MemoryDirectory)
+    directory: ListDirectory = attribute(default_factory=MemoryDirectory)
 
     def handler(self, queues: Queues) -> ListHandler:
         """The handler that answers for these lists, and puts what was accepted into `queues`."""
@@ -43,6 +50,8 @@ class Configuration:
             hostname=self.settings.hostname,
             site_owner=self.site_owner,
             banned_senders=self.banned_senders,
+            directory_seconds=self.directory_seconds,
+            policy=(*self.rules, *DEFAULT_POLICY),
         )
 
 
@@ -62,6 +71,7 @@ TEXTS = Kind("a list of strings", lambda value: isinstance(value, list) and all(
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 OCTETS = Kind("a number of octets, above 0", _is_count)
 COUNT = Kind("a number above 0", _is_count)
+SECONDS = Kind("a number of seconds, above 0", lambda value: isinstance(value, int | float) and value is not True and value > 0)
 NEWLINES = Kind('"refuse" or "keep"', lambda value: value in ("refuse", "keep"))
 
 
@@ -80,24 +90,35 @@ KEYS = (
     Key("server", "site_owner", TEXT, "the sender of what a list's owners are sent (envsender)"),
     Key("server", "known_mtas", TEXTS, "networks and host names of the MTAs that may send; absent: loopback only"),
     Key("server", "allow_remote", FLAG, "whether to listen on other addresses than loopback; needs known_mtas"),
-    Key("server", "banned_senders", TEXTS, "senders banned from all lists"),
+    Key("server", "banned_senders", TEXTS, "senders banned from all lists; ^pattern"),
+    Key("server", "rules", TEXTS, "rules of your own, package.module:name, asked before the others of their stage"),
     Key("server", "max_message_octets", OCTETS, "the largest message"),
     Key("server", "max_recipients", COUNT, "the most recipients in one transaction"),
     Key("server", "max_errors", COUNT, "the most mistakes a client may make on one connection"),
     Key("server", "max_text_line_octets", OCTETS, "the longest line of a message, CRLF included; absent: no limit"),
     Key("server", "bare_newlines", NEWLINES, "what to do with a message that has a CR or LF alone"),
+    Key("spool", "maildir", TEXT, "the folder of the spool, beside this file; absent: messages are kept in memory"),
+    Key("directory", "url", TEXT, "the database that has the lists, instead of [[list]]; a SQLite file is beside this file"),
+    Key("directory", "wait_seconds", SECONDS, "how long to wait for its answer, before the sender is told to try again"),
+    Key("directory", "connections", COUNT, "how many of its connections to use at once"),
     Key("list", "address", TEXT, "the list's own address"),
     Key("list", "alias_domains", TEXTS, "other domains at which it has the same name"),
     Key("list", "members", TEXTS, "its members"),
     Key("list", "members_file", TEXT, "a file with a member's address on each line, beside this file"),
     Key("list", "moderated", TEXTS, "members whose posts are held"),
     Key("list", "reject_moderated", FLAG, "whether the posts of moderated members are refused instead"),
-    Key("list", "accept_these_nonmembers", TEXTS, "other senders that may post; @other-list: that list's members"),
+    Key("list", "accept_these_nonmembers", TEXTS, "other senders that may post; ^pattern; @other-list: that list's members"),
+    Key("list", "banned", TEXTS, "senders that may not post, members or not; ^pattern; @other-list"),
     Key("list", "generic_nonmember_action", TEXT, "accept, hold, reject or discard: the posts of everybody else"),
     Key("list", "null_sender", TEXT, "refuse, hold or accept: posts from <>"),
+    Key("list", "judge", TEXT, "envelope or envelope-or-from: whose right to post counts"),
+    Key("list", "unvouched", TEXT, "hold, refuse or discard: posts of senders it does not know, if their content is refused"),
+    Key("list", "emergency", FLAG, "whether every post is held"),
+    Key("list", "retired", FLAG, "whether no post is taken any more"),
+    Key("list", "require_from", FLAG, "whether a post without a From is refused"),
     Key("list", "max_message_octets", OCTETS, "the largest post; absent: the server's limit alone"),
 )
-_KINDS = {table: {key.name: key.kind for key in KEYS if key.table == table} for table in ("server", "list")}
+_KINDS = {table: {key.name: key.kind for key in KEYS if key.table == table} for table in ("server", "spool", "directory", "list")}
 _SETTINGS = frozenset(field.name for field in fields(Settings))
 
 
@@ -125,27 +146,58 @@ class _File:
 
     def configuration(self) -> Configuration:
         """What the file says."""
-        for name in self.data.keys() - {"server", "list"}:
+        for name in self.data.keys() - _KINDS.keys():
             raise self.error("unknown table or key", None, key=name)
         server = self.data.get("server", {})
         self.check("server", server, table="server")
         values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in server.items()}
         self.check_senders(values)
+        values["rules"] = tuple(self.rule(name) for name in server.get("rules", ()))
+        directory = self.database() if "directory" in self.data else self.lists()
+        if wait_seconds := self.data.get("directory", {}).get("wait_seconds"):
+            values["directory_seconds"] = wait_seconds + 1  # so that its own limit comes first
         return Configuration(
-            directory=self.directory(),
+            maildir=self.maildir(),
+            directory=directory,
             settings=Settings(**{key: values.pop(key) for key in _SETTINGS & values.keys()}),
             **values,
         )
 
     def check_senders(self, server: Mapping[str, Any]) -> None:
         try:
-            Addresses(server.get("banned_senders", ()), key="banned_senders")
+            banned_everywhere(server.get("banned_senders", ()))
             if owner := server.get("site_owner"):
                 parse_address(owner, key="site_owner")
         except ConfigurationError as error:
             raise self.placed(error, "server") from None
 
-    def directory(self) -> MemoryDirectory:
+    def maildir(self) -> Path | None:
+        table = self.data.get("spool", {})
+        self.check("spool", table, table="spool")
+        return self.path.parent / table["maildir"] if "maildir" in table else None
+
+    def rule(self, name: str) -> Rule[Any]:
+        """The rule that `name` says where to find."""
+        module, _, attribute_name = name.partition(":")
+        try:
+            found = getattr(import_module(module), attribute_name)
+        except Exception as error:
+            raise self.error(f"{name!r} cannot be imported: {error}", "server", key="rules") from error
+        if not isinstance(found, Rule):
+            raise self.error(f"not a rule, made by @at(stage): {name!r}", "server", key="rules")
+        return found
+
+    def database(self) -> ListDirectory:
+        table = self.data["directory"]
+        self.check("directory", table, table="directory")
+        if "list" in self.data:
+            raise self.error("lists stand here or in a database, not in both", "list 0", key="list")
+        try:
+            return open_database(self.path.parent, **table)
+        except ConfigurationError as error:
+            raise self.placed(error, "directory") from None
+
+    def lists(self) -> MemoryDirectory:
         tables = self.data.get("list", [])
         if not isinstance(tables, list):
             raise self.error("lists are written [[list]]", "list", key="list")
@@ -185,9 +237,10 @@ class _File:
         return [address for _, address in members]
 
     def check_other_lists(self, directory: MemoryDirectory, header: str, mailing_list: MailingList) -> None:
-        for other in mailing_list.nonmembers.lists:
-            if directory.find(other.address) is None:
-                raise self.error(f"there is no list {other.address!r}", header, key="accept_these_nonmembers")
+        for key, senders in (("accept_these_nonmembers", mailing_list.nonmembers), ("banned", mailing_list.outlaws)):
+            for other in senders.lists:
+                if directory.find(other.address) is None:
+                    raise self.error(f"there is no list {other.address!r}", header, key=key)
 
     def check(self, header: str, values: object, *, table: str) -> None:
         """Return if every key of `values` is one of `table`'s, and its value of the right kind."""

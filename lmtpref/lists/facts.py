@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+from lmtpref.lists.header import Header
 from lmtpref.lists.roster import Lookup, MailingList
 from lmtpref.lists.verdicts import Verdict
 from lmtpref.protocol.handler import Peer
@@ -17,15 +18,21 @@ from lmtpref.protocol.syntax import Path
 class Stage(Enum):
     """A point of the conversation at which something is decided; the value is how it is written."""
 
+    CONNECT = "connect"
     LHLO = "LHLO"
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
     END_OF_DATA = "end of data"
 
+    __hash__ = object.__hash__  # Enum's own is a function in Python, and each message asks for it five times
+
 
 class PeerFacts(NamedTuple):
-    """At LHLO: who is calling, and the name it gives itself, which proves nothing (RFC 5321 section 4.1.4)."""
+    """At connect and LHLO: who is calling, and the name it gives itself, which proves nothing (RFC 5321 section 4.1.4).
+
+    At connect the name is empty.
+    """
 
     peer: Peer
     name: str
@@ -43,7 +50,8 @@ class SenderFacts(NamedTuple):
 class RecipientFacts(NamedTuple):
     """At RCPT: the envelope as far as it is known, and what the directory knows of sender and recipient.
 
-    `served` tells whether the recipient's domain is ours: a list's, the server's own, or none at all.
+    `served` tells whether the recipient's domain is ours: a list's, the server's own, or none at all.  At the end of data
+    the same is asked once more of each address in the header, where a list wants that: then `in_header` is true.
     """
 
     peer: Peer
@@ -52,6 +60,7 @@ class RecipientFacts(NamedTuple):
     recipient: Path
     found: Lookup
     served: bool
+    in_header: bool = False
 
     @property
     def list(self) -> MailingList | None:
@@ -62,6 +71,11 @@ class RecipientFacts(NamedTuple):
     def is_post(self) -> bool:
         """Whether it would be distributed: it goes to a list, and to none of its sub-addresses."""
         return self.found.list is not None and self.found.subaddress is None
+
+    @property
+    def vouched(self) -> bool:
+        """Whether the list knows the envelope's sender, as a member or by accept_these_nonmembers."""
+        return self.found.standing.member or self.found.standing.listed
 
 
 class DataFacts(NamedTuple):
@@ -75,10 +89,14 @@ class DataFacts(NamedTuple):
 class MessageFacts(NamedTuple):
     """At the end of data, for one recipient: what was known at RCPT, the verdict then, and the message.
 
-    `list` is as it is now: None if it was removed since RCPT, or if none was asked.
+    `list` is as it is now: None if it was removed since RCPT, or if none was asked; `down` tells that this could not be
+    looked up.  `by_header` is the best verdict on the senders in envelope and header, where the list goes by them.
     """
 
     rcpt: RecipientFacts
     verdict: Verdict
     list: MailingList | None
     content: bytes
+    header: Header
+    down: bool = False
+    by_header: Verdict | None = None

@@ -2,58 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, TypeVar, cast
+from typing import cast
 
-from lmtpref.lists.acceptance import DEFAULT_POLICY, Decision, Policy, decide, rules_of
-from lmtpref.lists.addresses import Subaddress, fold
+from lmtpref.lists.acceptance import DEFAULT_POLICY, Decision, Policy, best, decide, rules_of
+from lmtpref.lists.addresses import fold
+from lmtpref.lists.asking import NO_ANSWER, ask
 from lmtpref.lists.facts import DataFacts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
-from lmtpref.lists.queues import Entry, Queues
-from lmtpref.lists.roster import Addresses, ListDirectory, Lookup, MailingList, Maybe
+from lmtpref.lists.header import Header
+from lmtpref.lists.queues import Entry, Queues, reply_to
+from lmtpref.lists.remembered import Delivery, Judged, Place, judged_of
+from lmtpref.lists.roster import ListDirectory, Lookup, MailingList, Maybe, Senders
+from lmtpref.lists.rules import header_decides
 from lmtpref.lists.trace import trace, utc_now
+from lmtpref.lists.verdicts import Verdict
 from lmtpref.protocol.catalogue import LOCAL_ERROR_451
+from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
 from lmtpref.protocol.replies import Reply
 
+DIRECTORY_SECONDS = 10.0  # for each answer; Exim's callout gives 30 to the whole conversation
+
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-
-class _Place(NamedTuple):
-    """Where a message goes: list, sub-address, detail.  Recipients with the same place get one entry between them."""
-
-    list: str | None
-    subaddress: Subaddress | None
-    detail: str | None
-
-
-@dataclass(slots=True, eq=False)
-class _Delivery:
-    """What the recipients of one message share: its trace, and what each place was answered (None: accepted)."""
-
-    trace: bytes = b""
-    answers: dict[_Place, Reply | None] = field(default_factory=dict)
-
-
-@dataclass(slots=True, eq=False)
-class _Judged:
-    """What is remembered of a recipient between RCPT and the end of data."""
-
-    facts: RecipientFacts
-    decision: Decision
-    place: _Place
-    delivery: _Delivery
 
 
 class ListHandler(Handler):
     """Answers with the verdicts of a policy, and puts what was accepted, held or discarded into its queue.
 
-    `directory`, `queues` and `policy` may be replaced at any time; what was already decided stands.  `clock` returns
-    the time for trace lines, with its offset.  A rule, a directory or a queue that raises is a local fault: the
-    server answers 451 4.3.0 for that command or that recipient.
+    `directory`, `queues` and `policy` may be replaced at any time; what was already decided stands.  `banned_senders` are
+    addresses and ^patterns; the directory has `directory_seconds` for each answer; `clock` returns the time for trace
+    lines, with its offset.  A rule, a directory or a queue that raises is a local fault: it is logged, and the sender is
+    told to try again.  Raises ConfigurationError for banned senders that are none.
     """
 
     def __init__(
@@ -64,6 +46,7 @@ class ListHandler(Handler):
         hostname: str = "localhost",
         site_owner: str = "",
         banned_senders: Iterable[str] = (),
+        directory_seconds: float = DIRECTORY_SECONDS,
         policy: Policy = DEFAULT_POLICY,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -71,7 +54,8 @@ class ListHandler(Handler):
         self.queues = queues
         self.hostname = hostname
         self.site_owner = site_owner
-        self.banned_senders = Addresses(banned_senders, key="banned_senders")
+        self.banned_senders = banned_everywhere(banned_senders)
+        self.directory_seconds = directory_seconds
         self.policy = policy
         self.clock = clock
 
@@ -85,6 +69,11 @@ class ListHandler(Handler):
         self._policy = policy
         self._rules = {stage: rules_of(policy, stage) for stage in Stage}
 
+    def connect(self, peer: Peer) -> Answer:
+        """Answer for the connection: a greeting is 220, 421 or 554, and bears no enhanced code (RFC 2034 section 4)."""
+        reply = self._decide(Stage.CONNECT, PeerFacts(peer, "")).verdict.reply
+        return reply and Reply(554 if reply.code >= 500 else 421, None, *reply.lines)
+
     def lhlo(self, peer: Peer, name: str) -> Answer:
         """Answer for the sending MTA."""
         return self._decide(Stage.LHLO, PeerFacts(peer, name)).verdict.reply
@@ -92,63 +81,140 @@ class ListHandler(Handler):
     def mail(self, envelope: Envelope) -> Answer:
         """Answer for the sender."""
         sender = envelope.reverse_path
-        banned = sender is not None and sender.address in self.banned_senders
+        banned = sender is not None and self.banned_senders.name(sender.address)
         refusal = self._decide(Stage.MAIL, SenderFacts(envelope.peer, sender, envelope.declared_octets, banned)).verdict.reply
         return refusal.naming(sender.address) if refusal and sender else refusal
 
     def rcpt(self, envelope: Envelope, recipient: Recipient) -> Answer:
         """Answer for the recipient, once the directory has."""
-        return _then(
-            self.directory.look_up(recipient.path, envelope.reverse_path),
-            lambda found: self._judge(envelope, recipient, found),
-        )
+        found = ask(self.directory_seconds, self.directory.look_up, recipient.path, envelope.reverse_path)
+        if isinstance(found, Lookup):
+            return self._judge(envelope, recipient, found)
+        return self._judge_later(envelope, recipient, found)
 
     def data(self, envelope: Envelope) -> Answer:
         """Answer for the recipients together: is there any that may take the message?"""
-        recipients = tuple(_judged(recipient).facts for recipient in envelope.recipients)
+        recipients = tuple([judged_of(recipient).facts for recipient in envelope.recipients])
         return self._decide(Stage.DATA, DataFacts(envelope.peer, envelope.reverse_path, recipients)).verdict.reply
 
     def message(self, envelope: Envelope) -> None:
         """Write the trace that the recipients share."""
-        _judged(envelope.recipients[0]).delivery.trace = trace(envelope, hostname=self.hostname, now=self.clock())
+        delivery = judged_of(envelope.recipients[0]).delivery
+        delivery.trace = trace(envelope, hostname=self.hostname, now=self.clock())
+        delivery.header = Header(envelope.content)
+        delivery.rest = iter(envelope.recipients)
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:
         """Judge the message for this recipient, and queue it.  A recipient repeated hears again what it was first told."""
-        judged = _judged(recipient)
+        judged = judged_of(recipient)
         answers, place = judged.delivery.answers, judged.place
+        if begun := judged.delivery.ahead.pop(place, None):
+            return begun
         if place in answers:
             return _named(answers[place], recipient)
-        answers[place] = LOCAL_ERROR_451  # until it is known better
-        if judged.facts.list is None:
-            return self._deliver(envelope, recipient, judged, None)
-        return _then(
-            self.directory.find(judged.facts.list.path),
-            lambda current: self._deliver(envelope, recipient, judged, current),
-        )
+        return self._begin(envelope, recipient, judged)
+
+    def reset(self, envelope: Envelope) -> None:
+        """Give up what nobody will be told."""
+        if envelope.recipients:
+            for begun in judged_of(envelope.recipients[0]).delivery.ahead.values():
+                if not begun.cancel() and not begun.cancelled():
+                    begun.exception()  # which asyncio would report if nobody asked
+
+    def _begin(self, envelope: Envelope, recipient: Recipient, judged: Judged) -> Answer:
+        judged.delivery.answers[judged.place] = LOCAL_ERROR_451  # until it is known better
+        current = judged.facts.list and ask(self.directory_seconds, self.directory.find, judged.facts.list.path)
+        if hasattr(current, "__await__") or judged.decision.rule is header_decides:
+            return self._deliver_later(envelope, recipient, current)
+        return self._deliver(envelope, recipient, current)
+
+    # RCPT -------------------------------------------------------------------------------------------------------
+
+    async def _judge_later(self, envelope: Envelope, recipient: Recipient, found: Awaitable[Lookup]) -> Reply | None:
+        return self._judge(envelope, recipient, await found)
 
     def _judge(self, envelope: Envelope, recipient: Recipient, found: Lookup) -> Reply | None:
         path = recipient.path
         served = found.served or not path.domain or fold(path.domain) == fold(self.hostname)
         facts = RecipientFacts(envelope.peer, envelope.reverse_path, envelope.declared_octets, path, found, served)
         decision = self._decide(Stage.RCPT, facts)
-        place = _Place(found.list.address if found.list else None, found.subaddress, found.detail)
-        delivery = _judged(envelope.recipients[0]).delivery if envelope.recipients else _Delivery()
-        recipient.tag = _Judged(facts, decision, place, delivery)
+        place = Place(found.list.address if found.list else None, found.subaddress, found.detail)
+        delivery = judged_of(envelope.recipients[0]).delivery if envelope.recipients else Delivery()
+        recipient.tag = Judged(facts, decision, place, delivery)
         return _named(decision.verdict.reply, recipient)
 
-    def _deliver(self, envelope: Envelope, recipient: Recipient, judged: _Judged, current: MailingList | None) -> Answer:
-        decision = self._decide(Stage.END_OF_DATA, MessageFacts(judged.facts, judged.decision.verdict, current, envelope.content))
-        answers = judged.delivery.answers
+    # The end of data --------------------------------------------------------------------------------------------
+
+    async def _deliver_later(self, envelope: Envelope, recipient: Recipient, current: Maybe[MailingList | Lookup | None]) -> Reply | None:
+        judged = judged_of(recipient)
+        if hasattr(current, "__await__"):
+            current = await cast(Awaitable[MailingList | Lookup | None], current)
+        by_header = await self._by_header(recipient, judged) if judged.decision.rule is header_decides else None
+        answer = self._deliver(envelope, recipient, current, by_header)
+        return answer if answer is None or isinstance(answer, Reply) else await answer
+
+    async def _by_header(self, recipient: Recipient, judged: Judged) -> Verdict:
+        """The best verdict of RCPT's rules on the envelope's sender and on each address in the header."""
+        facts = judged.facts._replace(in_header=True)
+        verdicts = [self._decide(Stage.RCPT, facts).verdict]
+        for sender in judged.delivery.header.senders:
+            found = ask(self.directory_seconds, self.directory.look_up, recipient.path, sender)
+            found = found if isinstance(found, Lookup) else await found
+            verdicts.append(self._decide(Stage.RCPT, facts._replace(sender=sender, found=found)).verdict)
+        return best(verdicts)
+
+    def _deliver(
+        self, envelope: Envelope, recipient: Recipient, current: MailingList | Lookup | None, by_header: Verdict | None = None
+    ) -> Answer:
+        judged = judged_of(recipient)
+        facts, earlier, place, delivery = judged
+        down = current is NO_ANSWER
+        now = None if isinstance(current, Lookup) else current
+        decision = self._decide(
+            Stage.END_OF_DATA, MessageFacts(facts, earlier.verdict, now, envelope.content, delivery.header, down, by_header)
+        )
         if refusal := decision.verdict.reply:
-            answers[judged.place] = refusal
+            delivery.answers[place] = refusal
             return _named(refusal, recipient)
+        try:
+            kept = self.queues.put(self._entry(envelope, recipient, judged, decision))
+        except OSError as error:
+            return self._not_kept(recipient, error)
+        if kept is None:
+            delivery.answers[place] = None
+            return None
+        if isinstance(kept, asyncio.Future):
+            self._begin_next(envelope, delivery)
+        return self._wait(recipient, kept)
 
-        def accepted(_: object) -> None:
-            answers[judged.place] = None
+    def _begin_next(self, envelope: Envelope, delivery: Delivery) -> None:
+        """Begin the next recipient while this one's entry is on its way, so that one sync may do for all of them."""
+        for recipient in delivery.rest:
+            judged = judged_of(recipient)
+            if judged.place not in delivery.answers and judged.place not in delivery.ahead:
+                delivery.ahead[judged.place] = asyncio.create_task(self._ahead(envelope, recipient, judged))
+                return
 
-        return _then(self.queues.put(self._entry(envelope, recipient, judged, decision)), accepted)
+    async def _ahead(self, envelope: Envelope, recipient: Recipient, judged: Judged) -> Reply | None:
+        answer = self._begin(envelope, recipient, judged)
+        return await answer if isinstance(answer, Awaitable) else answer
 
-    def _entry(self, envelope: Envelope, recipient: Recipient, judged: _Judged, decision: Decision) -> Entry:
+    async def _wait(self, recipient: Recipient, kept: Awaitable[None]) -> Reply | None:
+        try:
+            await kept
+        except OSError as error:
+            return self._not_kept(recipient, error)
+        judged = judged_of(recipient)
+        judged.delivery.answers[judged.place] = None
+        return None
+
+    def _not_kept(self, recipient: Recipient, error: OSError) -> Reply | None:
+        log.error("not kept for %s: %s", recipient.path.address, error)
+        judged = judged_of(recipient)
+        judged.delivery.answers[judged.place] = reply = reply_to(error)
+        return _named(reply, recipient)
+
+    def _entry(self, envelope: Envelope, recipient: Recipient, judged: Judged, decision: Decision) -> Entry:
         place = judged.place
         return Entry(
             content=envelope.content,
@@ -176,15 +242,9 @@ def _named(reply: Reply | None, recipient: Recipient) -> Reply | None:
     return reply.naming(recipient.path.address) if reply else None
 
 
-def _judged(recipient: Recipient) -> _Judged:
-    return cast(_Judged, recipient.tag)
-
-
-def _then(value: Maybe[T], use: Callable[[T], Answer]) -> Answer:
-    """What `use` makes of `value`: at once if the value is here, else when it comes."""
-    return _later(cast(Awaitable[T], value), use) if isinstance(value, Awaitable) else use(value)
-
-
-async def _later(value: Awaitable[T], use: Callable[[T], Answer]) -> Reply | None:
-    answer = use(await value)
-    return await answer if isinstance(answer, Awaitable) else answer
+def banned_everywhere(entries: Iterable[str]) -> Senders:
+    """The senders that are banned from all lists.  Raises ConfigurationError for what names none, and for another list's members."""
+    senders = Senders.parse(entries, key="banned_senders")
+    if senders.lists:
+        raise ConfigurationError(f"only a list can ban another's members: '@{senders.lists[0]}'", key="banned_senders")
+    return senders

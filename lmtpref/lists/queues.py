@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 from collections.abc import Awaitable, Iterator, Mapping
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from lmtpref.lists.addresses import Subaddress
 from lmtpref.lists.verdicts import ACCEPT, Discard, Hold, Verdict
+from lmtpref.protocol.catalogue import BUSY_452, FULL_452, LOCAL_ERROR_451
+from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
 if TYPE_CHECKING:
@@ -114,8 +117,17 @@ class Queues(Protocol):
     def put(self, entry: Entry) -> Awaitable[None] | None:
         """Keep `entry` in its queue; when this returns, or what it returns is done, the entry is safe.
 
+        An asyncio.Future stands for work that is under way, so that more may be put meanwhile.
         Whatever it raises is a local fault: the sender is told to try again.
         """
+
+
+_REPLIES = {errno.ENOSPC: FULL_452, errno.EDQUOT: FULL_452, errno.EAGAIN: BUSY_452}
+
+
+def reply_to(error: OSError) -> Reply:
+    """What a client is told whose message could not be kept: that there is no room, that too much waits, or no more than that."""
+    return _REPLIES.get(error.errno or 0, LOCAL_ERROR_451)
 
 
 class MemoryQueue:
@@ -166,6 +178,10 @@ class MemoryQueues(Mapping[str, MemoryQueue]):
         """Empty every queue."""
         for queue in self._queues.values():
             queue.take()
+
+    def close(self) -> bool:
+        """Whether everything was kept that was put: it was."""
+        return True
 
     def __getitem__(self, name: str) -> MemoryQueue:
         return self._queues[name]

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from lmtpref.lists.addresses import Subaddress, fold
+from lmtpref.lists.patterns import Pattern
 from lmtpref.protocol.errors import ConfigurationError, LmtpError, UsageError
 from lmtpref.protocol.syntax import Path
 
@@ -23,6 +24,21 @@ class NonmemberAction(StrEnum):
     ACCEPT = "accept"
     HOLD = "hold"
     REJECT = "reject"
+    DISCARD = "discard"
+
+
+class Judge(StrEnum):
+    """Whose right to post is asked for: that of the envelope's sender, or also that of those in the header."""
+
+    ENVELOPE = "envelope"
+    ENVELOPE_OR_FROM = "envelope-or-from"
+
+
+class Unvouched(StrEnum):
+    """What becomes of a post that a content rule objects to, when its sender is neither a member nor listed."""
+
+    HOLD = "hold"
+    REFUSE = "refuse"
     DISCARD = "discard"
 
 
@@ -62,17 +78,29 @@ class Addresses(AbstractSet[str]):
 
 
 class Senders(NamedTuple):
-    """Senders named in a setting: addresses one by one, and the members of other lists (`@other-list`)."""
+    """Senders named in a setting: addresses one by one, `^patterns`, and the members of other lists (`@other-list`)."""
 
     addresses: Addresses
-    lists: tuple[Path, ...]
+    patterns: tuple[Pattern, ...] = ()
+    lists: tuple[Path, ...] = ()
 
     @classmethod
     def parse(cls, entries: Iterable[str], *, key: str) -> Senders:
         """The senders that `entries` name.  Raises ConfigurationError, with `key`, for what names none."""
-        entries = list(entries)
-        lists = tuple(parse_address(entry[1:], key=key) for entry in entries if entry.startswith("@"))
-        return cls(Addresses((entry for entry in entries if not entry.startswith("@")), key=key), lists)
+        kinds: dict[str, list[str]] = {"^": [], "@": [], "": []}
+        for entry in entries:
+            kinds[entry[:1] if entry[:1] in kinds else ""].append(entry)
+        return cls(
+            Addresses(kinds[""], key=key),
+            tuple(Pattern(entry, key=key) for entry in kinds["^"]),
+            tuple(parse_address(entry[1:], key=key) for entry in kinds["@"]),
+        )
+
+    def name(self, address: str) -> bool:
+        """Whether `address` is named by itself or by a pattern; who is a member of other lists, a directory knows."""
+        if address in self.addresses:
+            return True
+        return bool(self.patterns) and any(pattern.matches(address) for pattern in self.patterns)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -89,12 +117,19 @@ class MailingList:
     members: Collection[str] = ()
     moderated: Collection[str] = ()  # members whose posts are held
     reject_moderated: bool = False  # their posts are refused instead
-    accept_these_nonmembers: Collection[str] = ()  # addresses, and @other-list for the members of that list
+    accept_these_nonmembers: Collection[str] = ()  # addresses, ^patterns, and @other-list for the members of that list
+    banned: Collection[str] = ()  # the same, for those who may not post
     generic_nonmember_action: NonmemberAction | Literal["accept", "hold", "reject", "discard"] = NonmemberAction.REJECT
     null_sender: NullSender | Literal["refuse", "hold", "accept"] = NullSender.REFUSE
+    judge: Judge | Literal["envelope", "envelope-or-from"] = Judge.ENVELOPE
+    unvouched: Unvouched | Literal["hold", "refuse", "discard"] = Unvouched.HOLD
+    emergency: bool = False  # every post is held
+    retired: bool = False  # no post is taken any more
+    require_from: bool = True  # whether a post needs a From
     max_message_octets: int | None = None  # None: the server's limit alone
     path: Path = field(init=False)
     nonmembers: Senders = field(init=False)
+    outlaws: Senders = field(init=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -103,17 +138,24 @@ class MailingList:
             raise ConfigurationError(f"a list's name holds no `+`: {self.address!r}", key="address")
         put(self, "path", path)
         for key in ("members", "moderated"):
-            put(self, key, Addresses(getattr(self, key), key=key))
+            given = getattr(self, key)
+            put(self, key, given if isinstance(given, Addresses) else Addresses(given, key=key))
         for stranger in (address for address in self.moderated if address not in self.members):
             raise ConfigurationError(f"not a member: {stranger!r}", key="moderated")
         put(self, "alias_domains", tuple(_domain(domain) for domain in self.alias_domains))
-        put(self, "accept_these_nonmembers", tuple(self.accept_these_nonmembers))
-        put(self, "nonmembers", Senders.parse(self.accept_these_nonmembers, key="accept_these_nonmembers"))
-        put(self, "generic_nonmember_action", _choice(NonmemberAction, self.generic_nonmember_action, key="generic_nonmember_action"))
-        put(self, "null_sender", _choice(NullSender, self.null_sender, key="null_sender"))
+        for key, parsed in (("accept_these_nonmembers", "nonmembers"), ("banned", "outlaws")):
+            put(self, key, tuple(getattr(self, key)))
+            put(self, parsed, Senders.parse(getattr(self, key), key=key))
+        for key, choices in _CHOICES.items():
+            put(self, key, _choice(choices, getattr(self, key), key=key))
 
     def __repr__(self) -> str:
         return f"<MailingList {self.address}>"
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """What List-Id and List-Post call it, without case: its address, and its name and domain joined by a dot."""
+        return frozenset(f"{name}{mark}{domain}" for name, domain in self.places for mark in "@.")
 
     @property
     def places(self) -> list[tuple[str, str]]:
@@ -127,9 +169,12 @@ class Standing(NamedTuple):
     member: bool = False
     moderated: bool = False
     listed: bool = False  # in accept_these_nonmembers
+    banned: bool = False  # from this list
+    known: bool = True  # False: the list's members cannot be read just now
 
 
 STRANGER = Standing()
+UNKNOWN = Standing(known=False)
 
 
 class Lookup(NamedTuple):
@@ -144,6 +189,7 @@ class Lookup(NamedTuple):
     detail: str | None = None
     standing: Standing = STRANGER
     served: bool = False
+    down: bool = False  # the directory could not be asked: nothing is known
 
 
 class DirectoryError(LmtpError):
@@ -151,7 +197,10 @@ class DirectoryError(LmtpError):
 
 
 class ListDirectory(Protocol):
-    """Where lists come from.  A directory that has to wait returns awaitables; one that cannot say raises DirectoryError."""
+    """Where lists come from.  A directory that has to wait returns awaitables; one that cannot say raises DirectoryError.
+
+    Anything else that it raises comes to the same.  Where only a list's members cannot be read, the standing is UNKNOWN.
+    """
 
     def look_up(self, recipient: Path, sender: Path | None) -> Maybe[Lookup]:
         """What is known of `recipient`, and of `sender` to that list."""
@@ -160,10 +209,16 @@ class ListDirectory(Protocol):
         """The list whose own address, or alias, is `address`; None if there is none."""
 
 
+_CHOICES: dict[str, type[StrEnum]] = {
+    "generic_nonmember_action": NonmemberAction,
+    "null_sender": NullSender,
+    "judge": Judge,
+    "unvouched": Unvouched,
+}
+
+
 def parse_address(address: str, *, key: str | None = None) -> Path:
     """The mailbox that `address` spells, with a domain.  Raises ConfigurationError, with `key`, if it is none."""
-    if address.startswith("^"):
-        raise ConfigurationError(f"patterns need google-re2, the extra `patterns`: {address!r}", key=key)
     try:
         path = Path.parse(address)
     except UsageError:

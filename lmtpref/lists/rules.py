@@ -1,4 +1,4 @@
-"""The rules, each a pure function: what is known -> a verdict, or None where the rule has nothing to say.
+"""The rules up to DATA, each a pure function: what is known -> a verdict, or None where the rule has nothing to say.
 
 A rule's first line says its policy in one sentence.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Generic, TypeVar
 
-from lmtpref.lists.facts import DataFacts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
-from lmtpref.lists.roster import NonmemberAction, NullSender
-from lmtpref.lists.verdicts import ACCEPT, Discard, Hold, Refuse, Verdict
+from lmtpref.lists.facts import DataFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
+from lmtpref.lists.roster import Judge, NonmemberAction, NullSender
+from lmtpref.lists.verdicts import ACCEPT, Defer, Discard, Hold, Refuse, Verdict
 from lmtpref.protocol import catalogue as say
+from lmtpref.protocol.errors import UsageError
 
 F_contra = TypeVar("F_contra", contravariant=True)  # what a rule is told
 
@@ -32,13 +34,27 @@ class Rule(Generic[F_contra]):
 
 
 def at(stage: Stage) -> Callable[[Callable[[F_contra], Verdict | None]], Rule[F_contra]]:
-    """Make the function below a rule of `stage`, with its own name and the first line of its docstring."""
+    """Make the function below a rule of `stage`, with its own name and the first line of its docstring.
+
+    Raises UsageError for a function that is `async`: a rule never waits.
+    """
 
     def make(decide: Callable[[F_contra], Verdict | None]) -> Rule[F_contra]:
+        if iscoroutinefunction(decide):
+            raise UsageError(f"a rule never waits: {decide.__name__} is async")
         policy, *_ = (decide.__doc__ or "").splitlines() or [""]
         return Rule(stage, decide.__name__, policy, decide)
 
     return make
+
+
+# Connect
+
+
+@at(Stage.CONNECT)
+def anyone(_facts: PeerFacts) -> Verdict | None:
+    """Anyone may connect; a greeting is no place to say why not."""
+    return ACCEPT
 
 
 # LHLO
@@ -47,7 +63,7 @@ def at(stage: Stage) -> Callable[[Callable[[F_contra], Verdict | None]], Rule[F_
 @at(Stage.LHLO)
 def unknown_mta(facts: PeerFacts) -> Verdict | None:
     """Only a sending MTA that we know may talk to us."""
-    return None if facts.peer.known else Refuse(say.UNKNOWN_MTA_550)
+    return None if facts.peer.known else _UNKNOWN_MTA
 
 
 # MAIL
@@ -56,10 +72,29 @@ def unknown_mta(facts: PeerFacts) -> Verdict | None:
 @at(Stage.MAIL)
 def banned_everywhere(facts: SenderFacts) -> Verdict | None:
     """A sender banned from all lists is told so before naming any."""
-    return Refuse(say.BANNED_550) if facts.banned else None
+    return _BANNED_EVERYWHERE if facts.banned else None
 
 
 # RCPT
+
+
+@at(Stage.RCPT)
+def directory_down(facts: RecipientFacts) -> Verdict | None:
+    """Where the lists cannot be looked up, the sender is to try again."""
+    return _DIRECTORY_DOWN if facts.found.down else None
+
+
+@at(Stage.RCPT)
+def members_unreadable(facts: RecipientFacts) -> Verdict | None:
+    """Where a list is known but not who its members are, the sender is to try again."""
+    return None if facts.found.standing.known or not facts.is_post else _MEMBERS_UNREADABLE
+
+
+@at(Stage.RCPT)
+def retired(facts: RecipientFacts) -> Verdict | None:
+    """A list that is retired takes no posts from anyone."""
+    found = facts.found
+    return _RETIRED if found.list and found.list.retired and facts.is_post else None
 
 
 @at(Stage.RCPT)
@@ -71,7 +106,7 @@ def postmaster(facts: RecipientFacts) -> Verdict | None:
 @at(Stage.RCPT)
 def unknown_list(facts: RecipientFacts) -> Verdict | None:
     """What is neither a list nor a sub-address of one is unknown."""
-    return Refuse(say.UNKNOWN_LIST_550) if facts.list is None else None
+    return _UNKNOWN_LIST if facts.found.list is None else None
 
 
 @at(Stage.RCPT)
@@ -81,9 +116,15 @@ def not_a_post(facts: RecipientFacts) -> Verdict | None:
 
 
 @at(Stage.RCPT)
+def banned(facts: RecipientFacts) -> Verdict | None:
+    """A sender in the list's banned may not post, member or not."""
+    return _BANNED if facts.found.standing.banned else None
+
+
+@at(Stage.RCPT)
 def declared_too_big(facts: RecipientFacts) -> Verdict | None:
     """A post declared larger than the list takes need not be sent."""
-    return Refuse(say.OVER_LIST_LIMIT_552) if facts.list and _exceeds(facts.declared_octets, facts.list.max_message_octets) else None
+    return _TOO_BIG if facts.found.list and exceeds(facts.declared_octets, facts.found.list.max_message_octets) else None
 
 
 @at(Stage.RCPT)
@@ -98,35 +139,37 @@ def accept_these_nonmembers(facts: RecipientFacts) -> Verdict | None:
     return ACCEPT if facts.found.standing.listed else None
 
 
-_NONMEMBER_VERDICTS: dict[str, Verdict] = {
-    NonmemberAction.ACCEPT: ACCEPT,
-    NonmemberAction.HOLD: Hold("not a member"),
-    NonmemberAction.DISCARD: Discard("not a member"),
-}
+@at(Stage.RCPT)
+def header_decides(facts: RecipientFacts) -> Verdict | None:
+    """Where the list goes by the header too, a sender it does not know may pass until that is here."""
+    found = facts.found
+    if found.standing.member or found.list is None or facts.in_header:
+        return None
+    return ACCEPT if found.list.judge == Judge.ENVELOPE_OR_FROM else None
 
 
 @at(Stage.RCPT)
 def generic_nonmember_action(facts: RecipientFacts) -> Verdict | None:
     """What the list does with the posts of non-members, unless it rejects them."""
-    if facts.list is None or facts.found.standing.member:
+    if facts.found.list is None or facts.found.standing.member:
         return None
-    return _NONMEMBER_VERDICTS.get(facts.list.generic_nonmember_action)
+    return _NONMEMBER_VERDICTS.get(facts.found.list.generic_nonmember_action)
 
 
 @at(Stage.RCPT)
 def member(facts: RecipientFacts) -> Verdict | None:
     """A member may post; a moderated one is held, or refused where the list says so."""
-    if facts.list is None or not facts.found.standing.member:
+    if facts.found.list is None or not facts.found.standing.member:
         return None
     if not facts.found.standing.moderated:
         return ACCEPT
-    return Refuse(say.MODERATED_550) if facts.list.reject_moderated else Hold("moderated member")
+    return _MODERATED if facts.found.list.reject_moderated else _HOLD_MODERATED
 
 
 @at(Stage.RCPT)
 def closed_list(_facts: RecipientFacts) -> Verdict | None:
     """Who gets this far is a non-member of a closed list, and may not post."""
-    return Refuse(say.CLOSED_LIST_550)
+    return _CLOSED_LIST
 
 
 # DATA
@@ -136,49 +179,32 @@ def closed_list(_facts: RecipientFacts) -> Verdict | None:
 def null_sender_at_data(facts: DataFacts) -> Verdict | None:
     """A message from the null sender to nothing but posting addresses that refuse it need not be sent."""
     refused = facts.sender is None and all(rcpt.is_post and _refuses_null_sender(rcpt) for rcpt in facts.recipients)
-    return Refuse(say.NULL_SENDER_554) if refused else None
+    return _NULL_SENDER if refused else None
 
 
-# End of data
-
-
-@at(Stage.END_OF_DATA)
-def list_removed(facts: MessageFacts) -> Verdict | None:
-    """A list that was removed since RCPT is unknown."""
-    return Refuse(say.UNKNOWN_LIST_550) if facts.rcpt.list and not facts.list else None
-
-
-@at(Stage.END_OF_DATA)
-def null_sender(facts: MessageFacts) -> Verdict | None:
-    """The null sender's post is refused, held or accepted, as the list says."""
-    if facts.rcpt.sender or not facts.list or not facts.rcpt.is_post:
-        return None
-    return _NULL_SENDER_VERDICTS[facts.list.null_sender]
-
-
-_NULL_SENDER_VERDICTS: dict[str, Verdict | None] = {
-    NullSender.REFUSE: Refuse(say.NULL_SENDER_554),
-    NullSender.HOLD: Hold("null sender"),
-    NullSender.ACCEPT: None,
+# Verdicts are values: each is made once.
+_UNKNOWN_MTA = Refuse(say.UNKNOWN_MTA_550)
+_BANNED_EVERYWHERE = Refuse(say.BANNED_550)
+_DIRECTORY_DOWN = Defer(say.DIRECTORY_451)
+_MEMBERS_UNREADABLE = Defer(say.MEMBERS_450)
+_RETIRED = Refuse(say.RETIRED_550)
+_UNKNOWN_LIST = Refuse(say.UNKNOWN_LIST_550)
+_BANNED = Refuse(say.BANNED_FROM_LIST_550)
+_TOO_BIG = Refuse(say.OVER_LIST_LIMIT_552)
+_MODERATED, _HOLD_MODERATED = Refuse(say.MODERATED_550), Hold("moderated member")
+_CLOSED_LIST = Refuse(say.CLOSED_LIST_550)
+_NULL_SENDER = Refuse(say.NULL_SENDER_554)
+_NONMEMBER_VERDICTS: dict[str, Verdict] = {
+    NonmemberAction.ACCEPT: ACCEPT,
+    NonmemberAction.HOLD: Hold("not a member"),
+    NonmemberAction.DISCARD: Discard("not a member"),
 }
 
 
-@at(Stage.END_OF_DATA)
-def too_big(facts: MessageFacts) -> Verdict | None:
-    """A post larger than the list takes is refused, whatever size was declared."""
-    over = facts.rcpt.is_post and facts.list and _exceeds(len(facts.content), facts.list.max_message_octets)
-    return Refuse(say.OVER_LIST_LIMIT_552) if over else None
-
-
-@at(Stage.END_OF_DATA)
-def as_at_rcpt(facts: MessageFacts) -> Verdict | None:
-    """What was decided at RCPT stands."""
-    return facts.verdict
-
-
-def _exceeds(octets: int | None, limit: int | None) -> bool:
+def exceeds(octets: int | None, limit: int | None) -> bool:
+    """Whether `octets`, if there is a number, are more than `limit`, if there is one."""
     return octets is not None and limit is not None and octets > limit
 
 
 def _refuses_null_sender(facts: RecipientFacts) -> bool:
-    return facts.list is not None and facts.list.null_sender == NullSender.REFUSE
+    return facts.found.list is not None and facts.found.list.null_sender == NullSender.REFUSE

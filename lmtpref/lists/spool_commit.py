@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,12 +109,17 @@ class Committer:
         self._thread: threading.Thread | None = None
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="lmtpref-writer")
 
+    @property
+    def pending(self) -> int:
+        """How many entries wait, those of the batch at work included."""
+        return len(self._pending) + self._busy
+
     def add(self, commit: Commit) -> None:
         """Let it be in the next batch.  Raises OSError if too many wait, or after `close`."""
         with self._changed:
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the spool is closed")
-            if len(self._pending) + self._busy >= self._max_pending:
+            if self.pending >= self._max_pending:
                 raise OSError(errno.EAGAIN, "too many entries wait to be kept")
             self._pending.append(commit)
             if self._thread is None:
@@ -121,26 +127,38 @@ class Committer:
                 self._thread.start()
             self._changed.notify_all()
 
+    def commit_now(self, commit: Commit) -> None:
+        """Keep it before this returns, in the caller's thread.  Raises what failed."""
+        if self._closed:
+            raise OSError(errno.ESHUTDOWN, "the spool is closed")
+        self.commit([commit])
+        if commit.error:
+            raise commit.error
+
     def close(self, seconds: float) -> bool:
         """Take no more, and wait that long for what is under way; whether all of it is done."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             done = self._changed.wait_for(lambda: not self._pending and not self._busy, seconds)
-        self._writers.shutdown(wait=done)
+        if done:
+            self._writers.shutdown()
         return done
 
     def commit(self, batch: list[Commit]) -> None:
-        """Keep the entries of `batch`; afterwards each has its error, or none."""
-        self._each(self._make, {commit.maildir: commit for commit in batch}.values())
-        self._each(self._write, batch)
+        """Keep the entries of `batch`, now; afterwards each has its error, or none."""
+        alone = [[commit] for commit in batch]
+        together: dict[Path, list[Commit]] = {}
         for commit in batch:
-            self._attempt(self._rename, commit)
-        folders: dict[Path, list[Commit]] = {}
+            together.setdefault(commit.maildir, []).append(commit)
+        self._each(self._make, together.values())
+        self._each(self._write, alone)
+        for commits in alone:
+            self._attempt(self._rename, commits)
+        self._each(self._sync, together.values())
         for commit in batch:
-            if commit.error is None:
-                folders.setdefault(commit.finished.parent, []).append(commit)
-        self._each(self._sync, folders.values())
+            if commit.error or commit.given_up:
+                self._undo(commit)
 
     def _run(self) -> None:
         while batch := self._next():
@@ -157,3 +175,69 @@ class Committer:
             batch, self._pending = self._pending[: self._max_batch], self._pending[self._max_batch :]
             self._busy = len(batch)
             return batch
+
+    def _each(self, step: Callable[[list[Commit]], None], groups: Collection[list[Commit]]) -> None:
+        """Take a step for every group, several at a time."""
+        if len(groups) == 1:
+            for commits in groups:
+                self._attempt(step, commits)
+        else:
+            list(self._writers.map(lambda commits: self._attempt(step, commits), groups))
+
+    def _attempt(self, step: Callable[[list[Commit]], None], commits: list[Commit]) -> None:
+        """Take a step for those that came so far; if it fails, it failed for all of them."""
+        alive = [commit for commit in commits if commit.error is None and not commit.given_up]
+        try:
+            if alive:
+                step(alive)
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+            for commit in alive:
+                commit.error = error
+
+    def _make(self, commits: list[Commit]) -> None:
+        maildir = commits[0].maildir
+        if maildir not in self._made:  # in this process: one that was killed may have made it, and not synced it
+            self._disk.make(maildir, *FOLDERS)
+            self._made.add(maildir)
+
+    def _write(self, commits: list[Commit]) -> None:
+        for commit in commits:
+            self._disk.write(commit.unfinished, *pack(commit.entry))
+
+    def _rename(self, commits: list[Commit]) -> None:
+        for commit in commits:
+            self._disk.rename(commit.unfinished, commit.finished)
+
+    def _sync(self, commits: list[Commit]) -> None:
+        self._disk.sync(commits[0].finished.parent)
+
+    def _undo(self, commit: Commit) -> None:
+        """Leave nothing of what will not be acknowledged."""
+        self._made.discard(commit.maildir)  # perhaps somebody took it away
+        for path in commit.unfinished, commit.finished:
+            try:
+                self._disk.remove(path)
+            except OSError:
+                log.exception("an entry that was not acknowledged may remain")
+
+
+def _tell(batch: Iterable[Commit]) -> None:
+    """Let those who wait know, with one call into each loop; a loop that is closed has nobody who waits."""
+    loops: dict[asyncio.AbstractEventLoop, list[Commit]] = {}
+    for commit in batch:
+        if commit.future is not None:
+            loops.setdefault(commit.future.get_loop(), []).append(commit)
+    for loop, commits in loops.items():
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, commits)
+
+
+def _settle(commits: Iterable[Commit]) -> None:
+    for commit in commits:
+        future = commit.future
+        if future is None or future.done():
+            continue
+        if commit.error:
+            future.set_exception(commit.error)
+        else:
+            future.set_result(None)

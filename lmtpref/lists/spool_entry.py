@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from lmtpref.lists.addresses import Subaddress
 from lmtpref.lists.queues import Entry
-from lmtpref.lists.verdicts import ACCEPT, Discard, Hold
+from lmtpref.lists.verdicts import ACCEPT, Discard, Hold, Verdict
 from lmtpref.protocol.errors import LmtpError
 from lmtpref.protocol.xforward import UNAVAILABLE
 
@@ -18,7 +19,7 @@ VERSION = 1
 _BEGIN, _END = b"X-Lmtpref-Entry: ", b"}\r\n"
 _SEPARATORS = (",\r\n ", ": ")
 
-_KINDS = {"hold": Hold, "discard": Discard}
+_KINDS: dict[str, Callable[[Any], Verdict]] = {"accept": lambda _: ACCEPT, "hold": Hold, "discard": Discard}
 
 
 class DamagedEntryError(LmtpError, ValueError):
@@ -73,7 +74,7 @@ def _data(entry: Entry) -> dict[str, Any]:
 
 def _entry(data: dict[str, Any], stored: bytes) -> Entry:
     """What `data` says, with as much of trace and content as `stored` has."""
-    kind, subaddress = data["verdict"], data["subaddress"]
+    subaddress = data["subaddress"]
     return Entry(
         content=stored[data["head_octets"] :],
         trace=stored[: data["trace_octets"]],
@@ -84,6 +85,6 @@ def _entry(data: dict[str, Any], stored: bytes) -> Entry:
         list=data["list"],
         subaddress=Subaddress(subaddress) if subaddress else None,
         detail=data["detail"],
-        verdict=ACCEPT if kind == "accept" else _KINDS[kind](data["reason"]),
+        verdict=_KINDS[data["verdict"]](data["reason"]),
         site_owner=data["site_owner"],
     )

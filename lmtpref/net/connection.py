@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
-from collections.abc import Awaitable, Callable
+import struct
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -23,6 +25,7 @@ MAX_EVENTS_A_TURN = 256  # questions answered before other connections have thei
 MAX_FRAMES_A_TURN = 1024  # commands answered without a question, likewise; and before we look whether the peer reads
 MAX_WAITING_OCTETS = 65_536  # of commands kept while a hook waits or the peer does not read; then reading stops
 LINGER_SECONDS = 5.0  # how long a peer that we hung up on may take to hang up as well
+_NO_LINGERING = struct.pack("ii", 1, 0)  # close() then sends RST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,11 @@ class Limits:
 
     max_connections: int = 12_000  # at once; beyond: 421 4.3.2
     idle_seconds: float = 300.0  # without an octet from the client; RFC 5321 section 4.5.3.2.7 asks for 5 minutes
+    hook_seconds: float = 600.0  # for a hook that waits; beyond: 451 4.3.0.  No client waits longer (RFC 5321 section 4.5.3.2.6)
     max_buffered_octets: int = 268_435_456  # message content of all connections together; beyond: 452 4.3.1
+
+
+MakeSession = Callable[[Settings, Peer, "Connection"], Session]
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +50,7 @@ class Shared:
     limits: Limits
     is_known: Callable[[str | None], bool]
     tls: ssl.SSLContext | None = None
+    session: MakeSession = field(default=lambda settings, peer, _: Session(settings, peer))  # for each connection; here a watch steps in
     connections: set[Connection] = field(default_factory=set)
     farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
     buffered_octets: int = 0
@@ -69,7 +77,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the conversation, unless there are too many."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._session = Session(self._shared.settings, self._peer())
+        self._session = self._shared.session(self._shared.settings, self._peer(), self)
         if len(self._shared.connections) >= self._shared.limits.max_connections:
             self._session.shut_down(TOO_MANY_CONNECTIONS_421)
         self._shared.connections.add(self)
@@ -126,9 +134,16 @@ class Connection(asyncio.Protocol):
         """Whether a mail transaction is open here."""
         return self._session.in_transaction
 
-    def abort(self) -> None:
-        """Drop the connection with whatever was not yet sent."""
+    def abort(self, *, reset: bool = False) -> None:
+        """Drop the connection with whatever was not yet sent; if `reset`, let the peer's TCP know it for that."""
+        if reset:
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
         self._transport.abort()
+
+    def flush(self) -> None:
+        """Send what the session has to say."""
+        if octets := self._session.take():
+            self._transport.write(octets)
 
     # The conversation -----------------------------------------------------------------------------------------------
 
@@ -146,10 +161,10 @@ class Connection(asyncio.Protocol):
             if event is None or self._blocked:
                 break
             if session.urgent:
-                self._flush()
+                self.flush()
             if not self._ask(event):
                 return
-        self._flush()
+        self.flush()
         if event is not None or session.busy:
             self._loop.call_soon(self._continue)
         if self._shared.stopping:
@@ -172,17 +187,21 @@ class Connection(asyncio.Protocol):
         except Exception:
             self._failed(event)
             return True
-        self._flush()
+        self.flush()
         self._task = self._loop.create_task(self._wait(event, answer))
+        if isinstance(answer, Coroutine):  # which would complain if the client is gone before it begins
+            self._task.add_done_callback(lambda _: answer.close())
         return False
 
     async def _wait(self, event: Event, answer: Awaitable[Reply | None]) -> None:
         try:
-            self._session.answer(await answer)
+            async with asyncio.timeout(self._shared.limits.hook_seconds):
+                reply = await answer
+            self._session.answer(reply)
         except Exception:
             self._failed(event)
         self._task = None
-        self._flush()  # known now, so it leaves now (RFC 2033 section 5)
+        self.flush()  # known now, so it leaves now (RFC 2033 section 5)
         self._continue()
 
     async def _secure(self) -> None:
@@ -213,10 +232,6 @@ class Connection(asyncio.Protocol):
 
     # Octets and time ------------------------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
-        if octets := self._session.take():
-            self._transport.write(octets)
-
     def _count(self) -> None:
         """Keep what waits within bounds: refuse content beyond the server's, stop reading while nothing is taken out."""
         shared, waiting = self._shared, self._session.waiting_octets
@@ -235,7 +250,7 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
             self._task = None
         self._session.shut_down(reply)
-        self._flush()
+        self.flush()
         self._hang_up()
 
     def _hang_up(self) -> None:

@@ -1,4 +1,4 @@
-"""Transcripts over sockets: a `Wire` on TCP or a Unix socket."""
+"""Transcripts over sockets: a `Wire` on TCP or a Unix socket, and a server that has a script."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import contextlib
 import selectors
 import socket
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
 from typing import Self
 
-from lmtpref.net.listeners import TcpAddress, parse_address
+from lmtpref.net.listeners import TcpAddress, UnixAddress, bind, parse_address, spell
+from lmtpref.protocol.script import Script
 
 PATIENCE_SECONDS = 2.0  # how long a reply may take before it counts as missing
+SCRIPT_SECONDS = 30.0  # how long a client may take to come, and to play a script
+_LINGER_SECONDS = 1.0  # for what a client has just said, and for what it has not read yet
+_TICK_SECONDS = 0.05
 _READ_OCTETS = 65536
 
 
@@ -104,3 +111,78 @@ class SocketWire:
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, events)
             return sum(ready for _, ready in selector.select(seconds))
+
+
+class ScriptServer:
+    """A server for one client, that says what `script` says; the verdict is the script's.
+
+    It listens, on `address`, from when it is made until `play` has met a client.  Raises UsageError for an address that
+    cannot be had.
+    """
+
+    def __init__(self, script: Script, listen: str = "127.0.0.1:0") -> None:
+        self.script = script
+        self.timed_out = False
+        self._listening = bind(parse_address(listen))
+        self.address = spell(self._listening)
+        self._stop = Event()
+
+    def play(self, seconds: float = SCRIPT_SECONDS) -> None:
+        """Wait for a client, and play until the script or the client is at its end, or `seconds` have passed."""
+        until = time.monotonic() + seconds
+        if connected := self._meet(until):
+            with connected:
+                self._converse(SocketWire(connected, patience_seconds=_TICK_SECONDS), until)
+
+    def stop(self) -> None:
+        """Have `play` return soon, in another thread."""
+        self._stop.set()
+
+    def _meet(self, until: float) -> socket.socket | None:
+        """The first client that comes; nobody else is let in."""
+        connected = None
+        with self._listening as listening:
+            listening.settimeout(_TICK_SECONDS)
+            while not connected and not self._is_over(until):
+                with contextlib.suppress(TimeoutError):
+                    connected, _ = listening.accept()
+        if isinstance(place := parse_address(self.address), UnixAddress):
+            Path(place.path).unlink()
+        return connected
+
+    def _converse(self, wire: SocketWire, until: float) -> None:
+        while True:
+            wire.send(self.script.take())
+            if self.script.closed or self._is_over(until):
+                break
+            pause = self.script.pause
+            self.script.feed(wire.pause(min(pause, until - time.monotonic())) if pause else wire.receive())
+            self.script.resume()
+            if wire.closed:
+                self.script.eof()
+        wire.half_close()  # who closes on unread octets takes his last words away with him
+        until = min(until, time.monotonic() + _LINGER_SECONDS)
+        while not wire.closed and not self._stop.is_set() and time.monotonic() < until:
+            wire.receive()
+
+    def _is_over(self, until: float) -> bool:
+        self.timed_out = time.monotonic() >= until
+        return self.timed_out or self._stop.is_set()
+
+
+@contextlib.contextmanager
+def serve_script(script: Script, listen: str = "127.0.0.1:0", *, seconds: float = SCRIPT_SECONDS) -> Iterator[str]:
+    """Play `script` in a thread, to whoever comes first; the address, HOST:PORT or unix:PATH.
+
+    Ends with the block at the latest, and prints and raises nothing: ask `script.explain()` then.
+    """
+    server = ScriptServer(script, listen)
+    thread = Thread(target=server.play, args=[seconds], daemon=True)
+    thread.start()
+    try:
+        yield server.address
+    finally:
+        if script.verdict != "played":
+            thread.join(_LINGER_SECONDS)
+        server.stop()
+        thread.join()

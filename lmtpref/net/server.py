@@ -9,14 +9,19 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable
-from typing import Self
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any, Self, TypeVar
 
 from lmtpref.net.connection import Connection, Limits, Shared
 from lmtpref.net.listeners import bind, known_peers, parse_address, spell
+from lmtpref.net.watch import Watch
+from lmtpref.net.watched import WatchedSession
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.settings import Settings
+
+T = TypeVar("T")
 
 GRACE_SECONDS = 2.0  # how long a stop waits for transactions under way
 ABORT_SECONDS = 0.2  # how long, after that, for clients to take their last reply
@@ -27,7 +32,8 @@ class Engine:
     """An LMTP server: `bind`, then `serve` on an event loop, at the end `aclose`.
 
     `known_mtas` are networks and host names; None means loopback.  With `allow_remote` and `known_mtas` it may listen
-    elsewhere than on loopback and Unix sockets.  With `tls` it offers STARTTLS.
+    elsewhere than on loopback and Unix sockets.  With `tls` it offers STARTTLS.  A `watch` looks on, and tells it what faults
+    to have.
     """
 
     def __init__(
@@ -40,10 +46,13 @@ class Engine:
         allow_remote: bool = False,
         unix_group: str | int | None = None,
         tls: ssl.SSLContext | None = None,
+        watch: Watch | None = None,
     ) -> None:
         known = None if known_mtas is None else list(known_mtas)
         settings = dataclasses.replace(settings or Settings(), starttls=tls is not None)
         self._shared = Shared(handler, settings, limits or Limits(), known_peers(known), tls)
+        if watch is not None:
+            self._shared.session = partial(WatchedSession, watch=watch)
         self._allow_remote = allow_remote and bool(known)
         self._unix_group = unix_group
         self._sockets: list[socket.socket] = []
@@ -107,6 +116,17 @@ class Engine:
         self._servers.clear()
         self.release()
 
+    async def settle(self, done: Callable[[], bool], seconds: float) -> None:
+        """Deal with what clients have already sent, connections included; then wait, no longer than `seconds`, until `done`."""
+        await self._turns()
+        await self._wait_until(done, seconds)
+
+    async def drop_connections(self) -> None:
+        """Drop every connection, and let their handlers know."""
+        for connection in list(self._shared.connections):
+            connection.abort()
+        await self.settle(lambda: not self._shared.connections and not self._shared.farewells, ABORT_SECONDS)
+
     def release(self) -> None:
         """Close the listening sockets, and take the socket files away."""
         for listening in self._sockets:
@@ -123,10 +143,13 @@ class Engine:
         for listening in self._sockets:
             with contextlib.suppress(NotImplementedError):  # Windows, where none are lost
                 asyncio.get_running_loop().remove_reader(listening)
-        for _ in range(ACCEPT_TURNS):
-            await asyncio.sleep(0)
+        await self._turns()
         for server in self._servers:
             server.close()
+
+    async def _turns(self) -> None:
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
 
     def _wind_down(self, *, now: bool) -> None:
         for connection in list(self._shared.connections):
@@ -168,6 +191,13 @@ class EngineThread:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
         self._thread = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns, done on the engine's loop.  Raises UsageError if it does not run."""
+        if not self._thread:
+            work.close()
+            raise UsageError("the server does not run in a thread")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _main(self) -> None:
         with asyncio.Runner(loop_factory=self._loop_factory) as runner:

@@ -48,7 +48,10 @@ LOCAL_ERROR_421 = _reply(421, "4.3.0", "Local error; try again later", "connect"
 IDLE_421 = _reply(421, "4.4.2", "Idle for too long", "waiting for the client", "RFC 5321 section 4.5.3.2.7")
 TOO_MANY_ERRORS_421 = _reply(421, "4.7.0", "Too many errors", "any command", "RFC 5321 section 7.8")
 LOCAL_ERROR_451 = _reply(451, "4.3.0", "Local error; try again later", "any command or recipient", "RFC 5321 section 4.2.3")
+DIRECTORY_451 = _reply(451, "4.4.3", "The lists cannot be looked up; try again later", "RCPT, the final dot", "RFC 3463 section 3.5, X.4.3")
+MEMBERS_450 = _reply(450, "4.2.4", "This list's members cannot be read; try again later", "RCPT", "RFC 3463 section 3.3, X.2.4")
 BUSY_452 = _reply(452, "4.3.1", "Too much mail at once; try again later", "the final dot", "RFC 3463 section 3.4, X.3.1")
+FULL_452 = _reply(452, "4.3.1", "No room to keep it; try again later", "the final dot, for this recipient", "RFC 3463 section 3.4, X.3.1")
 TOO_MANY_RECIPIENTS_452 = _reply(452, "4.5.3", "Too many recipients", "RCPT", "RFC 5321 section 4.5.3.1.10")
 
 # The client's mistakes
@@ -87,9 +90,14 @@ STRANGER_550 = _reply(550, "5.7.1", "Not from you", "XFORWARD", "Postfix XFORWAR
 UNKNOWN_MTA_550 = _reply(550, "5.7.1", "This server takes mail from the MTAs it knows", "LHLO", "RFC 5321 section 4.1.4")
 BANNED_550 = _reply(550, "5.7.1", "You may not send to any list here", "MAIL", "RFC 3463 section 3.8, X.7.1")
 UNKNOWN_LIST_550 = _reply(550, "5.1.1", "No such list or sub-address", "RCPT, the final dot", "RFC 3463 section 3.2, X.1.1")
+RETIRED_550 = _reply(550, "5.2.4", "This list is closed down and takes no posts", "RCPT", "RFC 3463 section 3.3, X.2.4")
+BANNED_FROM_LIST_550 = _reply(550, "5.7.1", "You may not post to this list", "RCPT, the final dot", "RFC 3463 section 3.8, X.7.1")
 OVER_LIST_LIMIT_552 = _reply(552, "5.2.3", "Larger than this list takes", "RCPT, the final dot", "RFC 3463 section 3.3, X.2.3")
-CLOSED_LIST_550 = _reply(550, "5.7.2", "Only members may post to this list", "RCPT", "RFC 3463 section 3.8, X.7.2")
-MODERATED_550 = _reply(550, "5.7.2", "You may not post to this list at present", "RCPT", "RFC 3463 section 3.8, X.7.2")
+CLOSED_LIST_550 = _reply(550, "5.7.2", "Only members may post to this list", "RCPT, the final dot", "RFC 3463 section 3.8, X.7.2")
+MODERATED_550 = _reply(550, "5.7.2", "You may not post to this list at present", "RCPT, the final dot", "RFC 3463 section 3.8, X.7.2")
 NULL_SENDER_554 = _reply(554, "5.7.2", "This list takes no posts from <>", "DATA, the final dot", "RFC 3463 section 3.8, X.7.2")
+NO_FROM_554 = _reply(554, "5.6.0", "A post has a From", "the final dot", "RFC 5322 section 3.6; RFC 3463 section 3.7, X.6.0")
+OWN_LIST_554 = _reply(554, "5.4.0", "This message has been through this list", "the final dot", "RFC 2919 section 3, RFC 2369 section 3.4")
+TOO_MANY_HOPS_554 = _reply(554, "5.4.0", "More than 100 Received fields", "the final dot", "RFC 5321 section 6.3")
 
 CATALOGUE = tuple(Entry(name, reply, *_origins[reply]) for name, reply in list(vars().items()) if isinstance(reply, Reply))

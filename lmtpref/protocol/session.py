@@ -122,7 +122,7 @@ class Session:
         if event is None:
             raise UsageError("nothing was asked")
         if reply is not None:
-            _check_answer(event.hook, reply)
+            check_answer(event.hook, reply)
             if reply.code == say.SHUTTING_DOWN_421.code:
                 self.shut_down(reply)
                 return
@@ -248,7 +248,8 @@ class Session:
             self._say(reply, urgent=urgent)
 
 
-def _check_answer(hook: str, reply: Reply) -> None:
+def check_answer(hook: str, reply: Reply) -> None:
+    """Return if `reply` is one that `hook` may give.  Raises UsageError if not."""
     if hook not in _LEGAL_ANSWERS:
         raise UsageError(f"{hook} is not answered")
     if reply.code // 100 not in _LEGAL_ANSWERS[hook]:

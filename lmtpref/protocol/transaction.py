@@ -31,34 +31,31 @@ class Transaction:
     settings: Settings
     refusal: Reply | None = None
     owed: int = 0
-    _chunks: list[bytes] = field(default_factory=list)
-    _octets: int = 0
+    _chunks: bytearray = field(default_factory=bytearray)  # one run of octets: a list of small chunks would cost many times theirs
 
     @property
     def kept_octets(self) -> int:
         """How many octets of content are kept here."""
-        return self._octets or len(self.envelope.content)
+        return len(self._chunks) or len(self.envelope.content)
 
     def has_room(self, octets: int) -> bool:
         """Whether a chunk of `octets` is worth keeping; one that goes over the limit refuses the message (RFC 1870)."""
-        if self.refusal is None and self._octets + octets > self.settings.max_message_octets:
+        if self.refusal is None and len(self._chunks) + octets > self.settings.max_message_octets:
             self.refuse(MESSAGE_TOO_BIG_552)
         return self.refusal is None
 
     def add(self, octets: bytes) -> None:
         """Keep a chunk, as sent (RFC 3030 section 2)."""
-        self._chunks.append(octets)
-        self._octets += len(octets)
+        self._chunks += octets
 
     def refuse(self, reply: Reply) -> None:
         """Decide that every recipient will be told `reply`, and forget the content."""
         self.refusal = self.refusal or reply
         self._chunks.clear()
-        self._octets = 0
 
     def end_chunks(self) -> None:
         """The last chunk is here: what came is the content."""
-        self._end(b"".join(self._chunks))
+        self._end(bytes(self._chunks))
 
     def end_data(self, content: bytes | Reply) -> None:
         """The final dot is here: `content` is what came before it, or why it cannot be taken."""
@@ -69,7 +66,6 @@ class Transaction:
 
     def _end(self, content: bytes) -> None:
         self._chunks.clear()
-        self._octets = 0
         if self.refusal is None:
             self.envelope.content = content
 

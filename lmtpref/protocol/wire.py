@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from lmtpref.protocol.errors import UsageError
-from lmtpref.protocol.handler import Answer, Handler, Peer
+from lmtpref.protocol.handler import Handler, Peer
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.session import Session
 from lmtpref.protocol.settings import Settings
@@ -42,12 +43,23 @@ class Wire(Protocol):
 
 
 class MemoryWire:
-    """A `Wire` whose other end is a `Session`: what is sent is answered at once, so silence needs no waiting."""
+    """A `Wire` whose other end is a `Session`: what is sent is answered at once, so silence needs no waiting.
+
+    `wait` is how an `async` hook is waited for; without it, one that really waits is a fault.
+    """
 
     instant = True
 
-    def __init__(self, handler: Handler, settings: Settings | None = None, peer: Peer | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        settings: Settings | None = None,
+        peer: Peer | None = None,
+        *,
+        wait: Callable[[Awaitable[Reply | None]], Reply | None] | None = None,
+    ) -> None:
         self._handler = handler
+        self._wait = wait or _completed
         self._session = Session(settings or Settings(), peer or Peer())
         self._received = bytearray()
         self._hung_up = False
@@ -89,17 +101,16 @@ class MemoryWire:
         session = self._session
         while event := session.next_event():
             try:
-                session.answer(_completed(event.ask(self._handler)))
+                answer = event.ask(self._handler)
+                session.answer(answer if answer is None or isinstance(answer, Reply) else self._wait(answer))
             except Exception:
                 log.exception("the %s hook failed", event.hook)
                 session.fail()
         self._received += session.take()
 
 
-def _completed(answer: Answer) -> Reply | None:
+def _completed(answer: Awaitable[Reply | None]) -> Reply | None:
     """What an `async` hook returns that never really waits.  Raises UsageError if it waits: that needs a loop."""
-    if answer is None or isinstance(answer, Reply):
-        return answer
     try:
         next(answer.__await__())
     except StopIteration as stop:

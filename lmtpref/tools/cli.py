@@ -9,13 +9,18 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from lmtpref import __version__
-from lmtpref.lists import MemoryQueues, cast, load
+from lmtpref.lists import MaildirQueues, MemoryQueues, cast, load
 from lmtpref.net.server import loop_factory
 from lmtpref.protocol.errors import UsageError
 from lmtpref.reference import Server
+from lmtpref.tools import explain, lists, queues, send
+from lmtpref.tools.reload import reloading
 
+FAILED_EXIT = 1
 USAGE_EXIT = 2
 
 
@@ -39,34 +44,43 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("config", nargs="?", metavar="CONFIG.toml", help="what to serve (docs: configuration)")
     serve.add_argument("--listen", action="append", metavar="HOST:PORT|unix:PATH", help="listen here instead; may be repeated")
     serve.add_argument("--allow-remote", action="store_true", help="listen elsewhere than on loopback; CONFIG must name known_mtas")
+    serve.add_argument("--spool", metavar="DIR", help="keep messages in this folder, on disk, instead of where CONFIG says")
     serve.add_argument("--uvloop", choices=("auto", "yes", "no"), default="auto", help="the event loop (default: auto)")
     serve.set_defaults(run=_serve)
+    explain.add_to(commands)
+    lists.add_to(commands)
+    queues.add_to(commands)
+    send.add_to(commands)
     return parser
 
 
 def _serve(options: argparse.Namespace) -> int:
     configuration = load(options.config) if options.config else cast()
+    if options.spool:
+        configuration = replace(configuration, maildir=Path(options.spool))
     server = Server.configured(configuration, listen=options.listen or (), allow_remote=options.allow_remote)
     with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
-        runner.run(_until_told_to_stop(server))
+        runner.run(_until_told_to_stop(server, options.config))
+    finished = server.queues.close()
     _print_summary(server.queues)
-    return 0
+    return 0 if finished else FAILED_EXIT
 
 
-async def _until_told_to_stop(server: Server) -> None:
+async def _until_told_to_stop(server: Server, config: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # no such signals outside Unix: Ctrl-C ends it there
             loop.add_signal_handler(number, stop.set)
-    async with server:
-        print("lmtpref: messages are kept in memory and end with this process", file=sys.stderr, flush=True)
+    async with server, reloading(server, config) if config else contextlib.nullcontext():
+        if isinstance(server.queues, MemoryQueues):
+            print("lmtpref: messages are kept in memory and end with this process", file=sys.stderr, flush=True)
         for address in server.addresses:
             print(f"listening on {address}", flush=True)
         await stop.wait()
 
 
-def _print_summary(queues: MemoryQueues) -> None:
+def _print_summary(queues: MemoryQueues | MaildirQueues) -> None:
     print("queued: " + ", ".join(f"{name} {len(queue)}" for name, queue in queues.items()), flush=True)
 
 

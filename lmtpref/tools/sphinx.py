@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import html
+import re
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
 from sphinx.util.fileutil import copy_asset_file
 from sphinx.writers.html5 import HTML5Translator
 
 from lmtpref import __version__
+from lmtpref.tools.ledger import CLAUSES, Clause, Ledger
 from lmtpref.tools.pygments import LmtpLexer
 from lmtpref.tools.sybil import LANGUAGE, blocks
 
@@ -29,6 +33,20 @@ log = logging.getLogger(__name__)
 
 class Ladder(nodes.General, nodes.Element):
     """A transcript that is drawn; `text` is its text, `name` its name as written."""
+
+
+class ClausesDirective(SphinxDirective):
+    """`.. clauses::` has a section for each RFC of the ledger, with a row for each of its clauses."""
+
+    def run(self) -> list[nodes.Node]:
+        """Draw the tables; they are drawn anew with every build, since any page may cite a clause."""
+        ledger = Ledger(Path(self.env.srcdir))
+        self.env.note_dependency(str(ledger.docs / CLAUSES))
+        self.env.note_reread()
+        return self.parse_text_to_nodes("\n".join(_tables(ledger, self._uri)), allow_section_headings=True)
+
+    def _uri(self, page: str) -> str:
+        return self.env.app.builder.get_relative_uri(self.env.docname, page)
 
 
 class DrawLadders(SphinxPostTransform):
@@ -58,11 +76,36 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of this with Sphinx."""
     app.add_lexer(LANGUAGE, LmtpLexer)
     app.add_node(Ladder, html=(visit_ladder, None))
+    app.add_directive("clauses", ClausesDirective)
     app.add_post_transform(DrawLadders)
     app.add_css_file(_CSS.name)
     app.connect("builder-inited", _copy_css)
     app.connect("doctree-read", _check_that_all_are_run)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _tables(ledger: Ledger, uri: Callable[[str], str]) -> Iterator[str]:
+    """A section and a table for each RFC, as reStructuredText."""
+    for rfc, subject in ledger.rfcs.items():
+        title = f"RFC {rfc}, {subject}" if rfc.isdigit() else subject
+        yield from ("", title, "-" * len(title), "", ".. list-table::", "   :header-rows: 1", "   :widths: 16 44 40", "")
+        yield from ("   * - clause", "     - what it asks", "     - shown by")
+        for clause in (clause for clause in ledger.clauses if clause.rfc == rfc):
+            yield f"   * - | **{clause.id}**"
+            yield f"       | {clause.section}"
+            yield f"       | {clause.party}, {clause.level}"
+            yield f"     - {_escaped(clause.text)}"
+            yield f"     - {_shown(ledger, clause, uri)}"
+
+
+def _shown(ledger: Ledger, clause: Clause, uri: Callable[[str], str]) -> str:
+    if clause.argued:
+        return f"*{_escaped(clause.argued)}*"
+    return ", ".join(f"`{place.name} <{uri(place.page)}#{place.anchor}>`__" for place in ledger.places(clause))
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*`|\\])", r"\\\1", text)
 
 
 def _transcripts(document: nodes.document) -> list[nodes.literal_block]:

@@ -107,6 +107,16 @@ def blocks(path: Path) -> list[Block]:
     return [block for _, block in _blocks(Document(path.read_text(encoding="utf-8"), str(path)))]
 
 
+def sections(path: Path) -> dict[str, str]:
+    """What stands in each section of the document at `path`, by the name that its examples there go by."""
+    text = path.read_text(encoding="utf-8")
+    begun = [(0, "top"), *_sections(text)]
+    found: dict[str, str] = {}
+    for (start, section), (end, _) in zip(begun, [*begun[1:], (len(text), "")], strict=True):
+        found[section] = found.get(section, "") + text[start:end]
+    return found
+
+
 def problems(paths: Iterable[Path]) -> list[str]:
     """What would keep the transcripts of these documents from being run, or found by their names; a line each.
 

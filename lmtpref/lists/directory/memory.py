@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from lmtpref.lists.addresses import fold, readings
-from lmtpref.lists.roster import STRANGER, Lookup, MailingList, Standing, parse_address
+from lmtpref.lists.roster import STRANGER, UNKNOWN, Lookup, MailingList, Senders, Standing, parse_address
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.syntax import Path
+
+log = logging.getLogger(__name__)
 
 
 class MemoryDirectory:
@@ -62,11 +65,16 @@ class MemoryDirectory:
         if sender is None:
             return STRANGER
         address = sender.address
-        member = address in mailing_list.members
-        return Standing(member, member and address in mailing_list.moderated, self._is_listed(mailing_list, address))
+        try:
+            member = address in mailing_list.members
+            moderated = member and address in mailing_list.moderated
+            listed = bool(mailing_list.accept_these_nonmembers) and self._are(mailing_list.nonmembers, address)
+            banned = bool(mailing_list.banned) and self._are(mailing_list.outlaws, address)
+        except OSError:
+            log.exception("the members of %s cannot be read", mailing_list.address)
+            return UNKNOWN
+        return Standing(member, moderated, listed, banned)
 
-    def _is_listed(self, mailing_list: MailingList, address: str) -> bool:
-        if not mailing_list.accept_these_nonmembers:
-            return False
-        addresses, lists = mailing_list.nonmembers
-        return address in addresses or any(address in found.members for found in map(self.find, lists) if found)
+    def _are(self, senders: Senders, address: str) -> bool:
+        """Whether `address` is one of `senders`."""
+        return senders.name(address) or any(address in found.members for found in map(self.find, senders.lists) if found)

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Engine, bindparam, create_engine, make_url, select
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import URL, BindParameter, Engine, bindparam, create_engine, make_url, select
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from lmtpref.lists.addresses import readings
 from lmtpref.lists.directory.memory import MemoryDirectory
@@ -24,8 +24,8 @@ CONNECTIONS = 4
 
 _other = places.alias("other")
 _others_members = members.alias("others_members")
-_keys = bindparam("keys", expanding=True)
-_sender = bindparam("sender")
+_keys: BindParameter[list[str]] = bindparam("keys", expanding=True)
+_sender: BindParameter[str] = bindparam("sender")
 
 # One statement, so that an import in between cannot give half of an old list and half of a new one.
 QUESTION = (
@@ -89,7 +89,7 @@ class SqlLists:
             with self.engine.connect() as connection:
                 return [dict(row) for row in connection.execute(statement, parameters).mappings()]
         except SQLAlchemyError as error:
-            raise DirectoryError(told(error)) from error
+            raise DirectoryError(told(error)) from None  # it says all; a trace of the pool would not help
 
 
 class SqlDirectory:

@@ -10,7 +10,6 @@ from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, 
 
 from lmtpref.lists.addresses import fold
 from lmtpref.lists.roster import MailingList, parse_address
-from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.syntax import Path
 
 metadata = MetaData()
@@ -29,12 +28,12 @@ ABOUT_SENDERS = frozenset({"accept_these_nonmembers", "banned"})
 
 def _column(field: Field[Any]) -> Column[Any]:
     """The column of a setting with one value; a row that does not name it gets the setting's default."""
-    default = field.default
+    default: object = field.default
     if isinstance(default, bool):
         return Column(field.name, Boolean, nullable=False, server_default=true() if default else false())
     if default is None or isinstance(default, int):
-        number = "int" in str(field.type)
-        return Column(field.name, BigInteger if number else Text, nullable=default is None, server_default=default and str(default))
+        kind: type[BigInteger | Text] = BigInteger if "int" in str(field.type) else Text
+        return Column(field.name, kind, nullable=default is None, server_default=None if default is None else str(default))
     return Column(field.name, String(40), nullable=False, server_default=str(default))
 
 
@@ -69,7 +68,7 @@ entries = Table(
     Column("list_id", ForeignKey(lists.c.id), primary_key=True),
     Column("setting", String(40), primary_key=True),
     Column("entry", Text, primary_key=True, comment="the entry as given"),
-    Column("address_key", Text, nullable=False, server_default="", comment="a sender's address in lower case; empty: read for every sender"),
+    Column("address_key", Text, nullable=False, server_default="", comment="a sender's address in lower case; empty: it is read for all"),
     Column("place_key", Text, comment="for @other-list, the address_key of that list in places"),
     Index("ix_entries_sender", "list_id", "address_key"),
     comment="a row an entry of a setting that has several",
@@ -109,7 +108,8 @@ def list_of(row: Row, *, member: str | None, moderated: bool, many: dict[str, li
     Raises ConfigurationError for a row that no import would have written.
     """
     known = [member] if member else []
-    return MailingList(row["address"], members=known, moderated=known if moderated else (), **{name: row[name] for name in ONE}, **many)
+    settings: Row = {name: row[name] for name in ONE} | many
+    return MailingList(row["address"], members=known, moderated=known if moderated else (), **settings)
 
 
 def _plain(value: object) -> object:

@@ -1,0 +1,47 @@
+"""Patterns for addresses, matched in linear time: RE2, by the extra `patterns`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from lmtpref.protocol.errors import ConfigurationError
+
+MAX_PATTERN_CHARACTERS = 1000
+
+
+class Pattern:
+    """A `^pattern` in RE2's syntax, matched without case on a whole address; who wants its end anchored writes `$`.
+
+    Raises ConfigurationError, with `key`, for what is no pattern, and where google-re2 is not installed.
+    """
+
+    __slots__ = ("_compiled", "given")
+
+    def __init__(self, given: str, *, key: str | None = None) -> None:
+        self.given = given
+        self._compiled = _compile(given, key)
+
+    def matches(self, address: str) -> bool:
+        """Whether `address` is one that is meant; the time it takes is proportional to the address's length."""
+        return self._compiled.search(address) is not None
+
+    def __repr__(self) -> str:
+        return f"<Pattern {self.given}>"
+
+
+def _compile(pattern: str, key: str | None) -> Any:  # noqa: ANN401 - google-re2 has no types
+    try:
+        re2 = import_module("re2")
+    except ImportError:
+        raise ConfigurationError(f"patterns need google-re2, the extra `patterns`: {pattern!r}", key=key) from None
+    if len(pattern) > MAX_PATTERN_CHARACTERS:
+        raise ConfigurationError(f"a pattern has at most {MAX_PATTERN_CHARACTERS} characters", key=key)
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
+        raise ConfigurationError(f"not a pattern: {pattern!r}: {reason}", key=key) from None

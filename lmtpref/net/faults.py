@@ -1,0 +1,161 @@
+"""Faults on demand: what a server does wrong, at which command, and how often."""
+
+from __future__ import annotations
+
+import threading
+from typing import Self
+
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.replies import EnhancedCode, Reply
+from lmtpref.protocol.session import check_answer
+
+# What a fault can be at, and the hook whose answer it then stands for; the others have no hook
+HOOKS = {"CONNECT": "connect", "LHLO": "lhlo", "MAIL": "mail", "RCPT": "rcpt", "DATA": "data", "BDAT": "data", ".": "deliver"}
+HOOKLESS = frozenset({"RSET", "NOOP", "VRFY", "HELP", "XFORWARD", "STARTTLS", "QUIT"})
+_ADDRESSED = frozenset({"RCPT", "."})  # there is a recipient to tell one from another
+
+
+class Fault:
+    """What is to go wrong at a command: say so with its methods, which can be chained where they do not exclude each other.
+
+    `times` is how often it is to happen; without it, whenever it can.  Raises UsageError for what cannot be.
+    """
+
+    def __init__(self, command: str, *, to: str | None = None, after: int = 0) -> None:
+        self.command = command.upper()
+        if self.command not in HOOKS and self.command not in HOOKLESS:
+            raise UsageError(f"no command to have a fault at: {command!r}; there are {', '.join(sorted({*HOOKS, *HOOKLESS}))}")
+        if to is not None and self.command not in _ADDRESSED:
+            raise UsageError(f"{self.command} has no recipient; `to` is for RCPT and for '.'")
+        if after < 0:
+            raise UsageError(f"after how many? {after}")
+        self.to, self.after = to, after
+        self.times: int | None = None
+        self.fired = 0
+        self.seconds = 0.0
+        self.answer: Reply | None = None
+        self.ending: str | None = None  # "drop", "reset" or "stall"
+        self.octets: int | None = None  # of the reply, that leave before a drop
+        self.piece: int | None = None  # octets at a time
+        self._seen = 0
+        options = [f", to={to!r}"] * (to is not None) + [f", after={after}"] * bool(after)
+        self._spelt = f"on({command!r}{''.join(options)})"
+
+    def reply(self, code: int, enhanced: EnhancedCode | str | None, text: str, *, times: int | None = None) -> Self:
+        """Answer so, without asking the handler; the conversation goes on as if the handler had."""
+        answer = Reply(code, enhanced, text)
+        if hook := HOOKS.get(self.command):
+            check_answer(hook, answer)
+        self._decide(f"reply({code}, {str(enhanced) if enhanced else None!r}, {text!r}", times)
+        self.answer = answer
+        return self
+
+    def delay(self, seconds: float, *, times: int | None = None) -> Self:
+        """Wait before anything else is done; other connections go on."""
+        self._note(f"delay({seconds}", times)
+        self.seconds = _positive(seconds)
+        return self
+
+    def drop(self, *, after_bytes: int | None = None, times: int | None = None) -> Self:
+        """Close the connection in place of an answer, and without asking the handler.
+
+        With `after_bytes` the handler is asked, and the connection closed behind so many octets of the reply.
+        """
+        self._decide("drop(" if after_bytes is None else f"drop(after_bytes={after_bytes}", times)
+        self.ending, self.octets = "drop", after_bytes
+        return self
+
+    def reset(self, *, times: int | None = None) -> Self:
+        """As `drop`, but so that the client's system tells of a connection reset by its peer, where it is TCP."""
+        self._decide("reset(", times)
+        self.ending = "reset"
+        return self
+
+    def stall(self, *, times: int | None = None) -> Self:
+        """Never answer, until the client gives up or the server stops."""
+        self._decide("stall(", times)
+        self.ending = "stall"
+        return self
+
+    def slice(self, octets: int, *, times: int | None = None) -> Self:
+        """Send the reply in pieces of so many octets, with time between them for each to arrive alone."""
+        self._note(f"slice({octets}", times)
+        self.piece = int(_positive(octets))
+        return self
+
+    def meet(self, command: str, address: str | None) -> bool:
+        """Whether this is to happen now, at `command` (and its recipient); counts what it is shown."""
+        if command != self.command or (self.to is not None and self.to.lower() != (address or "").lower()):
+            return False
+        self._seen += 1
+        return self._seen > self.after and self.fired != self.times
+
+    @property
+    def missing(self) -> str:
+        """Why this did not happen as often as it was to; nothing if it did."""
+        if self.fired >= (self.times or 1):
+            return ""
+        met = f"it was met {self._seen} times" if self._seen != 1 else "it was met once"
+        return f"{self} never happened; {met}" if not self.fired else f"{self} happened {self.fired} of {self.times} times"
+
+    def __str__(self) -> str:
+        return self._spelt
+
+    def _decide(self, call: str, times: int | None) -> None:
+        if self.answer or self.ending:
+            raise UsageError(f"{self} has its answer already")
+        self._note(call, times)
+
+    def _note(self, call: str, times: int | None) -> None:
+        if times is not None:
+            self.times = int(_positive(times))
+            call += f", times={times}" if not call.endswith("(") else f"times={times}"
+        self._spelt += f".{call})"
+
+
+class Faults:
+    """The faults of one server.  Any thread may add some."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+
+    def on(self, command: str, *, to: str | None = None, after: int = 0) -> Fault:
+        """A fault at `command`, that its methods describe; see `Fault`.
+
+        `command` is a verb, ``"connect"``, or ``"."`` for a recipient's reply after the end of the message; `to` limits it to one
+        recipient, `after` leaves out so many occasions.
+        """
+        return self.add(Fault(command, to=to, after=after))
+
+    def add(self, fault: Fault) -> Fault:
+        """Let `fault` happen from now on."""
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def meet(self, command: str, address: str | None) -> Fault | None:
+        """What is to happen now: of those that are due the first; all of them count the occasion."""
+        with self._lock:
+            due = [fault for fault in self._faults if fault.meet(command, address)]
+            if not due:
+                return None
+            due[0].fired += 1
+            return due[0]
+
+    @property
+    def missing(self) -> list[str]:
+        """What was to happen and did not, a line each."""
+        with self._lock:
+            return [fault.missing for fault in self._faults if fault.missing]
+
+    def clear(self) -> None:
+        """Forget them all."""
+        with self._lock:
+            self._faults.clear()
+
+
+def _positive(number: float) -> float:
+    if number <= 0:
+        raise UsageError(f"a number above 0 is needed: {number}")
+    return number

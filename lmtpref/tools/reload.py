@@ -1,0 +1,57 @@
+"""SIGHUP: the configuration is read again while the server serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+
+from lmtpref.lists import Configuration, load
+from lmtpref.net.listeners import known_peers
+from lmtpref.protocol.errors import ConfigurationError, UsageError
+from lmtpref.reference import Server
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def reloading(server: Server, path: str) -> AsyncIterator[None]:
+    """While this lasts, SIGHUP lets `server` do what the file `path` says.
+
+    What cannot be used is told in one line, and the old configuration stays.
+    """
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    task = loop.create_task(_whenever(asked, server, path))
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _whenever(asked: asyncio.Event, server: Server, path: str) -> None:
+    """Read the file each time that is asked for; asked several times while it reads, once more."""
+    while await asked.wait():
+        asked.clear()
+        try:
+            configuration, is_known = await asyncio.to_thread(_read, path)  # a million members take seconds
+            server.reconfigure(configuration, is_known)
+            print(f"lmtpref: {path} was read again", file=sys.stderr, flush=True)
+        except UsageError as error:
+            print(f"lmtpref: {error}; the old configuration stays", file=sys.stderr, flush=True)
+        except Exception:
+            log.exception("%s could not be read; the old configuration stays", path)
+
+
+def _read(path: str) -> tuple[Configuration, Callable[[str | None], bool]]:
+    configuration = load(path)
+    try:
+        return configuration, known_peers(configuration.known_mtas)
+    except UsageError as error:
+        raise ConfigurationError(str(error), file=path) from None
