@@ -57,6 +57,14 @@ def sockets(session: nox.Session) -> None:
     session.run("pytest", *session.posargs, env={"LMTP_WIRES": "tcp,unix"})
 
 
+@nox.session(default=False)
+def sql(session: nox.Session) -> None:
+    """The page about databases on a PostgreSQL of its own; what is skipped where there is none is named."""
+    install(session, "test", "sql")
+    page = "docs/use/directory-sql.rst"
+    session.run("python", "docs/use/private_postgresql.py", "pytest", page, *session.posargs, success_codes=[0, 77])
+
+
 @nox.session(default=False, python=nox.project.python_versions(PROJECT))
 def pythons(session: nox.Session) -> None:
     """The documents on each Python we support that is found here; those that are not are named."""
@@ -69,6 +77,22 @@ def bench(session: nox.Session) -> None:
     """How fast: the script of docs/performance/, which says what it needs; `-- --help`."""
     session.install("-e", ".[fast]")
     session.run("python", "docs/performance/bench.py", *session.posargs)
+
+
+@nox.session(default=False)
+def clients(session: nox.Session) -> None:
+    """Other people's clients: swaks and curl, if they are installed, nodemailer and aiosmtplib; writes docs/use/clients.json."""
+    session.install("-e", ".", "aiosmtplib")
+    folder = session.create_tmp()
+    session.run("npm", "install", "--prefix", folder, "nodemailer", external=True)
+    session.run("python", "docs/use/clients.py", env={"NODE_PATH": f"{folder}/node_modules"})
+
+
+@nox.session(default=False)
+def mtas(session: nox.Session) -> None:
+    """The documents about Postfix, Exim and Sendmail, with the real ones, unpacked from Debian's packages; needs root."""
+    install(session, "test")
+    session.run("pytest", *(session.posargs or ["docs/mta"]), env={"LMTP_MTAS": "1"})
 
 
 @nox.session(default=False)

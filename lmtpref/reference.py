@@ -11,6 +11,7 @@ from lmtpref.net.client import Client
 from lmtpref.net.connection import Limits
 from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
 from lmtpref.net.server import GRACE_SECONDS, Engine, EngineThread, loop_factory
+from lmtpref.net.watch import Watch
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.settings import Settings
@@ -42,6 +43,7 @@ class Server:
         unix_group: str | int | None = None,
         tls: ssl.SSLContext | None = None,
         uvloop: str = "no",
+        watch: Watch | None = None,
     ) -> None:
         if handler is not None and lists is not None:
             raise UsageError("a server has a handler or lists, not both")
@@ -51,13 +53,26 @@ class Server:
             handler = Mailboxes() if lists is None else ListHandler(self.lists, self.queues, hostname=settings.hostname)
         self._listen = [listen] if isinstance(listen, str) else list(listen)
         self._engine = Engine(
-            handler, settings, limits=limits, known_mtas=known_mtas, allow_remote=allow_remote, unix_group=unix_group, tls=tls
+            handler,
+            settings,
+            limits=limits,
+            known_mtas=known_mtas,
+            allow_remote=allow_remote,
+            unix_group=unix_group,
+            tls=tls,
+            watch=watch,
         )
         self._thread = EngineThread(self._engine, loop_factory(uvloop))
 
     @classmethod
     def configured(
-        cls, configuration: Configuration, *, listen: Iterable[str] = (), allow_remote: bool = False, uvloop: str = "no"
+        cls,
+        configuration: Configuration,
+        *,
+        listen: Iterable[str] = (),
+        allow_remote: bool = False,
+        uvloop: str = "no",
+        watch: Watch | None = None,
     ) -> Self:
         """The server that `configuration` describes; `listen`, if there is any, is where it listens instead.
 
@@ -72,6 +87,7 @@ class Server:
             known_mtas=configuration.known_mtas,
             allow_remote=allow_remote or configuration.allow_remote,
             uvloop=uvloop,
+            watch=watch,
         )
         server._take(configuration.directory)
         return server

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,8 +47,9 @@ class Trial:
 
     def round(self) -> None:
         """Start a server, let clients send to it, and kill it."""
+        unsettled = self.unsettled()
         with serving(self.spool) as (process, port):
-            clients = [threading.Thread(target=self._send, args=(port, f"{self.kills}.{number}")) for number in range(CLIENTS)]
+            clients = [threading.Thread(target=self._send, args=(port, number, unsettled[number::CLIENTS])) for number in range(CLIENTS)]
             for client in clients:
                 client.start()
             threading.Event().wait(self.chance.uniform(0, LONGEST_LIFE_SECONDS))
@@ -58,35 +60,39 @@ class Trial:
 
     def finish(self) -> None:
         """Send again, to a server that lives, what was not answered."""
-        with serving(self.spool) as (process, port):
-            for message_id in sorted({message_id for message_id, _ in self.unanswered - self.accepted}):
-                with Client(port) as client:
-                    self._attempt(client, message_id)
-            process.send_signal(signal.SIGTERM)
+        with serving(self.spool) as (_, port):
+            self._converse(port, self.unsettled())
 
     def verdict(self) -> list[str]:
         """What is wrong with what the spool holds; nothing is."""
-        found: Counter[Copy] = Counter()
         wrong = []
+        found: Counter[Copy] = Counter()
         for entry in Spool(self.spool)["in"]:
             copy = entry.msg["Message-ID"], entry.forward_path
             found[copy] += 1
             if entry.content != content_of(copy[0]):
                 wrong.append(f"{copy}: not whole")
-        wrong += [f"{copy}: accepted {count} times, {found[copy]} here" for copy, count in self.accepted.items() if found[copy] < count]
-        wrong += [f"{copy}: {count} here, of {self.attempts[copy]} attempts" for copy, count in found.items() if count > self.attempts[copy]]
-        explained = self.accepted + self.unanswered
-        wrong += [f"{copy}: {count} here, {explained[copy]} explained" for copy, count in found.items() if count > explained[copy]]
+        for copy in found | self.accepted:
+            least, most = self.accepted[copy], min(self.attempts[copy], self.accepted[copy] + self.unanswered[copy])
+            if not least <= found[copy] <= most:
+                wrong.append(f"{copy}: {found[copy]} here, not {least} to {most}")
         return wrong
 
-    def _send(self, port: int, name: str) -> None:
-        """Send messages until the server is gone; the last may be one that it knew already."""
-        again = sorted({message_id for message_id, _ in self.unanswered - self.accepted if message_id.partition(".")[2].startswith(name[-1])})
-        with suppress(ConnectionError), Client(port) as client:
-            for message_id in again:
+    def unsettled(self) -> list[str]:
+        """The messages that were not answered 250 for each recipient."""
+        return sorted({message_id for message_id, _ in self.unanswered if not all(self.accepted[message_id, path] for path in RECIPIENTS)})
+
+    def _send(self, port: int, number: int, again: Iterable[str]) -> None:
+        """Send what is given, and then new messages, until the server is gone."""
+        new = (f"<{self.kills}.{number}.{count}@mta.example>" for count in itertools.count())
+        with suppress(ConnectionError):
+            self._converse(port, itertools.chain(again, new))
+
+    def _converse(self, port: int, message_ids: Iterable[str]) -> None:
+        with closing(Client(port)) as client:
+            client.greet()
+            for message_id in message_ids:
                 self._attempt(client, message_id)
-            for number in range(1_000_000):
-                self._attempt(client, f"<{name}.{number}@mta.example>")
 
     def _attempt(self, client: Client, message_id: str) -> None:
         copies = [(message_id, recipient) for recipient in RECIPIENTS]
@@ -109,6 +115,9 @@ class Client:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self._replies = self._socket.makefile("rb")
+
+    def greet(self) -> None:
+        """Hear the greeting, and say LHLO."""
         self.expect("220")
         self.send(b"LHLO mta.example\r\n")
         self.expect("250")
@@ -132,29 +141,21 @@ class Client:
             raise ConnectionResetError
         assert line.startswith(code.encode()), line
 
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Hang up."""
         self._replies.close()
         self._socket.close()
 
 
-class serving:  # noqa: N801 - a context manager
-    """A real `lmtpref serve` on a spool: its process, and its port."""
-
-    def __init__(self, spool: Path) -> None:
-        command = [sys.executable, "-m", "lmtpref.tools.cli", "serve", "--listen", "127.0.0.1:0", "--spool", str(spool)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-    def __enter__(self) -> tuple[subprocess.Popen[str], int]:
-        assert self._process.stdout
-        return self._process, int(self._process.stdout.readline().rpartition(":")[2])
-
-    def __exit__(self, failed: object, *_: object) -> None:
-        if failed:
-            self._process.kill()
-        self._process.communicate(timeout=60)
+@contextmanager
+def serving(spool: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A real `lmtpref serve` on a spool: its process, which is ended one way or another, and its port."""
+    command = [sys.executable, "-m", "lmtpref.tools.cli", "serve", "--listen", "127.0.0.1:0", "--spool", str(spool)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        yield process, int(process.stdout.readline().rpartition(":")[2])
+        process.terminate()
+        process.wait(60)
 
 
 def main(rounds: int, seed: int) -> int:

@@ -9,62 +9,73 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "mta"))
+
+from debian import CACHE, MissingToolError, run, unpacked  # found by the line above
 
 SKIPPED_EXIT = 77
 START_SECONDS = 30
-DEBIAN = Path("/usr/lib/postgresql")  # where Debian keeps what its PATH has not
+SYSTEM_CACHE = Path("/var/cache/lmtpref")  # root's own is for no other user to read, and root may not run PostgreSQL
 
 
-class MissingError(Exception):
-    """PostgreSQL cannot be had here; the text says why, in one line."""
+class Programs(NamedTuple):
+    """Where PostgreSQL's programs are, and the environment that they need."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    @property
+    def version(self) -> str:
+        """What this PostgreSQL calls itself."""
+        return run(self.folder / "postgres", "--version", environment=self.environment).strip()
 
 
 def main(command: Sequence[str]) -> int:
     """Run `command`; its exit code."""
     try:
-        programs = find() or install()
-    except MissingError as error:
+        programs = installed() or from_debian()
+    except MissingToolError as error:
         print(f"skipped: {' '.join(command)} on PostgreSQL: {error}")
         return SKIPPED_EXIT
     with cluster(programs) as url:
-        print(f"{version(programs)} at {url}", flush=True)
+        print(f"{programs.version} at {url}", flush=True)
         return subprocess.run(command, env={**os.environ, "LMTP_SQL_URL": url}, check=False).returncode
 
 
-def find() -> Path | None:
-    """Where initdb and postgres are, of the newest version; None if nowhere."""
-    folders = sorted(DEBIAN.glob("*/bin"), key=lambda folder: float(folder.parent.name), reverse=True)
+def installed(root: Path = Path("/")) -> Programs | None:
+    """The programs that are installed here, of the newest version; None if there are none."""
+    folders = sorted(root.glob("usr/lib/postgresql/*/bin"), key=lambda folder: float(folder.parent.name), reverse=True)
     folders += [Path(found).parent for found in [shutil.which("initdb")] if found]
-    return next((folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()), None)
+    complete = (folder for folder in folders if all((folder / name).exists() for name in ("initdb", "postgres", "pg_isready")))
+    return next((Programs(folder, dict(os.environ)) for folder in complete), None)
 
 
-def install() -> Path:
-    """Where they are once Debian's package is installed; the cluster it brings is not started.  Raises MissingError."""
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise MissingError("it is not installed (Debian: apt-get install postgresql)")
-    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "postgresql"]
-    done = subprocess.run(command, env={**os.environ, "RUNLEVEL": "1"}, check=False)  # in which invoke-rc.d starts nothing
-    if done.returncode or not (programs := find()):
-        raise MissingError(f"apt-get install postgresql ended with {done.returncode}")
-    return programs
-
-
-def version(programs: Path) -> str:
-    """What this PostgreSQL calls itself."""
-    return subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+def from_debian() -> Programs:
+    """Those of Debian's package, unpacked without installing it.  Raises MissingToolError."""
+    if not shutil.which("apt-cache"):
+        raise MissingToolError("it is not installed, and there is no apt-get to have it from Debian")
+    if not (found := re.search(r"postgresql-\d+", run("apt-cache", "depends", "postgresql"))):
+        raise MissingToolError("it is not installed, and apt-get knows of no package `postgresql`")
+    client = found[0].replace("postgresql", "postgresql-client")
+    tree = unpacked(found[0], client, cache=SYSTEM_CACHE if unprivileged() else CACHE)
+    programs = installed(tree.root)
+    assert programs, f"no programs in {tree.root}"
+    return programs._replace(environment=tree.environment)
 
 
 @contextlib.contextmanager
-def cluster(programs: Path) -> Iterator[str]:
+def cluster(programs: Programs) -> Iterator[str]:
     """The URL of a cluster that is there for as long as this lasts; it is run by a user without privileges."""
     with tempfile.TemporaryDirectory(prefix="lmtpref-") as name:
         folder, user = Path(name), unprivileged()
@@ -72,9 +83,10 @@ def cluster(programs: Path) -> Iterator[str]:
             os.chown(folder, user.pw_uid, user.pw_gid)
         account: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
 
-        def start(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        def start(program: str, *arguments: str) -> subprocess.Popen[Any]:
+            command = [str(programs.folder / program), "-D", "data", *arguments]
             with (folder / "log").open("ab") as log:
-                return subprocess.Popen([programs / program, "-D", "data", *arguments], cwd=folder, stdout=log, stderr=log, **account)
+                return subprocess.Popen(command, cwd=folder, env=programs.environment, stdout=log, stderr=log, **account)
 
         start("initdb", "-U", "lists", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync").wait()
         server = start("postgres", "-c", "listen_addresses=", "-k", str(folder), "-c", "fsync=off")
@@ -86,17 +98,18 @@ def cluster(programs: Path) -> Iterator[str]:
             server.wait()
 
 
-def wait_for(programs: Path, folder: Path) -> None:
+def wait_for(programs: Programs, folder: Path) -> None:
     """Return when the cluster in `folder` answers.  Raises RuntimeError, with the last line of its log, if it does not."""
     end = time.monotonic() + START_SECONDS
-    while subprocess.run([programs / "pg_isready", "-q", "-h", folder], check=False).returncode:
+    command = [str(programs.folder / "pg_isready"), "-q", "-h", str(folder)]
+    while subprocess.run(command, env=programs.environment, check=False).returncode:
         if time.monotonic() > end:
             raise RuntimeError(f"PostgreSQL does not start: {(folder / 'log').read_text().strip().splitlines()[-1]}")
         time.sleep(0.1)
 
 
 def unprivileged() -> pwd.struct_passwd | None:
-    """Who is to run it: PostgreSQL refuses to be run by root; None for whoever runs this."""
+    """Who is to run it, because PostgreSQL refuses to be run by root; None if we are somebody else."""
     if os.geteuid() != 0:
         return None
     accounts = {account.pw_name: account for account in pwd.getpwall()}

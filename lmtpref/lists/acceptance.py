@@ -11,6 +11,7 @@ from lmtpref.lists.facts import Stage
 from lmtpref.lists.rules import Rule
 from lmtpref.lists.verdicts import ACCEPT, Accept, Defer, Discard, Hold, Refuse, Verdict
 from lmtpref.protocol import catalogue as say
+from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import Reply
 
 log = logging.getLogger(__name__)
@@ -95,19 +96,24 @@ def rules_of(policy: Iterable[Rule[Any]], stage: Stage) -> Policy:
 def decide(stage: Stage, stage_rules: Policy, facts: object) -> Decision:
     """The decision of the first of `stage_rules` that has a verdict; if none has, accept.
 
-    A rule that raises is a local fault: it is logged, and defers with 451 4.3.0.
+    A rule that raises, or returns what is no verdict, is a local fault: it is logged, and defers with 451 4.3.0.
     """
     for rule in stage_rules:
         try:
-            verdict = rule.decide(facts)
+            if (verdict := rule.decide(facts)) is not None:
+                return Decision(stage, rule, _checked(verdict), facts)
         except Exception:
             log.exception("the rule %s failed", rule.name)
             return Decision(stage, rule, RULE_FAILED, facts)
-        if verdict is not None:
-            return Decision(stage, rule, verdict, facts)
     return Decision(stage, None, ACCEPT, facts)
 
 
 def best(verdicts: Iterable[Verdict]) -> Verdict:
     """The most favourable of `verdicts`; of those that are equally so, the first."""
     return min(verdicts, key=lambda verdict: _FROM_BEST_TO_WORST.index(type(verdict)))
+
+
+def _checked(verdict: Verdict) -> Verdict:
+    if type(verdict) not in _FROM_BEST_TO_WORST:
+        raise UsageError(f"not a verdict: {verdict!r}")
+    return verdict

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from dataclasses import field as attribute
@@ -18,6 +16,7 @@ from lmtpref.lists.handler import DIRECTORY_SECONDS, ListHandler, banned_everywh
 from lmtpref.lists.queues import Queues
 from lmtpref.lists.roster import ListDirectory, MailingList, parse_address
 from lmtpref.lists.rules import Rule
+from lmtpref.lists.toml import line_of, read_text, read_toml
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.settings import Settings
 
@@ -39,6 +38,7 @@ class Configuration:
     directory_seconds: float = DIRECTORY_SECONDS
     rules: Policy = ()
     maildir: Path | None = None  # where the spool is; without one, messages are kept in memory
+    maps: Mapping[str, Any] = attribute(default_factory=dict)  # what [maps] says, for `lmtpref maps`
     settings: Settings = attribute(default_factory=Settings)
     directory: ListDirectory = attribute(default_factory=MemoryDirectory)
 
@@ -54,12 +54,23 @@ class Configuration:
             policy=(*self.rules, *DEFAULT_POLICY),
         )
 
+    def close(self) -> None:
+        """Let go of the connections and threads that the directory has, if any; asked again, it has new ones."""
+        if close := getattr(self.directory, "close", None):
+            close()
+
 
 class Kind(NamedTuple):
     """What a key's value must be: in words, and as a test."""
 
     words: str
     fits: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
+
+    @classmethod
+    def one_of(cls, *values: str) -> Kind:
+        """One of these strings."""
+        return cls("one of " + ", ".join(values), lambda value: value in values, values)
 
 
 def _is_count(value: object) -> bool:
@@ -73,6 +84,9 @@ OCTETS = Kind("a number of octets, above 0", _is_count)
 COUNT = Kind("a number above 0", _is_count)
 SECONDS = Kind("a number of seconds, above 0", lambda value: isinstance(value, int | float) and value is not True and value > 0)
 NEWLINES = Kind('"refuse" or "keep"', lambda value: value in ("refuse", "keep"))
+MTA = Kind.one_of("postfix", "exim", "sendmail")
+MAP_TYPE = Kind.one_of("regexp", "pcre", "texthash", "hash", "lmdb")
+MAP_CLASS = Kind.one_of("relay", "local", "mailbox", "virtual")
 
 
 class Key(NamedTuple):
@@ -101,6 +115,13 @@ KEYS = (
     Key("directory", "url", TEXT, "the database that has the lists, instead of [[list]]; a SQLite file is beside this file"),
     Key("directory", "wait_seconds", SECONDS, "how long to wait for its answer, before the sender is told to try again"),
     Key("directory", "connections", COUNT, "how many of its connections to use at once"),
+    Key("maps", "mta", MTA, "the MTA whose maps are made when the server starts, and at SIGHUP"),
+    Key("maps", "out", TEXT, "the folder that they are written to, beside this file"),
+    Key("maps", "next_hop", TEXT, "where the MTA finds the server, HOST:PORT or unix:PATH; absent: the first address of listen"),
+    Key("maps", "service", TEXT, "Postfix: which service of master.cf delivers"),
+    Key("maps", "type", MAP_TYPE, "Postfix: the kind of table"),
+    Key("maps", "class", MAP_CLASS, "Postfix: the class of the lists' domains"),
+    Key("maps", "then", TEXT, "a command, for the shell, that is run when a map has changed"),
     Key("list", "address", TEXT, "the list's own address"),
     Key("list", "alias_domains", TEXTS, "other domains at which it has the same name"),
     Key("list", "members", TEXTS, "its members"),
@@ -118,7 +139,7 @@ KEYS = (
     Key("list", "require_from", FLAG, "whether a post without a From is refused"),
     Key("list", "max_message_octets", OCTETS, "the largest post; absent: the server's limit alone"),
 )
-_KINDS = {table: {key.name: key.kind for key in KEYS if key.table == table} for table in ("server", "spool", "directory", "list")}
+_KINDS = {table: {key.name: key.kind for key in KEYS if key.table == table} for table in ("server", "spool", "directory", "maps", "list")}
 _SETTINGS = frozenset(field.name for field in fields(Settings))
 
 
@@ -137,12 +158,7 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.text = _read(path, path)
-        try:
-            self.data = tomllib.loads(self.text)
-        except tomllib.TOMLDecodeError as error:
-            at = re.search(r"\(at line (\d+)", str(error))
-            raise ConfigurationError(str(error), file=path, line=int(at[1]) if at else None) from None
+        self.text, self.data = read_toml(path)
 
     def configuration(self) -> Configuration:
         """What the file says."""
@@ -158,6 +174,7 @@ class _File:
             values["directory_seconds"] = wait_seconds + 1  # so that its own limit comes first
         return Configuration(
             maildir=self.maildir(),
+            maps=self.maps(),
             directory=directory,
             settings=Settings(**{key: values.pop(key) for key in _SETTINGS & values.keys()}),
             **values,
@@ -175,6 +192,11 @@ class _File:
         table = self.data.get("spool", {})
         self.check("spool", table, table="spool")
         return self.path.parent / table["maildir"] if "maildir" in table else None
+
+    def maps(self) -> dict[str, Any]:
+        table = self.data.get("maps", {})
+        self.check("maps", table, table="maps")
+        return table | {"out": self.path.parent / table["out"]} if "out" in table else dict(table)
 
     def rule(self, name: str) -> Rule[Any]:
         """The rule that `name` says where to find."""
@@ -224,7 +246,7 @@ class _File:
         """The addresses in a members_file: one on each line; blank lines and what follows `#` do not count."""
         file = self.path.parent / name
         try:
-            lines = _read(file, file).splitlines()
+            lines = read_text(file).splitlines()
         except ConfigurationError as error:
             raise self.error(str(error), header, key="members_file") from None
         numbered = ((number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1))
@@ -258,33 +280,3 @@ class _File:
 
     def error(self, problem: str, header: str | None, *, key: str) -> ConfigurationError:
         return ConfigurationError(problem, file=self.path, line=line_of(self.text, header, key), key=key)
-
-
-_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]")
-
-
-def line_of(text: str, header: str | None, key: str) -> int | None:
-    """The number of the line of TOML on which `key` is set, as far as a search by line can tell; None if it cannot.
-
-    `header` is the table: "server", "list 0" for the first [[list]], or None for the top of the file.  Where the key
-    is not found the line is that of the header.
-    """
-    wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
-    lists, here, begin = 0, None, None
-    for number, line in enumerate(text.splitlines(), 1):
-        if match := _HEADER.match(line):
-            here = match[2]
-            if match[1] == "[[":
-                here, lists = f"{match[2]} {lists}", lists + 1
-            begin = number if here == header or (header is None and match[2] == key) else begin
-        elif here == header and wanted.match(line):
-            return number
-    return begin
-
-
-def _read(path: Path, named: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ConfigurationError(f"cannot be read: {problem}", file=named) from None

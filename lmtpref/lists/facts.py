@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lmtpref.lists.header import Header
 from lmtpref.lists.roster import Lookup, MailingList
-from lmtpref.lists.verdicts import Verdict
+from lmtpref.lists.verdicts import Discard, Verdict
 from lmtpref.protocol.handler import Peer
 from lmtpref.protocol.syntax import Path
 
@@ -100,3 +100,8 @@ class MessageFacts(NamedTuple):
     header: Header
     down: bool = False
     by_header: Verdict | None = None
+
+    @property
+    def discarded(self) -> bool:
+        """Whether it will not be distributed, going by its senders."""
+        return isinstance(self.by_header or self.verdict, Discard)

@@ -58,6 +58,7 @@ class ListHandler(Handler):
         self.directory_seconds = directory_seconds
         self.policy = policy
         self.clock = clock
+        self.watch: Callable[[Decision], None] | None = None  # is told each decision
 
     @property
     def policy(self) -> Policy:
@@ -175,6 +176,8 @@ class ListHandler(Handler):
         )
         if refusal := decision.verdict.reply:
             delivery.answers[place] = refusal
+            if place in delivery.ahead:
+                self._begin_next(envelope, delivery)
             return _named(refusal, recipient)
         try:
             kept = self.queues.put(self._entry(envelope, recipient, judged, decision))
@@ -233,6 +236,8 @@ class ListHandler(Handler):
 
     def _decide(self, stage: Stage, facts: object) -> Decision:
         decision = decide(stage, self._rules[stage], facts)
+        if self.watch is not None:
+            self.watch(decision)
         if decision.rule and log.isEnabledFor(logging.INFO):
             log.info("%s", decision)
         return decision

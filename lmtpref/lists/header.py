@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from email.utils import getaddresses
 
 from lmtpref.lists.addresses import fold
 from lmtpref.protocol.errors import UsageError
@@ -12,12 +11,16 @@ from lmtpref.protocol.syntax import Path
 
 MAX_HEADER_OCTETS = 262_144  # 256 KiB; what stands behind is not looked at
 MAX_VALUE_OCTETS = 4096  # of one field; RFC 5322 section 2.1.1 asks for lines of 998
+MAX_FIELDS = 10  # of one name that are read; RFC 5322 section 3.6 knows one From
 MAX_SENDERS = 10  # addresses in From, Reply-To and Sender together that are asked for
 
 # RFC 2919 section 3: list-id-header = "List-ID:" [phrase] "<" list-id ">" CRLF; some leave the brackets out.
 _LIST_ID = re.compile(r"<([^<>]*)>\s*$|^\s*([^\s<>]+)\s*$")
 # RFC 2369 section 3.4: List-Post = "<mailto:" address ["?" headers] ">"; some write the address alone.
-_LIST_POST = re.compile(r"(?:mailto:)?([^\s<>,:?]+@[^\s<>,?]+)", re.IGNORECASE)
+_LIST_POST = re.compile(r"([^\s<>,:?]{1,64}@[^\s<>,?]{1,255})")
+# RFC 5322 sections 3.2.2 and 3.2.4: comments and quoted strings, which may hold what looks like an address.
+_NOT_AN_ADDRESS = re.compile(r'"(?:[^"\\]|\\.)*"?|\((?:[^()\\]|\\.)*\)?')
+_IN_BRACKETS = re.compile(r"<([^<>]*)>")
 
 
 class Header:
@@ -49,7 +52,7 @@ class Header:
         """The addresses in From, Reply-To and Sender, each once, in this order."""
         if self._senders is None:
             values = [value for name in ("from", "reply-to", "sender") for value in self.values(name)]
-            paths = {fold(path.address): path for path in _paths(address for _, address in getaddresses(values))}
+            paths = {fold(path.address): path for value in values for path in _paths(value)}
             self._senders = tuple(paths.values())[:MAX_SENDERS]
         return self._senders
 
@@ -62,9 +65,10 @@ class Header:
 
     def values(self, name: str) -> list[str]:
         """What the fields called `name` (in small letters) hold, unfolded."""
-        mark, found, end = b"\n%b:" % name.encode(), [], 0
+        found: list[str] = []
+        mark, end = b"\n%b:" % name.encode(), 0
         text, lower = b"\n" + _header_of(self._content), self._folded
-        while (start := lower.find(mark, end)) >= 0:
+        while len(found) < MAX_FIELDS and (start := lower.find(mark, end)) >= 0:
             end = _end_of_field(text, start + len(mark))
             value = text[start + len(mark) : min(end, start + MAX_VALUE_OCTETS)]
             found.append(" ".join(value.decode("utf-8", "replace").split()))
@@ -105,11 +109,13 @@ def _header_of(content: bytes) -> bytes:
     return content[: end if bare < 0 else bare]
 
 
-def _paths(addresses: Iterable[str]) -> Iterable[Path]:
-    for address in addresses:
+def _paths(value: str) -> Iterable[Path]:
+    """The mailboxes in a field of RFC 5322 section 3.6.2; one whose local-part is quoted is not seen."""
+    for mailbox in re.split("[,;:]", _NOT_AN_ADDRESS.sub(" ", value)):
+        in_brackets = _IN_BRACKETS.search(mailbox)
         try:
-            path = Path.parse(address)
+            path = Path.parse((in_brackets[1] if in_brackets else mailbox).strip())
         except UsageError:
             continue
-        if path.domain:
+        if path.domain and "\ufffd" not in path.address:  # where there was no UTF-8
             yield path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -30,6 +31,7 @@ class Pattern:
         return f"<Pattern {self.given}>"
 
 
+@lru_cache(maxsize=10_000)  # a directory in a database reads a list's patterns for each sender
 def _compile(pattern: str, key: str | None) -> Any:  # noqa: ANN401 - google-re2 has no types
     try:
         re2 = import_module("re2")

@@ -73,7 +73,7 @@ def too_many_hops(facts: MessageFacts) -> Verdict | None:
 @at(Stage.END_OF_DATA)
 def emergency(facts: MessageFacts) -> Verdict | None:
     """A list in an emergency holds every post that it would distribute."""
-    holds = facts.list and facts.list.emergency and not isinstance(facts.by_header or facts.verdict, Discard)
+    holds = facts.list and facts.list.emergency and not facts.discarded
     return _HOLD_EMERGENCY if holds else None
 
 
@@ -106,6 +106,6 @@ def _object(facts: MessageFacts, reply: Reply, reason: str) -> Verdict:
     """
     if facts.rcpt.vouched or facts.list is None or facts.list.unvouched == Unvouched.REFUSE:
         return Refuse(reply)
-    if facts.list.unvouched == Unvouched.DISCARD or isinstance(facts.by_header or facts.verdict, Discard):
+    if facts.list.unvouched == Unvouched.DISCARD or facts.discarded:
         return Discard(reason)
     return Hold(reason)

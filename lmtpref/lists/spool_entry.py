@@ -46,8 +46,10 @@ def unpack(octets: bytes) -> Entry:
         entry = _entry(data, octets[end + len(_END) :])
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedEntryError(f"its header cannot be read: {error}") from None
-    if len(entry.content) != data["content_octets"] or not octets.endswith(entry.octets):
+    if len(entry.content) != data["content_octets"]:
         raise DamagedEntryError(f"not whole: {data['content_octets']} octets of content were written, {len(entry.content)} are here")
+    if not octets.endswith(entry.octets):
+        raise DamagedEntryError("not what its header says: X-MailFrom or the trace was changed")
     return entry
 
 

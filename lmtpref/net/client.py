@@ -130,6 +130,11 @@ class Client(smtplib.LMTP):
             raise
         return reply
 
+    def close(self) -> None:
+        """Hang up, without QUIT."""
+        super().close()
+        self._dialogue.end()
+
     # What is asked and heard ------------------------------------------------------------------------------------
 
     def sendmail(  # type: ignore[override]  # typeshed has more names for the same types

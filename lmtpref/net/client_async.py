@@ -65,7 +65,7 @@ class AsyncClient:
 
     async def connect(self) -> Said:
         """Connect, and say LHLO; the greeting.  Raises SMTPConnectError, SMTPHeloError, or OSError without a server."""
-        name = self._name or await asyncio.to_thread(own_name)
+        name: str = self._name or await asyncio.to_thread(own_name)
         self._dialogue = self._new_dialogue(name)
         self._streams = await self._dial()
         greeting = await self._answer()
@@ -103,6 +103,7 @@ class AsyncClient:
         if self._streams:
             self._streams[1].close()
             self._streams = None
+        self._dialogue.end()
 
     async def __aenter__(self) -> Self:
         await self.connect()

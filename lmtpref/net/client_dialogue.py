@@ -18,6 +18,7 @@ BLOCK_SECONDS = 180.0  # each of them may take (RFC 5321 section 4.5.3.2.5)
 Said = tuple[int, bytes]  # a reply as smtplib has it; lines are joined by LF
 
 _NOT_TO_BE_ASKED = frozenset({"MAIL", "RCPT", "DATA", "BDAT", "HELO", "EHLO", "LHLO", "AUTH"})
+_OVER = "please run connect() first"
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
@@ -54,8 +55,7 @@ class Dialogue:
     @property
     def problem(self) -> str | None:
         """Why the connection is of no use any more; None while it is."""
-        over = "please run connect() first" if self.session.closed else None
-        return self._problem or self.session.problem or over
+        return self._problem or self.session.problem or (_OVER if self.session.closed else None)
 
     @property
     def features(self) -> dict[str, str]:
@@ -121,15 +121,21 @@ class Dialogue:
         self._problem = f"no reply to {self.session.awaited} within {seconds or 0:g} seconds"
         self.session.eof()
 
+    def end(self) -> None:
+        """The driver has closed the connection."""
+        if not self.session.closed:
+            self._problem = self._problem or _OVER
+            self.session.eof()
+
     def answered(self) -> bool:
         """Whether the next answer has come, or will not; a server that will not have us has been told QUIT then."""
         self._listen()
         return self.session.closed or bool(self._answers and not self.session.problem)
 
     def sent(self) -> bool:
-        """Whether each recipient of the message has an outcome."""
+        """Whether each recipient of the message has an outcome; a server of no more use has been told QUIT then."""
         self._listen()
-        return self._done is not None
+        return self.session.closed or bool(self._done and not self.session.problem)
 
     def answer(self) -> Said:
         """The next answer.  Raises SMTPServerDisconnected if there is none."""

@@ -61,24 +61,21 @@ class Fault:
 
         With `after_bytes` the handler is asked, and the connection closed behind so many octets of the reply.
         """
-        self._decide("drop(" if after_bytes is None else f"drop(after_bytes={after_bytes}", times)
-        self.ending, self.octets = "drop", after_bytes
-        return self
+        self.octets = after_bytes
+        return self._end("drop", "" if after_bytes is None else f"after_bytes={after_bytes}", times)
 
     def reset(self, *, times: int | None = None) -> Self:
         """As `drop`, but so that the client's system tells of a connection reset by its peer, where it is TCP."""
-        self._decide("reset(", times)
-        self.ending = "reset"
-        return self
+        return self._end("reset", "", times)
 
     def stall(self, *, times: int | None = None) -> Self:
         """Never answer, until the client gives up or the server stops."""
-        self._decide("stall(", times)
-        self.ending = "stall"
-        return self
+        return self._end("stall", "", times)
 
     def slice(self, octets: int, *, times: int | None = None) -> Self:
         """Send the reply in pieces of so many octets, with time between them for each to arrive alone."""
+        if self.ending:
+            raise UsageError(f"{self} leaves no reply to be sliced")
         self._note(f"slice({octets}", times)
         self.piece = int(_positive(octets))
         return self
@@ -95,11 +92,19 @@ class Fault:
         """Why this did not happen as often as it was to; nothing if it did."""
         if self.fired >= (self.times or 1):
             return ""
-        met = f"it was met {self._seen} times" if self._seen != 1 else "it was met once"
-        return f"{self} never happened; {met}" if not self.fired else f"{self} happened {self.fired} of {self.times} times"
+        if self.fired:
+            return f"{self} happened {self.fired} of {self.times} times"
+        return f"{self} never happened; its occasion came {self._seen} times"
 
     def __str__(self) -> str:
         return self._spelt
+
+    def _end(self, ending: str, argument: str, times: int | None) -> Self:
+        if self.piece:
+            raise UsageError(f"{self} is about a reply that {ending}() would not give")
+        self._decide(f"{ending}({argument}", times)
+        self.ending = ending
+        return self
 
     def _decide(self, call: str, times: int | None) -> None:
         if self.answer or self.ending:

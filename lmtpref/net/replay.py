@@ -155,9 +155,12 @@ class ScriptServer:
             wire.send(self.script.take())
             if self.script.closed or self._is_over(until):
                 break
-            pause = self.script.pause
-            self.script.feed(wire.pause(min(pause, until - time.monotonic())) if pause else wire.receive())
-            self.script.resume()
+            if pause := self.script.pause:
+                heard = wire.pause(min(pause, until - time.monotonic()))
+                self.script.resume()
+            else:
+                heard = wire.receive()
+            self.script.feed(heard)
             if wire.closed:
                 self.script.eof()
         wire.half_close()  # who closes on unread octets takes his last words away with him
@@ -166,7 +169,6 @@ class ScriptServer:
             wire.receive()
 
     def _is_over(self, until: float) -> bool:
-        self.timed_out = time.monotonic() >= until
         return self.timed_out or self._stop.is_set()
 
 

@@ -95,6 +95,7 @@ class Watch:
 
     def wait_for(self, count: int, timeout: float) -> list[Message]:
         """The messages, once there are `count`.  Raises AssertionError, that tells all that was said, after `timeout` seconds."""
+        __tracebackhide__ = True  # in pytest's failures
         with self._changed:
             if self._changed.wait_for(lambda: len(self._messages) >= count, timeout):
                 return list(self._messages)

@@ -13,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from lmtpref import __version__
-from lmtpref.lists import MaildirQueues, MemoryQueues, cast, load
+from lmtpref.lists import Configuration, MaildirQueues, MemoryQueues, cast, load
 from lmtpref.net.server import loop_factory
 from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.handler import Handler
 from lmtpref.reference import Server
-from lmtpref.tools import explain, lists, queues, send
+from lmtpref.tools import explain, lists, maps, milter, mock, queues, send, serve_faults
 from lmtpref.tools.reload import reloading
 
 FAILED_EXIT = 1
@@ -46,33 +47,43 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--allow-remote", action="store_true", help="listen elsewhere than on loopback; CONFIG must name known_mtas")
     serve.add_argument("--spool", metavar="DIR", help="keep messages in this folder, on disk, instead of where CONFIG says")
     serve.add_argument("--uvloop", choices=("auto", "yes", "no"), default="auto", help="the event loop (default: auto)")
+    serve_faults.add_to(serve)
     serve.set_defaults(run=_serve)
     explain.add_to(commands)
     lists.add_to(commands)
+    maps.add_to(commands)
+    milter.add_to(commands)
     queues.add_to(commands)
     send.add_to(commands)
+    mock.add_to(commands)
     return parser
 
 
 def _serve(options: argparse.Namespace) -> int:
+    if options.config and options.accept_all:
+        raise UsageError("a CONFIG has lists, and --accept-all does without; not both")
     configuration = load(options.config) if options.config else cast()
     if options.spool:
         configuration = replace(configuration, maildir=Path(options.spool))
-    server = Server.configured(configuration, listen=options.listen or (), allow_remote=options.allow_remote)
+    watch = serve_faults.watch_for(options)
+    server = Server.configured(configuration, listen=options.listen or (), allow_remote=options.allow_remote, watch=watch)
+    if options.accept_all:
+        server.handler = Handler()
     with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
-        runner.run(_until_told_to_stop(server, options.config))
+        runner.run(_until_told_to_stop(server, options.config, configuration))
     finished = server.queues.close()
     _print_summary(server.queues)
-    return 0 if finished else FAILED_EXIT
+    missing = serve_faults.tell_missing(watch)
+    return 0 if finished and not missing else FAILED_EXIT
 
 
-async def _until_told_to_stop(server: Server, config: str | None) -> None:
+async def _until_told_to_stop(server: Server, config: str | None, configuration: Configuration) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # no such signals outside Unix: Ctrl-C ends it there
             loop.add_signal_handler(number, stop.set)
-    async with server, reloading(server, config) if config else contextlib.nullcontext():
+    async with server, reloading(server, config, configuration) if config else contextlib.nullcontext():
         if isinstance(server.queues, MemoryQueues):
             print("lmtpref: messages are kept in memory and end with this process", file=sys.stderr, flush=True)
         for address in server.addresses:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ipaddress
 import json
 import re
 from collections.abc import Awaitable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lmtpref.lists import Configuration, Entry, Rule, Verdict, load
+from lmtpref.lists import Configuration, Decision, Entry, Policy, Rule, load, rules_of
 from lmtpref.net.listeners import known_peers
 from lmtpref.protocol.client_mail import Mail, chunked, envelope_of, stuffed
 from lmtpref.protocol.errors import UsageError
@@ -37,68 +38,52 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     explain.set_defaults(run=_explain)
 
 
-class Asked(NamedTuple):
-    """A rule that was asked: what it was told, and what it said; `verdict` is None where it had none."""
-
-    rule: Rule[Any]
-    facts: object
-    verdict: Verdict | None
-    error: str | None = None
-
-    @property
-    def said(self) -> str:
-        """What it said, in words."""
-        return f"raised {self.error}" if self.error else str(self.verdict or "-")
-
-
 class Step(NamedTuple):
-    """What the client said (nothing, when it connected), the rules that were asked about it, and the reply."""
+    """What the client said (nothing, when it connected), what was decided about it, and the reply."""
 
     command: str
-    asked: tuple[Asked, ...]
+    decisions: tuple[Decision, ...]
     reply: Reply
 
 
 @dataclass
 class Recorder:
-    """Takes the place of the queues, and notes what is put there and which rules are asked; changes no verdict."""
+    """Takes the place of the queues, and notes what is put there and what was decided."""
 
-    asked: list[Asked] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
     def put(self, entry: Entry) -> None:
         """Note that `entry` would be queued."""
         self.entries.append(entry)
 
-    def watched(self, rule: Rule[Any]) -> Rule[Any]:
-        """`rule`, whose every answer is noted."""
-
-        def decide(facts: object) -> Verdict | None:
-            try:
-                verdict = rule.decide(facts)
-            except Exception as error:
-                self.asked.append(Asked(rule, facts, None, repr(error)))
-                raise
-            self.asked.append(Asked(rule, facts, verdict))
-            return verdict
-
-        return replace(rule, decide=decide)
-
-    def take(self) -> tuple[Asked, ...]:
-        """What was asked since this was last called."""
-        asked = tuple(self.asked)
-        self.asked.clear()
-        return asked
+    def take(self) -> tuple[Decision, ...]:
+        """What was decided since this was last called."""
+        decisions = tuple(self.decisions)
+        self.decisions.clear()
+        return decisions
 
 
-def conversation(configuration: Configuration, mail: Mail, peer: Peer, lhlo: str) -> tuple[list[Step], Entry | None]:
-    """A conversation as far as a client would get, and what would be queued; nothing is.
+class Explanation(NamedTuple):
+    """A conversation as far as a client would get, the policy behind it, and what would be queued."""
 
-    It is held with the handler that serves, over a wire in memory.
-    """
+    policy: Policy
+    steps: list[Step]
+    entry: Entry | None
+
+    def asked(self, decision: Decision) -> Iterator[tuple[Rule[Any], str]]:
+        """The rules that were asked until one decided, each with what it said: a verdict, or `-`."""
+        for rule in rules_of(self.policy, decision.stage):
+            yield rule, str(decision.verdict) if rule is decision.rule else "-"
+            if rule is decision.rule:
+                return
+
+
+def explanation(configuration: Configuration, mail: Mail, peer: Peer, lhlo: str) -> Explanation:
+    """What would become of `mail`: the conversation is held with the handler that serves, on a wire in memory."""
     recorder = Recorder()
     handler = configuration.handler(recorder)
-    handler.policy = tuple(map(recorder.watched, handler.policy))
+    handler.watch = recorder.decisions.append
     with asyncio.Runner() as runner:
         wire = MemoryWire(handler, configuration.settings, peer, wait=lambda answer: runner.run(_awaited(answer)))
         steps = [Step("", recorder.take(), _reply(wire))]
@@ -108,7 +93,7 @@ def conversation(configuration: Configuration, mail: Mail, peer: Peer, lhlo: str
             if steps[-1].reply.code // 100 not in GOES_ON:
                 break
         wire.close()
-    return steps, next(iter(recorder.entries), None)
+    return Explanation(handler.policy, steps, next(iter(recorder.entries), None))
 
 
 def _commands(lhlo: str, mail: Mail, steps: list[Step]) -> Iterator[tuple[str, bytes]]:
@@ -139,11 +124,12 @@ async def _awaited(answer: Awaitable[Reply | None]) -> Reply | None:
 
 def _explain(options: argparse.Namespace) -> int:
     configuration = load(options.config)
-    steps, entry = conversation(configuration, _mail(options), _peer(options, configuration), options.lhlo)
+    with contextlib.closing(configuration):
+        explained = explanation(configuration, _mail(options), _peer(options, configuration), options.lhlo)
     if options.json:
-        print(json.dumps(_as_json(steps, entry), indent=2))
+        print(json.dumps(_as_json(explained), indent=2))
     else:
-        print("\n".join(_as_text(steps, entry)))
+        print("\n".join(_as_text(explained)))
     return 0
 
 
@@ -171,33 +157,29 @@ def _peer(options: argparse.Namespace, configuration: Configuration) -> Peer:
     return Peer(options.peer, known=known_peers(configuration.known_mtas)(options.peer))
 
 
-def _as_text(steps: list[Step], entry: Entry | None) -> Iterator[str]:
+def _as_text(explained: Explanation) -> Iterator[str]:
     told: set[tuple[str, str]] = set()
-    for step in steps:
+    for step in explained.steps:
         if step.command:
             yield f"C: {step.command}"
-        facts = _facts(step).items()
-        yield from (f"     {name:<24} {value}" for name, value in facts if (name, value) not in told)
-        told.update(facts)
-        for asked in step.asked:
-            yield f"   {asked.rule.name + '?':<26} {asked.said}"
-        if step is steps[-1] and entry:
-            yield f"   queue                      {entry.queue}"
+        for decision in step.decisions:
+            facts = described(decision.facts).items()
+            yield from (f"     {name:<24} {value}" for name, value in facts if (name, value) not in told)
+            told.update(facts)
+            yield from (f"   {rule.name + '?':<26} {said}" for rule, said in explained.asked(decision))
+        if explained.entry and step is explained.steps[-1]:
+            yield f"   queue                      {explained.entry.queue}"
         yield from (f"S: {line}" for line in str(step.reply).splitlines())
 
 
-def _as_json(steps: list[Step], entry: Entry | None) -> dict[str, object]:
+def _as_json(explained: Explanation) -> dict[str, object]:
     trail = [
-        {
-            "command": step.command,
-            "facts": _facts(step),
-            "rules": [{"rule": a.rule.name, "stage": a.rule.stage.value, "policy": a.rule.policy, "said": a.said} for a in step.asked],
-            "reply": str(step.reply),
-        }
-        for step in steps
+        {"command": step.command, "questions": [_question(explained, decision) for decision in step.decisions], "reply": str(step.reply)}
+        for step in explained.steps
     ]
-    return {"trail": trail, "queue": entry.queue if entry else None, "reply": trail[-1]["reply"]}
+    return {"trail": trail, "queue": explained.entry.queue if explained.entry else None, "reply": trail[-1]["reply"]}
 
 
-def _facts(step: Step) -> dict[str, str]:
-    return described(step.asked[-1].facts) if step.asked else {}
+def _question(explained: Explanation, decision: Decision) -> dict[str, object]:
+    rules = [{"rule": rule.name, "policy": rule.policy, "said": said} for rule, said in explained.asked(decision)]
+    return {"stage": decision.stage.value, "facts": described(decision.facts), "rules": rules}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from email.message import Message
 
 from lmtpref.lists import Lookup, MailingList, RecipientFacts, Standing
+from lmtpref.lists.header import Header
 from lmtpref.protocol.handler import Peer
 
 MAX_CHARACTERS = 200
-_TOLD_BEFORE = (RecipientFacts, Message)  # at RCPT, and by the message itself
+_NOTHING = (None, False, "")
 
 
 def described(facts: object) -> dict[str, str]:
-    """The facts that a rule was told, each by its name, without those that are not known or were told before."""
+    """The facts that a rule was told, each by its name: what is so; what is not so, or not known, is left out."""
     return dict(_flat(facts._asdict())) if isinstance(facts, tuple) and hasattr(facts, "_asdict") else {}
 
 
@@ -24,20 +24,23 @@ def _flat(facts: dict[str, object]) -> Iterator[tuple[str, str]]:
             yield name, "<>"
         elif isinstance(value, Lookup):
             yield from _flat(value._asdict())
-        elif value is not None and not isinstance(value, _TOLD_BEFORE):
+        elif value not in _NOTHING and not isinstance(value, RecipientFacts):  # told at RCPT
             yield name, _words(value)
 
 
 def _words(value: object) -> str:
     match value:
         case bool():
-            words = "yes" if value else "no"
+            words = "yes"
         case Peer():
             words = f"{value.address or 'on a Unix socket'}, {'known' if value.known else 'unknown'}"
         case MailingList():
             words = ", ".join([value.address, *_settings(value)])
         case Standing():
-            words = ", ".join(name for name, holds in value._asdict().items() if holds) or "a stranger"
+            words = ", ".join(name for name, holds in value._asdict().items() if holds and name != "known") or "a stranger"
+            words = words if value.known else "not known: the members cannot be read"
+        case Header():
+            words = f"from {', '.join(path.address for path in value.senders) or 'nobody'}; Received: {value.received}"
         case bytes():
             words = f"{len(value)} octets"
         case tuple() if value and all(isinstance(item, RecipientFacts) for item in value):

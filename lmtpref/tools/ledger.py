@@ -82,10 +82,11 @@ class Ledger:
         return bool(clause.shown) or clause.id in self._cited
 
     def places(self, clause: Clause) -> list[Place]:
-        """Where `clause` is shown: its transcripts, then the sections with other examples."""
-        transcripts = [Place(_stem(example.page), example.name, example.name) for example in self.examples if clause.id in example.cites]
+        """Where `clause` is shown, the pages that follow the RFCs first."""
+        citing = [Place(_stem(example.page), example.name, example.name) for example in self.examples if clause.id in example.cites]
         named = (place.partition("::") for place in clause.shown)
-        return transcripts + [Place(_stem(page), section, section) for page, _, section in named]
+        places = [Place(_stem(page), section, section) for page, _, section in named] + citing
+        return sorted(places, key=lambda place: not place.page.startswith(MUST_CITE))
 
     def count(self, *, rfc: str | None = None, party: str | None = None) -> Count:
         """The clauses of one RFC, or of one party, or of both, counted."""

@@ -20,7 +20,7 @@ class LmtpLexer(RegexLexer):
     """Transcripts of LMTP: whatever the text is, no token is an error."""
 
     name = "LMTP transcript"
-    aliases: ClassVar[list[str]] = ["lmtp"]
+    aliases: ClassVar[list[str]] = ["lmtp", "dialogue"]  # a dialogue may be SMTP
     filenames: ClassVar[list[str]] = ["*.lmtp"]
     url = "https://www.rfc-editor.org/rfc/rfc2033"
 

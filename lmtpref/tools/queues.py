@@ -37,7 +37,7 @@ def _list(spool: Spool, options: argparse.Namespace) -> int:
         print(json.dumps(found, indent=1))
     else:
         sys.stdout.writelines(_line(data) for data in found)
-        print(f"{len(found)} entries")
+        print(f"entries: {len(found)}")
     return FAILED_EXIT if any("damage" in data for data in found) else 0
 
 

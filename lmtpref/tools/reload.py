@@ -13,20 +13,25 @@ from lmtpref.lists import Configuration, load
 from lmtpref.net.listeners import known_peers
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.reference import Server
+from lmtpref.tools import maps
 
 log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def reloading(server: Server, path: str) -> AsyncIterator[None]:
-    """While this lasts, SIGHUP lets `server` do what the file `path` says.
+async def reloading(server: Server, path: str, configuration: Configuration) -> AsyncIterator[None]:
+    """While this lasts, SIGHUP lets `server`, which has `configuration`, do what the file `path` says then.
 
-    What cannot be used is told in one line, and the old configuration stays.
+    What cannot be used is told in one line, and the old configuration stays.  Where there is no SIGHUP, nothing happens.
     """
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, asked.set)
-    task = loop.create_task(_whenever(asked, server, path))
+    await asyncio.to_thread(_make_maps, configuration)
+    task = loop.create_task(_whenever(asked, server, path, configuration))
     try:
         yield
     finally:
@@ -35,18 +40,29 @@ async def reloading(server: Server, path: str) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-async def _whenever(asked: asyncio.Event, server: Server, path: str) -> None:
+async def _whenever(asked: asyncio.Event, server: Server, path: str, current: Configuration) -> None:
     """Read the file each time that is asked for; asked several times while it reads, once more."""
     while await asked.wait():
         asked.clear()
         try:
             configuration, is_known = await asyncio.to_thread(_read, path)  # a million members take seconds
             server.reconfigure(configuration, is_known)
+            current.close()
+            current = configuration
             print(f"lmtpref: {path} was read again", file=sys.stderr, flush=True)
+            await asyncio.to_thread(_make_maps, configuration)
         except UsageError as error:
             print(f"lmtpref: {error}; the old configuration stays", file=sys.stderr, flush=True)
         except Exception:
             log.exception("%s could not be read; the old configuration stays", path)
+
+
+def _make_maps(configuration: Configuration) -> None:
+    """Make the MTA's maps anew, if that is wanted; if it fails, the server serves all the same."""
+    try:
+        maps.made_again(configuration)
+    except UsageError as error:
+        print(f"lmtpref: {error}", file=sys.stderr, flush=True)
 
 
 def _read(path: str) -> tuple[Configuration, Callable[[str | None], bool]]:

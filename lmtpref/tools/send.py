@@ -67,5 +67,6 @@ def _spelt(outcome: Outcome) -> str:
 
 def _words(error: OSError | None) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
-        return f"{error.smtp_code} {bytes(error.smtp_error).decode(errors='replace')}"
+        text = error.smtp_error if isinstance(error.smtp_error, str) else error.smtp_error.decode(errors="replace")
+        return f"{error.smtp_code} {text}"
     return str(error)

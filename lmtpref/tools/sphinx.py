@@ -21,7 +21,9 @@ from sphinx.util.fileutil import copy_asset_file
 from sphinx.writers.html5 import HTML5Translator
 
 from lmtpref import __version__
+from lmtpref.lists import DEFAULT_POLICY
 from lmtpref.tools.ledger import CLAUSES, Clause, Ledger
+from lmtpref.tools.policy import draw
 from lmtpref.tools.pygments import LmtpLexer
 from lmtpref.tools.sybil import LANGUAGE, blocks
 
@@ -62,6 +64,14 @@ class DrawLadders(SphinxPostTransform):
             block.replace_self(ladder)
 
 
+class PolicyDirective(SphinxDirective):
+    """`.. policy-picture::`, the default policy as it is when the documents are built."""
+
+    def run(self) -> list[nodes.Node]:
+        """The picture, for HTML."""
+        return [nodes.raw("", draw(DEFAULT_POLICY), format="html")]
+
+
 def visit_ladder(translator: HTML5Translator, node: Ladder) -> None:
     """Draw one transcript."""
     ids = {*node["ids"], *filter(None, [node["name"]])} - {""}
@@ -77,6 +87,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_lexer(LANGUAGE, LmtpLexer)
     app.add_node(Ladder, html=(visit_ladder, None))
     app.add_directive("clauses", ClausesDirective)
+    app.add_directive("policy-picture", PolicyDirective)
     app.add_post_transform(DrawLadders)
     app.add_css_file(_CSS.name)
     app.connect("builder-inited", _copy_css)

@@ -52,7 +52,8 @@ class MemoryDirectory:
         domain = fold(recipient.domain)
         for name, subaddress, detail in readings(recipient.local):
             if found := self._lists.get((name, domain)):
-                return Lookup(found, subaddress, detail, self._standing(found, sender), served=True)
+                standing = STRANGER if subaddress else self._standing(found, sender)  # who may post matters to posts
+                return Lookup(found, subaddress, detail, standing, served=True)
         return Lookup(served=self._domains[domain] > 0)
 
     def __iter__(self) -> Iterator[MailingList]:

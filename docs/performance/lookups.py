@@ -1,0 +1,193 @@
+"""What a look-up costs, in directories of many sizes: `python lookups.py` measures, and writes lookups.{json,inc,svg}."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lmtpref.lists import Lookup, MailingList, MemoryDirectory, load
+from lmtpref.lists.directory.sql import SqlLists
+from lmtpref.lists.directory.sql_import import import_lists
+from lmtpref.protocol.syntax import Path as Address
+
+HERE = Path(__file__).parent
+SIZES = {"lists": (10, 1_000, 100_000), "members": (10, 1_000, 1_000_000)}
+MEMBERS_A_LIST = 10  # where it is the lists that are many
+SECONDS = 2.0  # of rounds, for each size of each directory
+QUESTIONS = 1_000  # in a round: half about members, half about strangers, of lists by chance
+
+Ask = Callable[[Address, Address], Lookup]
+
+
+class Line(NamedTuple):
+    """A line of the plot: what grows, the directory, and microseconds a look-up for each size."""
+
+    grows: str
+    directory: str
+    microseconds: dict[int, float]
+
+    @property
+    def growth(self) -> float:
+        """The cost at the largest size, in that at the smallest."""
+        costs = list(self.microseconds.values())
+        return costs[-1] / costs[0]
+
+
+def mailing_lists(grows: str, size: int) -> Iterator[MailingList]:
+    """Lists to fill a directory with."""
+    lists, members = (size, MEMBERS_A_LIST) if grows == "lists" else (1, size)
+    for number in range(lists):
+        yield MailingList(f"list{number}@lists.example", members=[f"member{m}@home{number}.test" for m in range(members)])
+
+
+def questions(grows: str, size: int) -> list[tuple[Address, Address]]:
+    """Recipients and senders, the same in every directory."""
+    chance = random.Random(size)  # noqa: S311 - no secret
+    asked = []
+    for turn in range(QUESTIONS):
+        number = chance.randrange(size) if grows == "lists" else 0
+        who = chance.randrange(MEMBERS_A_LIST if grows == "lists" else size)
+        sender = f"member{who}@home{number}.test" if turn % 2 else f"stranger{who}@home{number}.test"
+        asked.append((Address.parse(f"list{number}@lists.example"), Address.parse(sender)))
+    return asked
+
+
+def cost(ask: Ask, asked: list[tuple[Address, Address]]) -> float:
+    """Microseconds of a look-up: the best of the rounds, because whatever else the machine does can only add to it.
+
+    Raises AssertionError if an answer is wrong.
+    """
+    assert [ask(*question).standing.member for question in asked] == [bool(turn % 2) for turn in range(QUESTIONS)]
+    best, end = math.inf, time.perf_counter() + SECONDS
+    while (begun := time.perf_counter()) < end:
+        for recipient, sender in asked:
+            ask(recipient, sender)
+        best = min(best, time.perf_counter() - begun)
+    return round(best / QUESTIONS * 1e6, 2)
+
+
+def measure(grows: str, size: int, folder: Path) -> Iterator[tuple[str, float]]:
+    """Each directory, with what a look-up costs in it."""
+    asked = questions(grows, size)
+    yield "memory", cost(MemoryDirectory(mailing_lists(grows, size)).look_up, asked)
+    yield "TOML", cost(_toml(grows, size, folder).look_up, asked)
+    url = f"sqlite:///{folder}/lists.db"
+    import_lists(mailing_lists(grows, size), url)
+    database = SqlLists(url)
+    yield "SQLite", cost(database.look_up, asked)
+    database.close()
+
+
+def _toml(grows: str, size: int, folder: Path) -> MemoryDirectory:
+    """The directory of a configuration file; where members are many they are in a file of their own."""
+    with (folder / "lists.toml").open("w") as file:
+        for mailing_list in mailing_lists(grows, size):
+            file.write(f'[[list]]\naddress = "{mailing_list.address}"\n')
+            if grows == "lists":
+                file.write(f"members = {json.dumps(list(mailing_list.members))}\n")
+            else:
+                file.write('members_file = "members"\n')
+                (folder / "members").write_text("\n".join(mailing_list.members))
+    directory = load(folder / "lists.toml").directory
+    assert isinstance(directory, MemoryDirectory)
+    return directory
+
+
+def main() -> None:
+    """Measure, and write what was found."""
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    for grows, sizes in SIZES.items():
+        for size in sizes:
+            with tempfile.TemporaryDirectory() as folder:
+                for directory, microseconds in measure(grows, size, Path(folder)):
+                    found.setdefault((grows, directory), {})[size] = microseconds
+                    print(grows, size, directory, microseconds)
+    results = {
+        "date": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "lines": [Line(*key, costs)._asdict() for key, costs in found.items()],
+    }
+    (HERE / "lookups.json").write_text(json.dumps(results, indent=1) + "\n")
+    (HERE / "lookups.inc").write_text(table(results))
+    (HERE / "lookups.svg").write_text(plot(results))
+
+
+def lines(results: dict[str, Any]) -> list[Line]:
+    """The lines of recorded results."""
+    return [
+        Line(line["grows"], line["directory"], {int(size): microseconds for size, microseconds in line["microseconds"].items()})
+        for line in results["lines"]
+    ]
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as reStructuredText."""
+    rows = [".. Written by lookups.py; not to be edited.", "", f"Measured on {results['date']} with Python {results['python']}."]
+    for grows, sizes in SIZES.items():
+        head = ["directory", *(f"{size:,} {grows}" for size in sizes), "last to first"]
+        rows += ["", f".. csv-table:: Microseconds a look-up, among many {grows}", "   :header-rows: 1", "", _row(head)]
+        for line in lines(results):
+            if line.grows == grows:
+                rows.append(_row([line.directory, *(f"{cost:,.1f}" for cost in line.microseconds.values()), f"{line.growth:.2f}"]))
+    return "\n".join([*rows, ""])
+
+
+def _row(cells: list[str]) -> str:
+    return "   " + ", ".join(f'"{cell}"' for cell in cells)
+
+
+# The plot: sizes from 1 to 10^6 and costs from 1 to 10^4 microseconds, a decade as wide as it is high.
+DECADE, LEFT, TOP, X_DECADES, Y_DECADES = 90, 70, 20, 6, 4
+COLOURS = {"memory": "#0072b2", "TOML": "#e69f00", "SQLite": "#009e73"}  # told apart by everyone: Okabe and Ito's
+
+
+def plot(results: dict[str, Any]) -> str:
+    """The results as SVG, both axes logarithmic: a cost that does not grow is a level line."""
+    width, height = LEFT + X_DECADES * DECADE + 200, TOP + Y_DECADES * DECADE + 50
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        *_grid(),
+        *(part for line in lines(results) for part in _curve(line)),
+        "</svg>",
+    ]
+    return "\n".join([*parts, ""])
+
+
+def _grid() -> Iterator[str]:
+    bottom, right = TOP + Y_DECADES * DECADE, LEFT + X_DECADES * DECADE
+    for decade in range(X_DECADES + 1):
+        x = LEFT + decade * DECADE
+        yield f'<path d="M{x} {TOP}V{bottom}" stroke="#ddd"/><text x="{x}" y="{bottom + 18}" text-anchor="middle">{10**decade:,}</text>'
+    for decade in range(Y_DECADES + 1):
+        y = bottom - decade * DECADE
+        yield f'<path d="M{LEFT} {y}H{right}" stroke="#ddd"/><text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{10**decade:,} µs</text>'
+    yield f'<text x="{(LEFT + right) // 2}" y="{bottom + 40}" text-anchor="middle">lists, or members of one list</text>'
+
+
+def _curve(line: Line) -> Iterator[str]:
+    points = [(_x(size), _y(cost)) for size, cost in line.microseconds.items()]
+    dash = ' stroke-dasharray="6 4"' if line.grows == "members" else ""
+    colour = COLOURS[line.directory]
+    yield f'<polyline points="{" ".join(f"{x:.0f},{y:.0f}" for x, y in points)}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'
+    x, y = points[-1]
+    yield f'<text x="{x + 8:.0f}" y="{y + (14 if dash else -4):.0f}" fill="{colour}">{line.directory}, {line.grows}</text>'
+
+
+def _x(size: int) -> float:
+    return LEFT + DECADE * math.log10(size)
+
+
+def _y(microseconds: float) -> float:
+    return TOP + DECADE * (Y_DECADES - math.log10(max(microseconds, 1)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""TOML files: read, and searched for the line that a mistake is on."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from lmtpref.protocol.errors import ConfigurationError
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]")
+
+
+def read_text(path: Path) -> str:
+    """What stands in the file `path`.  Raises ConfigurationError if it cannot be read."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigurationError(f"cannot be read: {problem}", file=path) from None
+
+
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of the file `path`, and what it says.  Raises ConfigurationError, with the line, for what is no TOML."""
+    text = read_text(path)
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"\(at line (\d+)", str(error))
+        raise ConfigurationError(str(error), file=path, line=int(at[1]) if at else None) from None
+
+
+def line_of(text: str, header: str | None, key: str) -> int | None:
+    """The number of the line of TOML on which `key` is set, as far as a search by line can tell; None if it cannot.
+
+    `header` is the table: "server", "list 0" for the first [[list]], or None for the top of the file.  Where the key
+    is not found the line is that of the header.
+    """
+    wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
+    lists, here, begin = 0, None, None
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := _HEADER.match(line):
+            here = match[2]
+            if match[1] == "[[":
+                here, lists = f"{match[2]} {lists}", lists + 1
+            begin = number if here == header or (header is None and match[2] == key) else begin
+        elif here == header and wanted.match(line):
+            return number
+    return begin
