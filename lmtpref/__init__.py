@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lmtpref.net.aiosmtpd import AiosmtpdHandler as AiosmtpdHandler
     from lmtpref.net.client import Client as Client
     from lmtpref.net.client_async import AsyncClient as AsyncClient
-    from lmtpref.net.connection import Limits as Limits
     from lmtpref.net.controller import Controller as Controller
     from lmtpref.net.controller import UnixSocketController as UnixSocketController
+    from lmtpref.net.limits import Limits as Limits
     from lmtpref.protocol.client_delivery import Outcome as Outcome
     from lmtpref.protocol.errors import ConfigurationError as ConfigurationError
     from lmtpref.protocol.errors import LmtpError as LmtpError
@@ -41,7 +41,7 @@ _HOMES = {
     # the server, and what it is told
     "Server": "reference",
     "Settings": "protocol.settings",
-    "Limits": "net.connection",
+    "Limits": "net.limits",
     # the client, and what it tells of each recipient
     "Client": "net.client",
     "AsyncClient": "net.client_async",

@@ -8,9 +8,10 @@ from typing import Self
 
 from lmtpref.lists import Configuration, ListDirectory, ListHandler, Mailboxes, MaildirQueues, MailingList, MemoryDirectory, MemoryQueues
 from lmtpref.net.client import Client
-from lmtpref.net.connection import Limits
+from lmtpref.net.limits import Limits
 from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
 from lmtpref.net.server import GRACE_SECONDS, Engine, EngineThread, loop_factory
+from lmtpref.net.stdio import converse
 from lmtpref.net.watch import Watch
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
@@ -84,6 +85,7 @@ class Server:
             queues=queues,
             listen=list(listen) or configuration.listen,
             settings=configuration.settings,
+            limits=Limits(**configuration.limits),
             known_mtas=configuration.known_mtas,
             allow_remote=allow_remote or configuration.allow_remote,
             uvloop=uvloop,
@@ -97,7 +99,7 @@ class Server:
 
         New connections do at once, open ones from their next transaction on, with the settings they began with.
         """
-        self._engine.reconfigure(configuration.handler(self.queues), configuration.settings, is_known)
+        self._engine.reconfigure(configuration.handler(self.queues), configuration.settings, Limits(**configuration.limits), is_known)
         self._take(configuration.directory)
 
     @property
@@ -161,6 +163,14 @@ class Server:
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Stop: open transactions may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""
         self._thread.stop(grace_seconds)
+
+    async def converse(self, hear: int = 0, say: int = 1) -> None:
+        """Serve one client over two descriptors instead of listening, until the conversation is over (see `stdio.converse`)."""
+        await converse(self._engine, hear, say)
+
+    async def hang_up(self) -> None:
+        """End what `converse` serves: a transaction under way may finish, else the client is told 421 4.3.2."""
+        await self._engine.aclose()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -66,6 +66,7 @@ def _unpack(tree: Path, packages: tuple[str, ...]) -> None:
     for package in wanted:  # which grows meanwhile
         archive = _download(package, archives)
         run("dpkg", "-x", archive, unfinished)
+        run("chmod", "-R", "ug-s", unfinished)  # such programs would not heed LD_LIBRARY_PATH
         wanted += [name for name in _libraries(archive) if name not in wanted and not _is_installed(name)]
     unfinished.rename(tree)
 

@@ -12,35 +12,36 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
-from typing import Any
+from typing import Any, Self
 
 import pytest
-from debian import MissingToolError
+from debian import MissingToolError, run
 from sybil import Document, Example, Region
 from sybil.parsers.rest.lexers import DirectiveLexer
 
 from lmtpref.lists import Entry, Spool
 from lmtpref.net.listeners import TcpAddress, parse_address
 from lmtpref.net.replay import serve_script
-from lmtpref.protocol.transcript import Who
+from lmtpref.protocol.script import Script
+from lmtpref.protocol.transcript import Who, parse
 from lmtpref.protocol.transcript_record import Recording
 
 SECONDS = 20.0  # how long anything here may take
 WILDCARD = "[...]"
 TAB = "\N{SYMBOL FOR HORIZONTAL TABULATION}"
 _TICK_SECONDS = 0.02
-_PLAYED = ("lmtp", "python", "dialogue")  # languages that other parsers play
+_PLAYED = ("python", "dialogue")  # languages that are no configuration
 _BLOCK = DirectiveLexer("code-block")
 
 
 class Shown:
-    """Finds what a page shows, in the order in which it does: configurations, by their names, and dialogues.
+    """Finds what a page shows, in the order in which it does: configurations and scripts, by their names, and dialogues.
 
-    A configuration is kept in `page.shown`, so that what is tested is what is shown.  A dialogue is compared with the variable
+    A configuration is kept in `page.shown`, so that what is tested is what is shown; one that is never used fails the page.  A dialogue is compared with the variable
     `dialogue`, that the example before it has set.
     """
 
@@ -87,10 +88,12 @@ class Page(ExitStack):
         self.folder = Path(self.enter_context(TemporaryDirectory(prefix="lmtpref-", ignore_cleanup_errors=True)))
         self.folder.chmod(0o755)  # an MTA's processes are of several users
         self.shown: dict[str, str] = {}
+        self.used: set[str] = set()
         self.values: dict[str, object] = {"FOLDER": self.folder}
 
     def text(self, *names: str, **values: object) -> str:
         """The configurations that the page shows under these names, with what stands for each word in capitals."""
+        self.used.update(names)
         words = self.values | values
         pattern = re.compile(rf"\b({'|'.join(words)})\b")
         return "\n".join(pattern.sub(lambda word: str(words[word[1]]), self.shown[name]) for name in names)
@@ -102,11 +105,38 @@ class Page(ExitStack):
         path.write_text(self.text(*names, **values))
         return path
 
-    def lists(self, name: str, *options: str, group: str | None = None) -> Lists:
-        """`lmtpref serve`, with the configuration that the page shows under `name`; it ends with the page at the latest."""
-        lists = Lists(self.folder, self.write(f"{name}.toml", name), *options, group=group)
+    def lists(self, name: str, *options: str, group: str | None = None, into: Sequence[str] = ()) -> Lists:
+        """`lmtpref serve`, with the configuration that the page shows under `name`; it ends with the page at the latest.
+
+        `into` is what the command begins with, such as nsenter.
+        """
+        lists = Lists(self.folder, self.write(f"{name}.toml", name), *options, group=group, into=into)
         self.callback(lists.stop)
         return lists
+
+    def lmtpref(self, *arguments: str | Path) -> str:
+        """What a command of lmtpref prints."""
+        return run(sys.executable, "-m", "lmtpref.tools.cli", *arguments)
+
+    def process(self, *arguments: str | Path, group: str | None = None) -> Process:
+        """A command of lmtpref that goes on until the page ends."""
+        process = Process(sys.executable, "-m", "lmtpref.tools.cli", *arguments, group=group)
+        self.callback(process.stop)
+        return process
+
+    @contextmanager
+    def script(self, *names: str, port: int) -> Iterator[None]:
+        """Servers that say what these transcripts of the page say, to one client each, one after the other.
+
+        Raises AssertionError at the end if a client said anything else.
+        """
+        for name in names:
+            script = Script(parse(self.text(name), path=name))
+            with serve_script(script, f"127.0.0.1:{port}"):
+                if name == names[0]:
+                    yield
+                wait_until(lambda script=script: script.closed, f"the script {name}: {script.explain()}")  # type: ignore[misc]
+            assert not script.explain(), script.explain()
 
     def tap(self, upstream: str, listen: str = "127.0.0.1:0") -> Tap:
         """A listener that passes everything on to `upstream`, and records it."""
@@ -152,11 +182,11 @@ class Process:
 class Lists(Process):
     """`lmtpref serve` on a free port of loopback and on a Unix socket of `group`, with a spool on disk."""
 
-    def __init__(self, folder: Path, configuration: Path, *options: str, group: str | None = None) -> None:
+    def __init__(self, folder: Path, configuration: Path, *options: str, group: str | None = None, into: Sequence[str] = ()) -> None:
         self.spool = folder / "spool"
         listen = ("--listen", "127.0.0.1:0", "--listen", f"unix:{folder}/lmtp.sock")
         command = (sys.executable, "-m", "lmtpref.tools.cli", "serve", configuration, "--spool", self.spool)
-        super().__init__(*command, *(options or listen), group=group)
+        super().__init__(*into, *command, *(options or listen), group=group)
         self.addresses = []
         for _ in (options or listen)[::2]:
             said = self.line()
@@ -242,7 +272,7 @@ class Tap:
             other.sendall(octets) if octets else other.shutdown(socket.SHUT_WR)
         return bool(octets)
 
-    def __enter__(self) -> Tap:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -277,7 +307,7 @@ def submit(
         client.settimeout(SECONDS)
         conversation = Conversation(client)
         conversation.hear()
-        conversation.say(f"EHLO {hello}")
+        conversation.say("EHLO client.example")
         conversation.recording = Recording()
         accepted = False
         if conversation.say(" ".join([f"MAIL FROM:<{sender}>", *also])) < 400:
@@ -371,8 +401,9 @@ def begin_page(names: dict[str, Any]) -> None:
 
 def end_page(names: dict[str, Any]) -> None:
     """End it, and everything that it started."""
-    if "page" in names:
-        names["page"].close()
+    if page := names.get("page"):
+        page.close()
+        assert not (unused := page.shown.keys() - page.used), f"shown, but never used: {sorted(unused)}"
 
 
 PARSERS = [Shown()]

@@ -87,6 +87,11 @@ class Postfix:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(line for line in lines if re.search(pattern, line))
 
+    def wait(self) -> Self:
+        """Wait until nothing waits in its queue."""
+        wait_until(lambda: not self.queue(), f"Postfix's queue to be empty:\n{self.logged('status=')}")
+        return self
+
     def bounces(self) -> int:
         """How many bounces it has made since it was started: to senders, or to itself for undeliverable ones."""
         return len(self.logged("sender non-delivery notification").splitlines())
@@ -133,7 +138,6 @@ inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 smtp_dns_support_level = disabled
 default_transport = error:5.4.4 no mail leaves this test
-relay_transport = error:5.4.4 no mail leaves this test
 smtpd_peername_lookup = no
 notify_classes =
 alias_maps =
@@ -159,6 +163,7 @@ flush     unix  n  -  n  1000? 0 flush
 proxymap  unix  -  -  n  -     - proxymap
 proxywrite unix -  -  n  -     1 proxymap
 showq     unix  n  -  n  -     - showq
+relay     unix  -  -  n  -     - smtp
 error     unix  -  -  n  -     - error
 retry     unix  -  -  n  -     - error
 discard   unix  -  -  n  -     - discard

@@ -51,12 +51,13 @@ moderated = ["cris@home.test"]
 
 @dataclass(frozen=True)
 class Load:
-    """What smtp-source sends: messages of so many octets, to so many recipients, on connections reused or not."""
+    """What smtp-source sends: messages of so many octets, to so many recipients, on so many connections, reused or not."""
 
     name: str
     octets: int = 1024
     recipients: int = 1
     reuse: bool = True
+    connections: int = CONNECTIONS
 
     @property
     def most(self) -> int:
@@ -66,7 +67,7 @@ class Load:
 
     def options(self, messages: int | str) -> list[str]:
         """The options of smtp-source for so many messages from Anne to ant."""
-        options = ["-L", "-s", str(CONNECTIONS), "-m", str(messages), "-l", str(self.octets), "-r", str(self.recipients)]
+        options = ["-L", "-s", str(self.connections), "-m", str(messages), "-l", str(self.octets), "-r", str(self.recipients)]
         options += ["-f", "anne@home.test", "-t", "ant@lists.example", "-M", "mta.example"]
         return [*options, "-d"] if self.reuse else options
 
@@ -185,7 +186,7 @@ def _most_idle_connections(wanted: int) -> int:
     return min(wanted, hard - 100)
 
 
-def _configuration(folder: Path) -> Path:
+def configuration_in(folder: Path) -> Path:
     """The cast's closed list, and its likes under the names that smtp-source makes of it for more recipients."""
     names = ["ant", *(f"{number}ant" for number in range(1, max(load.recipients for load in LOADS) + 1))]
     path = folder / "lists.toml"
@@ -193,7 +194,7 @@ def _configuration(folder: Path) -> Path:
     return path
 
 
-def _machine(tools: Tools) -> dict[str, Any]:
+def machine(tools: Tools) -> dict[str, Any]:
     """Where and with what this was measured; the load average before the first run tells of other work."""
     models = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
@@ -214,8 +215,8 @@ def measure(arguments: argparse.Namespace, loads: Iterable[Load]) -> dict[str, A
     """Everything the tables are made of."""
     tools = find_tools(arguments.cache)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(tools, _configuration(Path(folder)), arguments.seconds)
-        results = _machine(tools) | {"rounds": arguments.rounds, "seconds": arguments.seconds, "commands": bench.commands(), "loads": []}
+        bench = Bench(tools, configuration_in(Path(folder)), arguments.seconds)
+        results = machine(tools) | {"rounds": arguments.rounds, "seconds": arguments.seconds, "commands": bench.commands(), "loads": []}
         for load in loads:
             print(load.name, file=sys.stderr)
             results["loads"].append(bench.load(load, arguments.rounds))

@@ -73,10 +73,10 @@ def tables(results: dict[str, Any]) -> str:
         ".. Written by bench.py; not to be edited.",
         "",
         *_machine(results),
-        *_table("Ratios", ["load", "ours", "theirs", "target", "throughput", "", "processor time"], _ratio_rows(results)),
-        *_table("Messages a second: median, and half the spread of the rounds", ["load", *names], _rate_rows(results)),
-        *_table("Microseconds of processor time per message: the server, and smtp-source", ["load", *names], _cost_rows(results)),
-        *_table("Octets of memory per idle connection", ["connections", *names], _idle_rows(results)),
+        *csv_table("Ratios", ["load", "ours", "theirs", "target", "throughput", "", "processor time"], _ratio_rows(results)),
+        *csv_table("Messages a second: median, and half the spread of the rounds", ["load", *names], _rate_rows(results)),
+        *csv_table("Microseconds of processor time per message: the server, and smtp-source", ["load", *names], _cost_rows(results)),
+        *csv_table("Octets of memory per idle connection", ["connections", *names], _idle_rows(results)),
     ]
     return "\n".join(lines)
 
@@ -88,7 +88,8 @@ def _machine(results: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _table(title: str, head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+def csv_table(title: str, head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    """The lines of a table."""
     yield from (f".. csv-table:: {title}", "   :header-rows: 1", "")
     for row in [head, *rows]:
         yield "   " + ", ".join(f'"{cell}"' for cell in row)

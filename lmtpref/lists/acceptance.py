@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from lmtpref.lists import rules, rules_at_end
 from lmtpref.lists.facts import Stage
@@ -101,7 +101,7 @@ def decide(stage: Stage, stage_rules: Policy, facts: object) -> Decision:
     for rule in stage_rules:
         try:
             if (verdict := rule.decide(facts)) is not None:
-                return Decision(stage, rule, _checked(verdict), facts)
+                return Decision(stage, rule, verdict if type(verdict) in _FROM_BEST_TO_WORST else _reject(verdict), facts)
         except Exception:
             log.exception("the rule %s failed", rule.name)
             return Decision(stage, rule, RULE_FAILED, facts)
@@ -113,7 +113,5 @@ def best(verdicts: Iterable[Verdict]) -> Verdict:
     return min(verdicts, key=lambda verdict: _FROM_BEST_TO_WORST.index(type(verdict)))
 
 
-def _checked(verdict: Verdict) -> Verdict:
-    if type(verdict) not in _FROM_BEST_TO_WORST:
-        raise UsageError(f"not a verdict: {verdict!r}")
-    return verdict
+def _reject(said: object) -> NoReturn:
+    raise UsageError(f"not a verdict: {said!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -43,6 +44,7 @@ def fold(text: str) -> str:
     return text.lower()
 
 
+@lru_cache(maxsize=2048)  # the same few lists are written to again and again
 def readings(local: str) -> tuple[Reading, ...]:
     """The ways to read `local`, the longest list name first; none if no list can be meant.
 

@@ -40,6 +40,7 @@ class Configuration:
     maildir: Path | None = None  # where the spool is; without one, messages are kept in memory
     maps: Mapping[str, Any] = attribute(default_factory=dict)  # what [maps] says, for `lmtpref maps`
     settings: Settings = attribute(default_factory=Settings)
+    limits: Mapping[str, Any] = attribute(default_factory=dict)  # what [server] says of the limits of connections
     directory: ListDirectory = attribute(default_factory=MemoryDirectory)
 
     def handler(self, queues: Queues) -> ListHandler:
@@ -83,6 +84,8 @@ FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 OCTETS = Kind("a number of octets, above 0", _is_count)
 COUNT = Kind("a number above 0", _is_count)
 SECONDS = Kind("a number of seconds, above 0", lambda value: isinstance(value, int | float) and value is not True and value > 0)
+TEXT_LINE = Kind("a number of octets, 1000 or more", lambda value: _is_count(value) and value >= 1000)  # RFC 5321 section 4.5.3.1.6
+RECIPIENTS = Kind("a number, 100 or more", lambda value: _is_count(value) and value >= 100)  # RFC 5321 section 4.5.3.1.8
 NEWLINES = Kind('"refuse" or "keep"', lambda value: value in ("refuse", "keep"))
 MTA = Kind.one_of("postfix", "exim", "sendmail")
 MAP_TYPE = Kind.one_of("regexp", "pcre", "texthash", "hash", "lmdb")
@@ -107,9 +110,14 @@ KEYS = (
     Key("server", "banned_senders", TEXTS, "senders banned from all lists; ^pattern"),
     Key("server", "rules", TEXTS, "rules of your own, package.module:name, asked before the others of their stage"),
     Key("server", "max_message_octets", OCTETS, "the largest message"),
-    Key("server", "max_recipients", COUNT, "the most recipients in one transaction"),
+    Key("server", "max_recipients", RECIPIENTS, "the most recipients in one transaction"),
     Key("server", "max_errors", COUNT, "the most mistakes a client may make on one connection"),
-    Key("server", "max_text_line_octets", OCTETS, "the longest line of a message, CRLF included; absent: no limit"),
+    Key("server", "max_text_line_octets", TEXT_LINE, "the longest line of a message, CRLF included; absent: no limit"),
+    Key("server", "max_connections", COUNT, "the most connections at once"),
+    Key("server", "idle_seconds", SECONDS, "how long to wait for a whole command, or an octet of a message"),
+    Key("server", "transaction_seconds", SECONDS, "how long a client may take for one transaction"),
+    Key("server", "hook_seconds", SECONDS, "how long to wait for a verdict, or for a message to be kept, before 451 4.3.0"),
+    Key("server", "max_buffered_octets", OCTETS, "the most octets of all messages under way"),
     Key("server", "bare_newlines", NEWLINES, "what to do with a message that has a CR or LF alone"),
     Key("spool", "maildir", TEXT, "the folder of the spool, beside this file; absent: messages are kept in memory"),
     Key("directory", "url", TEXT, "the database that has the lists, instead of [[list]]; a SQLite file is beside this file"),
@@ -141,6 +149,7 @@ KEYS = (
 )
 _KINDS = {table: {key.name: key.kind for key in KEYS if key.table == table} for table in ("server", "spool", "directory", "maps", "list")}
 _SETTINGS = frozenset(field.name for field in fields(Settings))
+_LIMITS = frozenset({"max_connections", "idle_seconds", "transaction_seconds", "hook_seconds", "max_buffered_octets"})
 
 
 def load(path: Path | str) -> Configuration:
@@ -177,6 +186,7 @@ class _File:
             maps=self.maps(),
             directory=directory,
             settings=Settings(**{key: values.pop(key) for key in _SETTINGS & values.keys()}),
+            limits={key: values.pop(key) for key in _LIMITS & values.keys()},
             **values,
         )
 

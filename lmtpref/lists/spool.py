@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -19,7 +20,7 @@ from urllib.parse import quote
 
 from lmtpref.lists.addresses import fold
 from lmtpref.lists.queues import QUEUES, Entry
-from lmtpref.lists.spool_commit import MAX_BATCH_ENTRIES, MAX_PENDING_ENTRIES, Commit, Committer, Disk
+from lmtpref.lists.spool_commit import MAX_BATCH_ENTRIES, MAX_PENDING_ENTRIES, Commit, Committer, Disk, Maildir
 from lmtpref.lists.spool_entry import unpack
 from lmtpref.protocol.errors import UsageError
 
@@ -47,6 +48,11 @@ def maildir_name(address: str | None) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()
     return f"{name[: MAX_NAME_OCTETS - len(digest) - 2]}%%{digest}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _maildir(spool: Path, queue: str, address: str | None) -> Maildir:
+    return Maildir.at(spool / queue / maildir_name(address))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -192,8 +198,7 @@ class MaildirQueues(Spool):
         What it raises, now or later, is an OSError where it is the disk that fails; nothing of the entry is then kept.
         An entry whose future is cancelled before it is safe is not kept either.
         """
-        maildir = self.path / entry.queue / maildir_name(entry.list)
-        commit = Commit(entry, maildir, self._names.next())
+        commit = Commit(entry, _maildir(self.path, entry.queue, entry.list), self._names.next())
         with contextlib.suppress(RuntimeError):  # no loop
             commit.future = asyncio.get_running_loop().create_future()
         if commit.future is None:

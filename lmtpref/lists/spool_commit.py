@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Self
 
 from lmtpref.lists.queues import Entry
 from lmtpref.lists.spool_entry import pack
@@ -64,12 +65,25 @@ class Disk:
         self.sync(folder.parent)
 
 
+class Maildir(NamedTuple):
+    """The folders of a Maildir: the whole, where a file is written, and where it is when it is whole."""
+
+    path: Path
+    tmp: Path
+    new: Path
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """The Maildir in the folder `path`."""
+        return cls(path, path / "tmp", path / "new")
+
+
 @dataclass(slots=True, eq=False)
 class Commit:
     """One entry on its way to the disk: its Maildir, its file's name there, and what came of it."""
 
     entry: Entry
-    maildir: Path
+    maildir: Maildir
     name: str
     future: asyncio.Future[None] | None = None
     error: Exception | None = None
@@ -77,12 +91,12 @@ class Commit:
     @property
     def unfinished(self) -> Path:
         """Where it is written."""
-        return self.maildir / "tmp" / self.name
+        return self.maildir.tmp / self.name
 
     @property
     def finished(self) -> Path:
         """Where it is when it is whole."""
-        return self.maildir / "new" / self.name
+        return self.maildir.new / self.name
 
     @property
     def given_up(self) -> bool:
@@ -101,7 +115,7 @@ class Committer:
         self._disk = disk
         self._max_pending = max_pending
         self._max_batch = max_batch
-        self._made: set[Path] = set()
+        self._made: set[Maildir] = set()
         self._changed = threading.Condition()
         self._pending: list[Commit] = []
         self._busy = 0
@@ -148,7 +162,7 @@ class Committer:
     def commit(self, batch: list[Commit]) -> None:
         """Keep the entries of `batch`, now; afterwards each has its error, or none."""
         alone = [[commit] for commit in batch]
-        together: dict[Path, list[Commit]] = {}
+        together: dict[Maildir, list[Commit]] = {}
         for commit in batch:
             together.setdefault(commit.maildir, []).append(commit)
         self._each(self._make, together.values())
@@ -197,7 +211,7 @@ class Committer:
     def _make(self, commits: list[Commit]) -> None:
         maildir = commits[0].maildir
         if maildir not in self._made:  # in this process: one that was killed may have made it, and not synced it
-            self._disk.make(maildir, *FOLDERS)
+            self._disk.make(maildir.path, *FOLDERS)
             self._made.add(maildir)
 
     def _write(self, commits: list[Commit]) -> None:
@@ -209,7 +223,7 @@ class Committer:
             self._disk.rename(commit.unfinished, commit.finished)
 
     def _sync(self, commits: list[Commit]) -> None:
-        self._disk.sync(commits[0].finished.parent)
+        self._disk.sync(commits[0].maildir.new)
 
     def _undo(self, commit: Commit) -> None:
         """Leave nothing of what will not be acknowledged."""

@@ -65,8 +65,7 @@ class AsyncClient:
 
     async def connect(self) -> Said:
         """Connect, and say LHLO; the greeting.  Raises SMTPConnectError, SMTPHeloError, or OSError without a server."""
-        name: str = self._name or await asyncio.to_thread(own_name)
-        self._dialogue = self._new_dialogue(name)
+        self._dialogue = self._new_dialogue(await asyncio.to_thread(own_name) if self._name is None else self._name)
         self._streams = await self._dial()
         greeting = await self._answer()
         if greeting[0] // 100 != 2:

@@ -10,9 +10,11 @@ import ssl
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from math import inf
 from typing import cast
 
-from lmtpref.protocol.catalogue import BUSY_452, IDLE_421, SHUTTING_DOWN_421, TOO_MANY_CONNECTIONS_421
+from lmtpref.net.limits import Limits
+from lmtpref.protocol.catalogue import BUSY_452, IDLE_421, SHUTTING_DOWN_421, TOO_MANY_CONNECTIONS_421, TOO_SLOW_421
 from lmtpref.protocol.conversation import Event
 from lmtpref.protocol.handler import Handler, Peer
 from lmtpref.protocol.replies import Reply
@@ -26,16 +28,6 @@ MAX_FRAMES_A_TURN = 1024  # commands answered without a question, likewise; and 
 MAX_WAITING_OCTETS = 65_536  # of commands kept while a hook waits or the peer does not read; then reading stops
 LINGER_SECONDS = 5.0  # how long a peer that we hung up on may take to hang up as well
 _NO_LINGERING = struct.pack("ii", 1, 0)  # close() then sends RST
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one server bears.  None of these is answered with a 5xx."""
-
-    max_connections: int = 12_000  # at once; beyond: 421 4.3.2
-    idle_seconds: float = 300.0  # without an octet from the client; RFC 5321 section 4.5.3.2.7 asks for 5 minutes
-    hook_seconds: float = 600.0  # for a hook that waits; beyond: 451 4.3.0.  No client waits longer (RFC 5321 section 4.5.3.2.6)
-    max_buffered_octets: int = 268_435_456  # message content of all connections together; beyond: 452 4.3.1
 
 
 MakeSession = Callable[[Settings, Peer, "Connection"], Session]
@@ -60,6 +52,8 @@ class Shared:
 class Connection(asyncio.Protocol):
     """An LMTP connection.  The session decides; this asks its questions, and moves its octets when it may."""
 
+    _timer: asyncio.TimerHandle
+
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._handler = shared.handler
@@ -70,7 +64,9 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._eof = False
         self._counted = 0  # of shared.buffered_octets
-        self._last_octet = self._loop.time()
+        self._frames = 0  # that the session had taken when we last looked
+        self._progress = self._loop.time()  # when the client last got anywhere
+        self._deadline = inf  # of the transaction
 
     # What asyncio tells us ----------------------------------------------------------------------------------------
 
@@ -81,14 +77,14 @@ class Connection(asyncio.Protocol):
         if len(self._shared.connections) >= self._shared.limits.max_connections:
             self._session.shut_down(TOO_MANY_CONNECTIONS_421)
         self._shared.connections.add(self)
-        self._timer = self._loop.call_later(self._shared.limits.idle_seconds, self._check_idle)
+        self._check_time()
         self._continue()
 
     def data_received(self, data: bytes) -> None:
         """Feed the session, and let it run unless it waits for a hook or for the peer."""
-        self._last_octet = self._loop.time()
         self._session.feed(data)
         self._continue()
+        self._note_progress()
 
     def eof_received(self) -> bool:
         """Answer what has come; the transport stays open for that."""
@@ -104,6 +100,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It reads again."""
         self._blocked = False
+        self._progress = self._loop.time()
         self._continue()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -177,8 +174,8 @@ class Connection(asyncio.Protocol):
 
     def _ask(self, event: Event) -> bool:
         """Ask the handler; False if its hook waits, and the conversation with it."""
-        if self._successor is not None and event.hook == "mail":
-            self._handler, self._successor = self._successor, None
+        if event.hook == "mail":
+            self._begin_transaction()
         try:
             answer = event.ask(self._handler)
             if answer is None or isinstance(answer, Reply):
@@ -194,6 +191,7 @@ class Connection(asyncio.Protocol):
         return False
 
     async def _wait(self, event: Event, answer: Awaitable[Reply | None]) -> None:
+        begun = self._loop.time()
         try:
             async with asyncio.timeout(self._shared.limits.hook_seconds):
                 reply = await answer
@@ -201,8 +199,15 @@ class Connection(asyncio.Protocol):
         except Exception:
             self._failed(event)
         self._task = None
+        self._progress = self._loop.time()  # our own time is not the client's
+        self._deadline += self._progress - begun
         self.flush()  # known now, so it leaves now (RFC 2033 section 5)
         self._continue()
+
+    def _begin_transaction(self) -> None:
+        self._deadline = self._loop.time() + self._shared.limits.transaction_seconds
+        if self._successor is not None:
+            self._handler, self._successor = self._successor, None
 
     async def _secure(self) -> None:
         """Begin TLS; a handshake that fails loses the connection, as asyncio tells us."""
@@ -244,6 +249,13 @@ class Connection(asyncio.Protocol):
             self._reading = reading
             self._transport.resume_reading() if reading else self._transport.pause_reading()
 
+    def _note_progress(self) -> None:
+        """An octet of a message is progress; one of a command is none before the command is whole."""
+        session = self._session
+        if session.frames != self._frames or session.in_content:
+            self._frames = session.frames
+            self._progress = self._loop.time()
+
     def _say_goodbye(self, reply: Reply) -> None:
         """Close with `reply`, a 421; a hook that is still at work is stopped."""
         if self._task:
@@ -266,16 +278,17 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         self._timer = self._loop.call_later(patience, self._transport.abort)
 
-    def _check_idle(self) -> None:
-        """Close a connection on which nothing came for too long; our own time is not the peer's."""
-        limit = self._shared.limits.idle_seconds
-        remaining = limit if self._task else self._last_octet + limit - self._loop.time()
-        if remaining > 0:
-            self._timer = self._loop.call_later(remaining, self._check_idle)
+    def _check_time(self) -> None:
+        """Close a connection whose client got nowhere for too long, or whose transaction takes too long."""
+        limits, now = self._shared.limits, self._loop.time()
+        idle_end = now + limits.idle_seconds if self._task else self._progress + limits.idle_seconds
+        end = min(idle_end, self._deadline) if self._session.in_transaction and not self._task else idle_end
+        if end > now:
+            self._timer = self._loop.call_at(min(end, now + limits.transaction_seconds), self._check_time)
         elif self._blocked:
             self._transport.abort()
         else:
-            self._say_goodbye(IDLE_421)
+            self._say_goodbye(IDLE_421 if idle_end <= now else TOO_SLOW_421)
 
     def _peer(self) -> Peer:
         name = self._transport.get_extra_info("peername")

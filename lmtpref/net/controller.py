@@ -14,7 +14,7 @@ from aiosmtpd.controller import get_localhost
 from aiosmtpd.smtp import DATA_SIZE_DEFAULT
 
 from lmtpref.net.aiosmtpd import AiosmtpdHandler
-from lmtpref.net.connection import Limits
+from lmtpref.net.limits import Limits
 from lmtpref.net.listeners import TcpAddress, UnixAddress
 from lmtpref.net.server import Engine, EngineThread
 from lmtpref.protocol.errors import UsageError

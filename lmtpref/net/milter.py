@@ -11,9 +11,10 @@ import contextlib
 import logging
 import struct
 from collections.abc import Awaitable, Callable
+from pathlib import Path as FilePath
 from typing import NamedTuple
 
-from lmtpref.net.listeners import bind, parse_address, spell
+from lmtpref.net.listeners import UnixAddress, bind, parse_address, spell
 from lmtpref.protocol.catalogue import LOCAL_ERROR_451
 from lmtpref.protocol.errors import LmtpError, UsageError
 from lmtpref.protocol.replies import Reply
@@ -77,6 +78,9 @@ class Milter:
             task.cancel()
         if self._connections:
             await asyncio.wait(self._connections)
+        for address in self.addresses:
+            if isinstance(place := parse_address(address), UnixAddress):
+                FilePath(place.path).unlink(missing_ok=True)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -99,10 +103,10 @@ class Milter:
         mail: Mail | None = None
         while (packet := await _read(reader))[:1] != b"Q":
             letter, data = packet[:1], packet[1:]
+            if letter in b"AKM":  # abort, another client: the sender is no longer who it was
+                mail = parse_mail(data) if letter == b"M" else None
             if letter in _UNANSWERED:
                 continue
-            if letter == b"M":
-                mail = parse_mail(data)
             answer = _agreed(data) if letter == b"O" else await self._answer(mail, data) if letter == b"R" else _CONTINUE
             writer.write(_HEAD.pack(len(answer)) + answer)
             await writer.drain()

@@ -169,6 +169,7 @@ class ScriptServer:
             wire.receive()
 
     def _is_over(self, until: float) -> bool:
+        self.timed_out = time.monotonic() >= until
         return self.timed_out or self._stop.is_set()
 
 

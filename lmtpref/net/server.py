@@ -13,7 +13,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Self, TypeVar
 
-from lmtpref.net.connection import Connection, Limits, Shared
+from lmtpref.net.connection import Connection, Shared
+from lmtpref.net.limits import Limits
 from lmtpref.net.listeners import bind, known_peers, parse_address, spell
 from lmtpref.net.watch import Watch
 from lmtpref.net.watched import WatchedSession
@@ -68,10 +69,11 @@ class Engine:
     def handler(self, handler: Handler) -> None:
         self._shared.handler = handler
 
-    def reconfigure(self, handler: Handler, settings: Settings, is_known: Callable[[str | None], bool]) -> None:
+    def reconfigure(self, handler: Handler, settings: Settings, limits: Limits, is_known: Callable[[str | None], bool]) -> None:
         """Go on with these: new connections at once; open ones, as they are known, ask `handler` from their next MAIL on."""
         self._shared.handler = handler
         self._shared.settings = dataclasses.replace(settings, starttls=self._shared.settings.starttls)
+        self._shared.limits = limits
         self._shared.is_known = is_known
         for connection in self._shared.connections:
             connection.succeed(handler)
@@ -101,6 +103,10 @@ class Engine:
         for listening in self._sockets:
             create = loop.create_unix_server if listening.family == getattr(socket, "AF_UNIX", None) else loop.create_server
             self._servers.append(await create(lambda: Connection(self._shared), sock=listening))
+
+    async def adopt(self, connected: socket.socket) -> None:
+        """Serve the client at the other end of a socket that is connected already; the engine closes it."""
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: Connection(self._shared), connected)
 
     async def aclose(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Stop: transactions under way may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""

@@ -17,7 +17,7 @@ from lmtpref.protocol.sequence import GROUPED, State
 from lmtpref.protocol.session import Session
 from lmtpref.protocol.settings import Settings
 
-PIECE_SECONDS = 0.005  # between two pieces of a reply, so that the client reads them one by one
+PIECE_SECONDS = 0.01  # between two pieces of a reply, so that a client that waits for it reads them one by one
 
 _ASKED_OF_US = HOOKLESS | {"BDAT"}  # what the handler is not asked about, or not each time
 _COMMANDS = {"connect": "CONNECT", "lhlo": "LHLO", "mail": "MAIL", "rcpt": "RCPT", "deliver": "."}

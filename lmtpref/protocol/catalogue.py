@@ -46,6 +46,7 @@ SHUTTING_DOWN_421 = _reply(421, "4.3.2", "Shutting down", "any command", "RFC 53
 TOO_MANY_CONNECTIONS_421 = _reply(421, "4.3.2", "Too many connections; try again later", "connect", "RFC 5321 section 4.2.3")
 LOCAL_ERROR_421 = _reply(421, "4.3.0", "Local error; try again later", "connect", "RFC 5321 section 4.2.3")
 IDLE_421 = _reply(421, "4.4.2", "Idle for too long", "waiting for the client", "RFC 5321 section 4.5.3.2.7")
+TOO_SLOW_421 = _reply(421, "4.4.2", "This message takes too long", "waiting for the client", "RFC 3463 section 3.5, X.4.2")
 TOO_MANY_ERRORS_421 = _reply(421, "4.7.0", "Too many errors", "any command", "RFC 5321 section 7.8")
 LOCAL_ERROR_451 = _reply(451, "4.3.0", "Local error; try again later", "any command or recipient", "RFC 5321 section 4.2.3")
 DIRECTORY_451 = _reply(451, "4.4.3", "The lists cannot be looked up; try again later", "RCPT, the final dot", "RFC 3463 section 3.5, X.4.3")

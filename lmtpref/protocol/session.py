@@ -38,11 +38,13 @@ class Session:
 
     `urgent` says that what `take` returns may not be held back.  `closed` says that the server has said its last word:
     send what `take` returns, then close; `abrupt` that it did so by a 421, while the peer may still be sending.
+    `frames` counts what was taken from the input: command lines, messages, chunks.
     """
 
     def __init__(self, settings: Settings, peer: Peer) -> None:
         self.peer = peer
         self.urgent = self.abrupt = self.busy = False
+        self.frames = 0
         self._max_errors = settings.max_errors
         self._talk = Conversation(settings, peer)
         self._framer = Framer(max_line_octets=MAX_COMMAND_LINE_OCTETS, max_message_octets=settings.max_message_octets)
@@ -70,6 +72,11 @@ class Session:
     def in_transaction(self) -> bool:
         """Whether MAIL was accepted and the transaction has not ended."""
         return self._talk.transaction is not None
+
+    @property
+    def in_content(self) -> bool:
+        """Whether what comes next is of a message, or of a chunk, and no command."""
+        return self._talk.state is State.DATA or self._talk.chunk is not None
 
     @property
     def waiting_octets(self) -> int:
@@ -107,6 +114,7 @@ class Session:
                 break
             elif self._advance():
                 frames += 1
+                self.frames += 1
             elif self._eof:
                 talk.close()
             else:

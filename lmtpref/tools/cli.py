@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--listen", action="append", metavar="HOST:PORT|unix:PATH", help="listen here instead; may be repeated")
     serve.add_argument("--allow-remote", action="store_true", help="listen elsewhere than on loopback; CONFIG must name known_mtas")
     serve.add_argument("--spool", metavar="DIR", help="keep messages in this folder, on disk, instead of where CONFIG says")
+    serve.add_argument("--stdio", action="store_true", help="instead of listening, serve the one client on standard input and output; needs a spool")
     serve.add_argument("--uvloop", choices=("auto", "yes", "no"), default="auto", help="the event loop (default: auto)")
     serve_faults.add_to(serve)
     serve.set_defaults(run=_serve)
@@ -65,30 +67,49 @@ def _serve(options: argparse.Namespace) -> int:
     configuration = load(options.config) if options.config else cast()
     if options.spool:
         configuration = replace(configuration, maildir=Path(options.spool))
+    if options.stdio and (options.listen or not configuration.maildir):
+        raise UsageError("--stdio goes without --listen" if options.listen else "--stdio needs a spool, on disk, as --spool DIR says")
+    if options.stdio and os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()):
+        logging.disable()  # an MTA has made them one, and would take what is logged for replies
     watch = serve_faults.watch_for(options)
     server = Server.configured(configuration, listen=options.listen or (), allow_remote=options.allow_remote, watch=watch)
     if options.accept_all:
         server.handler = Handler()
     with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
-        runner.run(_until_told_to_stop(server, options.config, configuration))
+        runner.run(_one_conversation(server) if options.stdio else _until_told_to_stop(server, options.config, configuration))
     finished = server.queues.close()
-    _print_summary(server.queues)
+    if not options.stdio:
+        _print_summary(server.queues)
     missing = serve_faults.tell_missing(watch)
     return 0 if finished and not missing else FAILED_EXIT
 
 
 async def _until_told_to_stop(server: Server, config: str | None, configuration: Configuration) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):  # no such signals outside Unix: Ctrl-C ends it there
-            loop.add_signal_handler(number, stop.set)
+    stop = _told_to_stop()
     async with server, reloading(server, config, configuration) if config else contextlib.nullcontext():
         if isinstance(server.queues, MemoryQueues):
             print("lmtpref: messages are kept in memory and end with this process", file=sys.stderr, flush=True)
         for address in server.addresses:
             print(f"listening on {address}", flush=True)
         await stop.wait()
+
+
+async def _one_conversation(server: Server) -> None:
+    stop = asyncio.create_task(_told_to_stop().wait())
+    over = asyncio.create_task(server.converse())
+    await asyncio.wait([stop, over], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    await server.hang_up()
+    await over
+
+
+def _told_to_stop() -> asyncio.Event:
+    """What is set at SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # no such signals outside Unix: Ctrl-C ends it there
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 def _print_summary(queues: MemoryQueues | MaildirQueues) -> None:

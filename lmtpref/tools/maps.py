@@ -130,7 +130,7 @@ def _stale(files: Files, out: Path) -> list[str]:
 def _content(path: Path) -> str | None:
     try:
         return path.read_text("utf-8")
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):  # what is wrong with it, writing will tell
         return None
 
 

@@ -70,7 +70,7 @@ def sendmail(places: list[Place], hop: Address, where: Path) -> Files:
     return {
         "mailertable": _MADE + _text(f"{domain}\tlmtpref:{host}" for domain in domains),
         "relay-domains": _text(domains),
-        "lists.mc": "dnl Made by `lmtpref maps''.\n" + _text(mc),
+        "lists.mc": "dnl Made by `lmtpref maps'.\n" + _text(mc),
     }
 
 

@@ -90,10 +90,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     __tracebackhide__ = True
     try:
         return (yield)
-    except Exception:
+    except Exception as error:
         item.stash[_FAILED] = True
-        for server in item.stash.get(_SERVERS, ()):
-            server.check_handler()
+        try:
+            for server in item.stash.get(_SERVERS, ()):
+                server.check_handler()
+        except AssertionError as problem:
+            raise problem.with_traceback(error.__traceback__)  # noqa: B904 - its cause is what the hook raised
         raise
 
 
@@ -107,7 +110,5 @@ def _check(item: pytest.Item, server: LmtpServer) -> None:
     if item.stash.get(_FAILED, False):
         return
     server.check_handler()
-    try:
-        server.check()
-    except AssertionError as problem:
-        pytest.fail(str(problem), pytrace=False)
+    if server.missing:
+        pytest.fail("\n".join(server.missing), pytrace=False)

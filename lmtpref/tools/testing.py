@@ -114,11 +114,16 @@ class LmtpServer(Server):
         """Return when what clients have sent has been dealt with; bounded."""
         self._thread.run(self._engine.settle(self._is_idle, SETTLE_SECONDS))
 
+    @property
+    def missing(self) -> list[str]:
+        """The faults that were to happen and did not, a line each."""
+        return self._watch.faults.missing
+
     def check(self) -> None:
         """Return if all faults happened, and no hook raised.  Raises AssertionError that says what was amiss."""
         self.check_handler()
-        if missing := self._watch.faults.missing:
-            raise AssertionError("\n".join(missing))
+        if self.missing:
+            raise AssertionError("\n".join(self.missing))
 
     def check_handler(self) -> None:
         """Return if no hook raised.  Raises AssertionError from the first one's exception."""

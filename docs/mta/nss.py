@@ -1,0 +1,28 @@
+"""Users, groups and a host name that this machine lacks, for the processes of an MTA alone (nss_wrapper; cwrap.org)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from debian import Tree
+
+PACKAGE = "libnss-wrapper"
+
+
+def environment(tree: Tree, folder: Path, *, user: str = "", identity: tuple[int, int] = (0, 0), host: str = "") -> dict[str, str]:
+    """What a program of `tree` needs, in which PACKAGE is, to find `user`, whose uid and gid are `identity`, and `host` for its host name.
+
+    `folder` is where the tables of users and groups are written.
+    """
+    uid, gid = identity
+    tables = {
+        "NSS_WRAPPER_PASSWD": (Path("/etc/passwd"), f"{user}:x:{uid}:{gid}::/nonexistent:/usr/sbin/nologin\n"),
+        "NSS_WRAPPER_GROUP": (Path("/etc/group"), f"{user}:x:{gid}:\n"),
+    }
+    [wrapper] = tree.root.rglob("libnss_wrapper.so")
+    names = {"LD_PRELOAD": str(wrapper)} | ({"NSS_WRAPPER_HOSTNAME": host} if host else {})
+    for variable, (table, line) in tables.items():
+        copy = folder / table.name
+        copy.write_text((line if user else "") + table.read_text())
+        names[variable] = str(copy)
+    return tree.environment | names
