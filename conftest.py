@@ -135,15 +135,15 @@ def flip(transcript: Transcript, page: dict[str, Any]) -> str:
 
 PARSERS: list[Parser] = [Transcripts(connect, flip=flip), DocTestParser(), PythonCodeBlockParser(), SkipParser()]
 WIRES = os.environ.get("LMTP_WIRES", "memory").split(",")
-MTA_PAGES = "mta/*.rst"  # they need root and Debian's packages: `nox -s mtas` plays them, and nothing else
+MTA_PAGES = ["mta/postfix.rst", "mta/exim.rst", "mta/sendmail.rst"]  # they need root and Debian's packages
 if "LMTP_MTAS" in os.environ:
     from harness import PARSERS as MTA_PARSERS
     from harness import begin_page, end_page
 
-    PAGES = [Pages([*MTA_PARSERS, *PARSERS[1:]], pattern=MTA_PAGES, setup=begin_page, teardown=end_page)]
+    PAGES = [Pages([*MTA_PARSERS, *PARSERS[1:]], patterns=MTA_PAGES, setup=begin_page, teardown=end_page)]
 else:
     PAGES = [
-        Pages(PARSERS, name=wire.removeprefix("memory"), pattern="*.rst", exclude=MTA_PAGES, setup=partial(begin, wire), teardown=end)
+        Pages(PARSERS, name=wire.removeprefix("memory"), pattern="*.rst", excludes=MTA_PAGES, setup=partial(begin, wire), teardown=end)
         for wire in WIRES
     ]
 pytest_collect_file = SybilCollection(PAGES).pytest()
@@ -151,4 +151,4 @@ pytest_collect_file = SybilCollection(PAGES).pytest()
 
 def pytest_report_header() -> str:
     """What this run leaves out."""
-    return "" if "LMTP_MTAS" in os.environ else f"left out: docs/{MTA_PAGES}, which `nox -s mtas` plays"
+    return "" if "LMTP_MTAS" in os.environ else f"left out, for `nox -s mtas`: {' '.join(MTA_PAGES)}"

@@ -46,7 +46,8 @@ class Exim:
     @property
     def version(self) -> str:
         """Exim's version, such as 4.96."""
-        return re.search(r"Exim version (\S+)", self.run("-bV"))[1]  # type: ignore[index]
+        (self.folder / "exim.conf").touch()
+        return self.run("-bV").split()[2]
 
     def start(
         self, *, acl: str, routers: str, transports: str, main: str = "exim-main", into: Sequence[str] = (), **values: object
