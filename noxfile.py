@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import nox
 
 nox.needs_version = ">=2025.5.1"
@@ -29,54 +31,11 @@ def doctests(session: nox.Session) -> None:
 
 
 @nox.session
-def docs(session: nox.Session) -> None:
-    """Render the documents into build/docs; a warning is an error."""
-    install(session, "docs")
-    session.run("sphinx-build", "-E", "-W", "--keep-going", "-n", "docs", "build/docs", *session.posargs)
-
-
-@nox.session
 def lint(session: nox.Session) -> None:
     """Style of the code."""
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-
-
-@nox.session
-def types(session: nox.Session) -> None:
-    """Types, strictly."""
-    install(session, "types")
-    session.run("mypy")
-
-
-@nox.session(default=False)
-def sockets(session: nox.Session) -> None:
-    """The same documents once more, their transcripts over TCP and over a Unix socket."""
-    install(session, "test")
-    session.run("pytest", *session.posargs, env={"LMTP_WIRES": "tcp,unix"})
-
-
-@nox.session(default=False)
-def sql(session: nox.Session) -> None:
-    """The page about databases on a PostgreSQL of its own; what is skipped where there is none is named."""
-    install(session, "test", "sql")
-    page = "docs/use/directory-sql.rst"
-    session.run("python", "docs/use/private_postgresql.py", "pytest", page, *session.posargs, success_codes=[0, 77])
-
-
-@nox.session(default=False, python=nox.project.python_versions(PROJECT))
-def pythons(session: nox.Session) -> None:
-    """The documents on each Python we support that is found here; those that are not are named."""
-    install(session, "test")
-    session.run("pytest", *session.posargs)
-
-
-@nox.session(default=False)
-def bench(session: nox.Session) -> None:
-    """How fast: the script of docs/performance/, which says what it needs; `-- --help`."""
-    session.install("-e", ".[fast]")
-    session.run("python", "docs/performance/bench.py", *session.posargs)
 
 
 @nox.session(default=False)
@@ -88,15 +47,41 @@ def clients(session: nox.Session) -> None:
     session.run("python", "docs/use/clients.py", env={"NODE_PATH": f"{folder}/node_modules"})
 
 
-@nox.session(default=False)
-def mtas(session: nox.Session) -> None:
-    """The documents about Postfix, Exim and Sendmail, with the real ones, unpacked from Debian's packages; needs root."""
-    install(session, "test")
-    session.run("pytest", *(session.posargs or ["docs/mta"]), env={"LMTP_MTAS": "1"})
+def runs(name: str, why: str, command: str, *groups: str, python: list[str] | None = None, default: bool = False, **options: Any) -> None:  # noqa: ANN401 - as nox has them
+    """Let there be a session that runs one command, with these groups of dependencies."""
+
+    def run(session: nox.Session) -> None:
+        install(session, *groups)
+        session.run(*command.split(), *session.posargs, **options)
+
+    run.__doc__ = why
+    nox.session(name=name, python=python, default=default)(run)
 
 
-@nox.session(default=False)
-def serve(session: nox.Session) -> None:
-    """The reference server, with the cast's three lists unless `-- CONFIG.toml` names others."""
-    session.install("-e", ".")
-    session.run("lmtpref", "serve", *session.posargs)
+SPHINX = "sphinx-build -E -W --keep-going -n docs build/docs"
+POSTGRESQL = "python docs/use/private_postgresql.py pytest docs/use/directory-sql.rst"
+MTAS = "pytest docs/mta/postfix.rst docs/mta/exim.rst docs/mta/sendmail.rst"
+PYTHONS = nox.project.python_versions(PROJECT)
+runs("docs", "Render the documents into build/docs; a warning is an error.", SPHINX, "docs", default=True)
+runs("types", "Types, strictly.", "mypy", "types", default=True)
+runs(
+    "sockets",
+    "The documents once more, their transcripts over TCP and over a Unix socket.",
+    "pytest",
+    "test",
+    env={"LMTP_WIRES": "tcp,unix"},
+)
+runs("pythons", "The documents on each Python we support that is found here; the others are named.", "pytest", "test", python=PYTHONS)
+runs(
+    "mtas", "The pages about MTAs, with real ones from Debian's packages, not installed; needs root.", MTAS, "test", env={"LMTP_MTAS": "1"}
+)
+runs(
+    "sql",
+    "The page about databases, on a PostgreSQL of its own; what is skipped is named.",
+    POSTGRESQL,
+    "test",
+    "sql",
+    success_codes=[0, 77],
+)
+runs("bench", "How fast: the script of docs/performance/, which says what it needs.", "python docs/performance/bench.py")
+runs("serve", "The reference server, with the cast's three lists unless `-- CONFIG.toml` names others.", "lmtpref serve")

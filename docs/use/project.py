@@ -43,9 +43,9 @@ class Project(TemporaryDirectory[str]):
     def _alone(self) -> Iterator[None]:
         """In the folder, with nothing left behind in this process."""
         modules = dict(sys.modules)
-        with contextlib.chdir(self.folder), mock.patch.object(sys, "path", list(sys.path)), mock.patch.object(sys, "dont_write_bytecode", True):
-            with mock.patch.dict(os.environ):
-                yield
+        process = mock.patch.multiple(sys, path=list(sys.path), dont_write_bytecode=True)
+        with contextlib.chdir(self.folder), process, mock.patch.dict(os.environ):
+            yield
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None)).startswith(str(self.folder)):
                 del sys.modules[name]

@@ -64,9 +64,9 @@ def lmtp_client(lmtp_server: LmtpServer) -> Iterator[Client]:
 
 @pytest.fixture
 def lmtp_script(request: pytest.FixtureRequest) -> Callable[..., contextlib.AbstractContextManager[Place]]:
-    """To play the server's side of a transcript, as in `with lmtp_script("FILE.rst#ID") as address:`.
+    """What plays the server's side of a transcript to the program under test, in a `with` block that gives the address.
 
-    See `lmtpref.tools.testing.play_script`; a FILE may stand beside the test.
+    It is `lmtpref.tools.testing.play_script`, and finds a FILE that stands beside the test.
     """
     from lmtpref.tools.testing import play_script
 
