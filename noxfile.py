@@ -64,24 +64,9 @@ MTAS = "pytest docs/mta/postfix.rst docs/mta/exim.rst docs/mta/sendmail.rst"
 PYTHONS = nox.project.python_versions(PROJECT)
 runs("docs", "Render the documents into build/docs; a warning is an error.", SPHINX, "docs", default=True)
 runs("types", "Types, strictly.", "mypy", "types", default=True)
-runs(
-    "sockets",
-    "The documents once more, their transcripts over TCP and over a Unix socket.",
-    "pytest",
-    "test",
-    env={"LMTP_WIRES": "tcp,unix"},
-)
+runs("sockets", "The documents once more, transcripts over TCP and over a Unix socket.", "pytest", "test", env={"LMTP_WIRES": "tcp,unix"})
 runs("pythons", "The documents on each Python we support that is found here; the others are named.", "pytest", "test", python=PYTHONS)
-runs(
-    "mtas", "The pages about MTAs, with real ones from Debian's packages, not installed; needs root.", MTAS, "test", env={"LMTP_MTAS": "1"}
-)
-runs(
-    "sql",
-    "The page about databases, on a PostgreSQL of its own; what is skipped is named.",
-    POSTGRESQL,
-    "test",
-    "sql",
-    success_codes=[0, 77],
-)
+runs("mtas", "The pages about MTAs, with real ones, unpacked from Debian's packages; needs root.", MTAS, "test", env={"LMTP_MTAS": "1"})
+runs("sql", "The page about databases, on a PostgreSQL; what is skipped is named.", POSTGRESQL, "test", "sql", success_codes=[0, 77])
 runs("bench", "How fast: the script of docs/performance/, which says what it needs.", "python docs/performance/bench.py")
 runs("serve", "The reference server, with the cast's three lists unless `-- CONFIG.toml` names others.", "lmtpref serve")

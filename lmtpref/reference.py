@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable
-from typing import Self
+from typing import Protocol, Self
 
 from lmtpref.lists import Configuration, ListDirectory, ListHandler, Mailboxes, MaildirQueues, MailingList, MemoryDirectory, MemoryQueues
+from lmtpref.lists.acceptance import Decision
 from lmtpref.net.client import Client
+from lmtpref.net.journal import Record
 from lmtpref.net.limits import Limits
 from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
 from lmtpref.net.server import GRACE_SECONDS, Engine, EngineThread, loop_factory
@@ -18,6 +20,16 @@ from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.settings import Settings
 
 DEFAULT_SETTINGS = Settings(hostname="lists.example")
+
+
+class Journal(Protocol):
+    """What wants to know of each transaction, and of what was decided in it."""
+
+    def decided(self, decision: Decision) -> None:
+        """A rule has decided."""
+
+    def ended(self, record: Record) -> None:
+        """A transaction has ended."""
 
 
 class Server:
@@ -45,6 +57,7 @@ class Server:
         tls: ssl.SSLContext | None = None,
         uvloop: str = "no",
         watch: Watch | None = None,
+        journal: Journal | None = None,
     ) -> None:
         if handler is not None and lists is not None:
             raise UsageError("a server has a handler or lists, not both")
@@ -52,6 +65,8 @@ class Server:
         self.queues: MemoryQueues | MaildirQueues = queues if queues is not None else MemoryQueues()
         if handler is None:
             handler = Mailboxes() if lists is None else ListHandler(self.lists, self.queues, hostname=settings.hostname)
+        self._journal = journal
+        self._attach(handler)
         self._listen = [listen] if isinstance(listen, str) else list(listen)
         self._engine = Engine(
             handler,
@@ -62,6 +77,7 @@ class Server:
             unix_group=unix_group,
             tls=tls,
             watch=watch,
+            journal=journal.ended if journal else None,
         )
         self._thread = EngineThread(self._engine, loop_factory(uvloop))
 
@@ -74,6 +90,7 @@ class Server:
         allow_remote: bool = False,
         uvloop: str = "no",
         watch: Watch | None = None,
+        journal: Journal | None = None,
     ) -> Self:
         """The server that `configuration` describes; `listen`, if there is any, is where it listens instead.
 
@@ -90,6 +107,7 @@ class Server:
             allow_remote=allow_remote or configuration.allow_remote,
             uvloop=uvloop,
             watch=watch,
+            journal=journal,
         )
         server._take(configuration.directory)
         return server
@@ -99,7 +117,9 @@ class Server:
 
         New connections do at once, open ones from their next transaction on, with the settings they began with.
         """
-        self._engine.reconfigure(configuration.handler(self.queues), configuration.settings, Limits(**configuration.limits), is_known)
+        handler = configuration.handler(self.queues)
+        self._attach(handler)
+        self._engine.reconfigure(handler, configuration.settings, Limits(**configuration.limits), is_known)
         self._take(configuration.directory)
 
     @property
@@ -133,6 +153,11 @@ class Server:
             if isinstance(address, UnixAddress):
                 return address.path
         raise UsageError("this server listens on no Unix socket")
+
+    def _attach(self, handler: Handler) -> None:
+        """Let the journal, if there is one, know what `handler` decides."""
+        if self._journal and isinstance(handler, ListHandler):
+            handler.watch = self._journal.decided
 
     def _take(self, directory: ListDirectory) -> None:
         """Show the lists that are served, where they are in memory."""

@@ -107,7 +107,7 @@ class Exim:
 
     def logged(self, pattern: str = "") -> list[str]:
         """The lines of its log in which `pattern` is found, without their dates."""
-        logs = sorted((self.folder / "log").glob("*log"))
+        logs = [log for name in ("mainlog", "paniclog") if (log := self.folder / "log" / name).exists()]
         lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
         return [line[len("2026-11-20 12:00:00 ") :] for line in lines if re.search(pattern, line)]
 

@@ -180,7 +180,8 @@ def _curve(line: Line) -> Iterator[str]:
     colour = COLOURS[line.directory]
     yield f'<polyline points="{" ".join(f"{x:.0f},{y:.0f}" for x, y in points)}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'
     x, y = points[-1]
-    yield f'<text x="{x + 8:.0f}" y="{y + (14 if dash else -4):.0f}" fill="{colour}">{line.directory}, {line.grows}</text>'
+    y += (15 if dash else -5) + (15 if dash else -15) * (line.directory == "TOML")  # whose line is memory's
+    yield f'<text x="{x + 8:.0f}" y="{y:.0f}" fill="{colour}">{line.directory}, {line.grows}</text>'
 
 
 def _x(size: int) -> float:

@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._handler = shared.handler
-        self._successor: Handler | None = None
+        self.successor: Handler | None = None  # whom to ask from the next transaction on
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._blocked = False  # the peer does not read what we write
@@ -121,10 +121,6 @@ class Connection(asyncio.Protocol):
         """Close with 421: at once if `now`, else when no transaction is open."""
         if now or not self._session.in_transaction:
             self._say_goodbye(SHUTTING_DOWN_421)
-
-    def succeed(self, handler: Handler) -> None:
-        """Ask `handler` from the next transaction on."""
-        self._successor = handler
 
     @property
     def in_transaction(self) -> bool:
@@ -206,8 +202,8 @@ class Connection(asyncio.Protocol):
 
     def _begin_transaction(self) -> None:
         self._deadline = self._loop.time() + self._shared.limits.transaction_seconds
-        if self._successor is not None:
-            self._handler, self._successor = self._successor, None
+        if self.successor is not None:
+            self._handler, self.successor = self.successor, None
 
     async def _secure(self) -> None:
         """Begin TLS; a handshake that fails loses the connection, as asyncio tells us."""

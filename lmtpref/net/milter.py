@@ -78,8 +78,11 @@ class Milter:
             task.cancel()
         if self._connections:
             await asyncio.wait(self._connections)
-        for address in self.addresses:
-            if isinstance(place := parse_address(address), UnixAddress):
+        self._remove_sockets()
+
+    def _remove_sockets(self) -> None:
+        for place in map(parse_address, self.addresses):
+            if isinstance(place, UnixAddress):
                 FilePath(place.path).unlink(missing_ok=True)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

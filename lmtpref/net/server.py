@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from lmtpref.net.connection import Connection, Shared
+from lmtpref.net.journal import JournalSession, Record
 from lmtpref.net.limits import Limits
 from lmtpref.net.listeners import bind, known_peers, parse_address, spell
 from lmtpref.net.watch import Watch
@@ -34,7 +35,7 @@ class Engine:
 
     `known_mtas` are networks and host names; None means loopback.  With `allow_remote` and `known_mtas` it may listen
     elsewhere than on loopback and Unix sockets.  With `tls` it offers STARTTLS.  A `watch` looks on, and tells it what faults
-    to have.
+    to have; else `journal` is told of each transaction when it has ended.
     """
 
     def __init__(
@@ -48,12 +49,15 @@ class Engine:
         unix_group: str | int | None = None,
         tls: ssl.SSLContext | None = None,
         watch: Watch | None = None,
+        journal: Callable[[Record], None] | None = None,
     ) -> None:
         known = None if known_mtas is None else list(known_mtas)
         settings = dataclasses.replace(settings or Settings(), starttls=tls is not None)
         self._shared = Shared(handler, settings, limits or Limits(), known_peers(known), tls)
         if watch is not None:
             self._shared.session = partial(WatchedSession, watch=watch)
+        elif journal is not None:
+            self._shared.session = partial(JournalSession, tell=journal)
         self._allow_remote = allow_remote and bool(known)
         self._unix_group = unix_group
         self._sockets: list[socket.socket] = []
@@ -76,7 +80,7 @@ class Engine:
         self._shared.limits = limits
         self._shared.is_known = is_known
         for connection in self._shared.connections:
-            connection.succeed(handler)
+            connection.successor = handler
 
     @property
     def addresses(self) -> list[str]:

@@ -19,7 +19,7 @@ from lmtpref.net.server import loop_factory
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.reference import Server
-from lmtpref.tools import explain, lists, maps, milter, mock, queues, send, serve_faults
+from lmtpref.tools import explain, lists, log_json, maps, milter, mock, queues, send, serve_faults
 from lmtpref.tools.reload import reloading
 
 FAILED_EXIT = 1
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--stdio", action="store_true", help="instead of listening, serve the one client on standard input and output; needs a spool")
     serve.add_argument("--uvloop", choices=("auto", "yes", "no"), default="auto", help="the event loop (default: auto)")
     serve_faults.add_to(serve)
+    log_json.add_to(serve)
     serve.set_defaults(run=_serve)
     explain.add_to(commands)
     lists.add_to(commands)
@@ -71,8 +72,8 @@ def _serve(options: argparse.Namespace) -> int:
         raise UsageError("--stdio goes without --listen" if options.listen else "--stdio needs a spool, on disk, as --spool DIR says")
     if options.stdio and os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()):
         logging.disable()  # an MTA has made them one, and would take what is logged for replies
-    watch = serve_faults.watch_for(options)
-    server = Server.configured(configuration, listen=options.listen or (), allow_remote=options.allow_remote, watch=watch)
+    watch, journal = serve_faults.watch_for(options), log_json.journal_for(options)
+    server = Server.configured(configuration, listen=options.listen or (), allow_remote=options.allow_remote, watch=watch, journal=journal)
     if options.accept_all:
         server.handler = Handler()
     with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:

@@ -22,8 +22,9 @@ from lmtpref.protocol.syntax import Path
 class Judge:
     """Answers for recipients at domains that hold a list, as the server would at MAIL and RCPT; all else is the MTA's.
 
-    So is, at the domains `mixed`, which have mailboxes too, what is no list's address.  A 4xx says that something is wrong here, and is passed on with `tempfail`; without, the MTA goes on, and the server
-    decides when the message comes.  While the lists cannot be looked up, only domains at which one was found are ours.
+    So is, at the domains `mixed`, which have mailboxes too, what is no list's address.  A 4xx says that something is wrong
+    here, and is passed on with `tempfail`; without, the MTA goes on, and the server decides when the message comes.  While
+    the lists cannot be looked up, only domains at which one was found are ours.
     """
 
     def __init__(self, handler: ListHandler, *, mixed: Iterable[str] = (), tempfail: bool = True) -> None:
