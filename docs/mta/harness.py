@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import selectors
 import signal
@@ -30,6 +31,7 @@ from lmtpref.protocol.script import Script
 from lmtpref.protocol.transcript import Who, parse
 from lmtpref.protocol.transcript_record import Recording
 
+DEBIAN = ("debian", "12")  # other versions say other things
 SECONDS = 20.0  # how long anything here may take
 WILDCARD = "[...]"
 TAB = "\N{SYMBOL FOR HORIZONTAL TABULATION}"
@@ -41,8 +43,8 @@ _BLOCK = DirectiveLexer("code-block")
 class Shown:
     """Finds what a page shows, in the order in which it does: configurations and scripts, by their names, and dialogues.
 
-    A configuration is kept in `page.shown`, so that what is tested is what is shown; one that is never used fails the page.  A dialogue is compared with the variable
-    `dialogue`, that the example before it has set.
+    A configuration is kept in `page.shown`, so that what is tested is what is shown; one that is never used fails the page.
+    A dialogue is compared with the variable `dialogue`, that the example before it has set.
     """
 
     def __call__(self, document: Document) -> Iterator[Region]:
@@ -295,9 +297,7 @@ def connect(address: str) -> socket.socket:
     return connected
 
 
-def submit(
-    port: int, sender: str, *recipients: str, message: str | bytes = "", hello: str = "client.example", also: Sequence[str] = ()
-) -> str:
+def submit(port: int, sender: str, *recipients: str, message: str | bytes = "", also: Sequence[str] = ()) -> str:
     """What a client says and hears who offers a message to an MTA on this port, from behind the reply to EHLO on.
 
     It says one command at a time, goes on to DATA when a recipient was accepted and there is a message, and to QUIT in the
@@ -384,10 +384,14 @@ def free_port() -> int:
 
 
 def runs_here() -> str:
-    """Why an MTA of Debian's cannot be run here; nothing if it can."""
-    if not sys.platform.startswith("linux"):
-        return "the MTAs are run on Linux"
-    return "" if os.geteuid() == 0 else "the MTAs have to be started by root"
+    """Why the MTAs of these pages cannot be run here; nothing if they can."""
+    try:
+        system = platform.freedesktop_os_release()
+    except OSError:
+        system = {"PRETTY_NAME": platform.system()}
+    if (system.get("ID"), system.get("VERSION_ID")) != DEBIAN:
+        return f"Postfix, Exim, Sendmail: the pages have those of Debian 12, and this is {system['PRETTY_NAME']}"
+    return "" if os.geteuid() == 0 else "Postfix, Exim, Sendmail: they have to be started by root"
 
 
 def begin_page(names: dict[str, Any]) -> None:
