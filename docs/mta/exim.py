@@ -81,11 +81,11 @@ class Exim:
             self._daemon = None
 
     def run(self, *arguments: str) -> str:
-        """What Exim prints when it is called with these.  Raises CalledProcessError if it fails."""
+        """What Exim prints when it is called with these.  Raises RuntimeError if it fails."""
         command = self._command(*arguments)
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+            raise RuntimeError(f"{command}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout
 
     def queue(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 from debian import Tree
@@ -10,9 +11,9 @@ PACKAGE = "libnss-wrapper"
 
 
 def environment(tree: Tree, folder: Path, *, user: str = "", identity: tuple[int, int] = (0, 0), host: str = "") -> dict[str, str]:
-    """What a program of `tree` needs, in which PACKAGE is, to find `user`, whose uid and gid are `identity`, and `host` for its host name.
+    """What a program of `tree` needs, in which PACKAGE is, to find `user`, whose uid and gid are `identity`, or `host`, as this machine's full name.
 
-    `folder` is where the tables of users and groups are written.
+    `folder` is where the tables of users, groups and hosts are written.
     """
     uid, gid = identity
     tables = {
@@ -20,7 +21,11 @@ def environment(tree: Tree, folder: Path, *, user: str = "", identity: tuple[int
         "NSS_WRAPPER_GROUP": (Path("/etc/group"), f"{user}:x:{gid}:\n"),
     }
     [wrapper] = tree.root.rglob("libnss_wrapper.so")
-    names = {"LD_PRELOAD": str(wrapper)} | ({"NSS_WRAPPER_HOSTNAME": host} if host else {})
+    names = {"LD_PRELOAD": str(wrapper)}
+    if host:
+        hosts = folder / "hosts"
+        hosts.write_text(f"127.0.0.1 {host} {socket.gethostname()} localhost\n")
+        names["NSS_WRAPPER_HOSTS"] = str(hosts)
     for variable, (table, line) in tables.items():
         copy = folder / table.name
         copy.write_text((line if user else "") + table.read_text())

@@ -10,7 +10,7 @@ from debian import unpacked
 from harness import Page, Process, answers, free_port, wait_until
 
 PACKAGES = ("sendmail-bin", "sendmail-base", "sendmail-cf", "m4", nss.PACKAGE)
-HOST = "mx.home.test"  # Sendmail waits for a minute when the machine's name has no dot
+HOST = "mx.home.test"  # Sendmail waits for a minute when it cannot find out about a name with a dot
 
 
 class Sendmail:
@@ -33,8 +33,8 @@ class Sendmail:
 
     @property
     def version(self) -> str:
-        """Sendmail's version, such as 8.17.1.9."""
-        return self.run("usr/libexec/sendmail/sendmail", "-d0.1", "-bt", "-C/dev/null").split()[1]
+        """Its version, such as 8.17.1.9, once it was started."""
+        return self.sendmail("-d0.1", "-bt").split()[1]
 
     def start(self, *names: str, **values: object) -> Self:
         """(Re)start with these blocks of the page as the .mc; its queue is empty then.  Returns when its port answers."""
@@ -67,15 +67,15 @@ class Sendmail:
         self.run("usr/libexec/sendmail/makemap", "-C", str(self.folder / "makemap.cf"), "hash", str(path), said=path.read_text())
 
     def sendmail(self, *arguments: str) -> str:
-        """What Sendmail prints when it is called with these.  Raises CalledProcessError if it fails."""
+        """What Sendmail prints when it is called with these.  Raises RuntimeError if it fails."""
         return self.run(*self._command(*arguments))
 
     def run(self, program: str, *arguments: str, said: str = "") -> str:
-        """What a program of the tree prints.  Raises CalledProcessError if it fails."""
+        """What a program of the tree prints.  Raises RuntimeError if it fails."""
         command = [str(self._tree.root / program), *arguments]
         done = subprocess.run(command, env=self._environment, input=said, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+            raise RuntimeError(f"{command}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout
 
     def queue(self) -> list[str]:

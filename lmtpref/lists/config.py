@@ -83,7 +83,7 @@ TEXTS = Kind("a list of strings", lambda value: isinstance(value, list) and all(
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 OCTETS = Kind("a number of octets, above 0", _is_count)
 COUNT = Kind("a number above 0", _is_count)
-SECONDS = Kind("a number of seconds, above 0", lambda value: isinstance(value, int | float) and value is not True and value > 0)
+SECONDS = Kind("a number of seconds, above 0, at most a year", lambda value: type(value) in {int, float} and 0 < value <= 31_536_000)
 TEXT_LINE = Kind("a number of octets, 1000 or more", lambda value: _is_count(value) and value >= 1000)  # RFC 5321 section 4.5.3.1.6
 RECIPIENTS = Kind("a number, 100 or more", lambda value: _is_count(value) and value >= 100)  # RFC 5321 section 4.5.3.1.8
 NEWLINES = Kind('"refuse" or "keep"', lambda value: value in ("refuse", "keep"))

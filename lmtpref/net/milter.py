@@ -129,7 +129,7 @@ class Milter:
 
 def told(reply: Reply) -> bytes:
     """The packet that has the client told `reply`, as it is."""
-    return _REPLY + reply.octets.removesuffix(b"\r\n") + b"\0"  # mfdef.h: it is a format to the MTA
+    return _REPLY + reply.octets.removesuffix(b"\r\n").replace(b"%", b"%%") + b"\0"  # mfdef.h: it is a format to the MTA
 
 
 def parse_mail(data: bytes) -> Mail | None:

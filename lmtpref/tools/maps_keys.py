@@ -40,7 +40,7 @@ class Place(NamedTuple):
     @property
     def pattern(self) -> str:
         """All of its addresses, as POSIX, PCRE and RE2 alike read it; its first group is the local-part."""
-        suffixes = "|".join(suffix + (r"" if SUFFIXES[suffix] in WITH_DETAIL else "") for suffix in sorted(SUFFIXES))
+        suffixes = "|".join(suffix + (r"(\+.*)?" if SUFFIXES[suffix] in WITH_DETAIL else "") for suffix in sorted(SUFFIXES))
         return f"^({quoted(self.name)}(-({suffixes}))?)@{quoted(self.domain)}$"
 
 

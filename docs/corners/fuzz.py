@@ -1,0 +1,170 @@
+"""Octets that nobody would think of, made by atheris, which goes by what they reach in the code.
+
+`fuzz.py SECONDS` tries that long, each target in a process of its own, and prints what made one fail; exit code 1 if any did.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from unittest.mock import patch
+
+from lmtpref import ConfigurationError, Envelope, Handler, MemoryQueues, Peer, Recipient, Settings
+from lmtpref.lists import Configuration, cast, config, load
+from lmtpref.protocol.reader import ReplyReader
+from lmtpref.protocol.syntax import Path as Address
+from lmtpref.protocol.wire import MemoryWire
+
+DOCS = Path(__file__).parent.parent
+LONGEST_OCTETS = 4096  # of one input
+SETTINGS = (
+    Settings(),
+    Settings(max_message_octets=60, max_recipients=2, max_errors=3),
+    Settings(max_text_line_octets=20, bare_newlines="keep"),
+)
+OPENING = b"LHLO mta.example\r\nMAIL FROM:<anne@home.test>\r\nRCPT TO:<ant@lists.example>\r\n"
+REPLY_LINE = re.compile(rb"(?=.{,510}\Z)[2-5]\d\d[ -](\d\.\d+\.\d+ )?[\x20-\x7e\x80-\xff]+")
+CAST = cast()
+
+
+# What must hold -------------------------------------------------------------------------------------------------------
+
+
+def check_session(octets: bytes) -> None:
+    """Raise AssertionError unless the cast's server bears `octets`: the first says under which settings, the second how it is cut."""
+    if len(octets) < 2:
+        return
+    settings, rest = SETTINGS[octets[0] % len(SETTINGS)], octets[2:]
+    whole, kept = converse([rest], settings)
+    in_pieces = converse(cut(rest, octets[1]), settings)
+    assert in_pieces == (whole, kept), f"in pieces: {in_pieces}, not {(whole, kept)}"
+    said = replies_in(whole)
+    finals = sum(line.startswith(b"250 2.0.0 <") for line in said)
+    assert kept <= finals, f"{kept} kept, {finals} promised: {whole!r}"
+
+
+def check_toml(octets: bytes) -> None:
+    """Raise whatever is no ConfigurationError when `octets` are a configuration, and a server has it."""
+    with tempfile.TemporaryDirectory() as folder, patch.object(config, "import_module", side_effect=ImportError):
+        file = Path(folder, "lmtpref.toml")
+        file.write_bytes(octets)
+        with suppress(ConfigurationError):
+            configuration = load(file)
+            serve_once(configuration)
+            configuration.close()
+
+
+def serve_once(configuration: Configuration) -> None:
+    """Let a handler of that configuration judge a recipient."""
+    envelope = Envelope(Peer(), Address.parse("anne@home.test"))
+    configuration.handler(MemoryQueues()).rcpt(envelope, Recipient(Address.parse("ant@lists.example")))
+
+
+def converse(pieces: Iterable[bytes], settings: Settings) -> tuple[bytes, int]:
+    """What the cast's server says to `pieces`, and how many entries it has then."""
+    queues = MemoryQueues()
+    handler: Handler = CAST.handler(queues)
+    wire = MemoryWire(handler, settings)
+    for piece in pieces:
+        wire.send(piece)
+    wire.half_close()
+    said = wire.receive()
+    wire.close()
+    return said, sum(len(queue) for _, queue in queues.items())
+
+
+def cut(octets: bytes, seed: int) -> list[bytes]:
+    """`octets` in pieces, drawn by lot; with the seed 0, one by one."""
+    chance, pieces = random.Random(seed), []  # noqa: S311 - no secret
+    while octets:
+        end = chance.randint(1, 9) if seed else 1
+        pieces.append(octets[:end])
+        octets = octets[end:]
+    return pieces
+
+
+def replies_in(said: bytes) -> list[bytes]:
+    """The last line of each reply.  Raises AssertionError if anything else was said."""
+    reader, last = ReplyReader(), []
+    reader.feed(said)
+    while reply := reader.next():
+        assert all(REPLY_LINE.fullmatch(line) for line in reply), reply
+        last.append(reply[-1])
+    assert not reader.unfinished, reader.unfinished
+    return last
+
+
+# What to begin with ---------------------------------------------------------------------------------------------------
+
+
+def dialogues() -> list[bytes]:
+    """What clients say in the documents."""
+    blocks = [block for page in sorted(DOCS.rglob("*.rst")) for block in page.read_text().split(".. code-block:: lmtp")[1:]]
+    said = [re.findall(r"^   C:(?: ([^<\n].*))?$", block, re.MULTILINE) for block in blocks]
+    return [b"\0\7" + OPENING, *(("\0\7" + "".join(f"{line}\r\n" for line in lines)).encode() for lines in said if lines)]
+
+
+def configurations() -> list[bytes]:
+    """The cast's configuration, and one with a line for each key."""
+    lines = {table: [f'{key.name} = "x"' for key in config.KEYS if key.table == table] for table in ("server", "spool", "maps", "list")}
+    lists = "\n".join(["[[list]]", 'address = "ant@lists.example"', *lines["list"]])
+    tables = ("\n".join([f"[{table}]", *lines[table]]) for table in ("server", "spool", "maps"))
+    return [config.CAST.read_bytes(), lists.encode(), *(table.encode() for table in tables)]
+
+
+Target = tuple[Callable[[bytes], None], Callable[[], list[bytes]]]
+TARGETS: dict[str, Target] = {"session": (check_session, dialogues), "toml": (check_toml, configurations)}
+
+
+# How it is tried ------------------------------------------------------------------------------------------------------
+
+
+RUN = """
+import sys, atheris
+with atheris.instrument_imports(include=["lmtpref"]):
+    import fuzz
+check, _ = fuzz.TARGETS[sys.argv.pop(1)]
+atheris.Setup(sys.argv, check)
+atheris.Fuzz()
+"""
+
+
+def try_target(name: str, seconds: int) -> bool:
+    """Try one target so long, in a process of its own; whether it held."""
+    with tempfile.TemporaryDirectory() as folder:
+        corpus, found = Path(folder, "corpus"), Path(folder, "found")
+        corpus.mkdir()
+        found.mkdir()
+        for number, octets in enumerate(TARGETS[name][1]()):
+            (corpus / str(number)).write_bytes(octets[:LONGEST_OCTETS])
+        options = [f"-max_total_time={seconds}", f"-max_len={LONGEST_OCTETS}", f"-artifact_prefix={found}/", "-timeout=10", str(corpus)]
+        command = [sys.executable, "-c", RUN, name, *options]
+        done = subprocess.run(command, cwd=DOCS / "corners", capture_output=True, text=True, check=False)
+        runs = re.findall(r"^#(\d+)\s.*cov: (\d+)", done.stderr, re.MULTILINE)
+        print(f"{name}: {runs[-1][0] if runs else 0} inputs, {runs[-1][1] if runs else 0} branches, exit code {done.returncode}")
+        for file in found.iterdir():
+            print(f"{name} fails at {file.read_bytes()!r}")
+        if done.returncode:
+            print(done.stdout[-3000:], done.stderr[-3000:], sep="\n")
+        return done.returncode == 0
+
+
+def main(arguments: list[str]) -> int:
+    """Try every target."""
+    if not importlib.util.find_spec("atheris"):
+        print("atheris is not installed; LMTP_EXAMPLES=5000 pytest docs/corners/properties.rst looks for much of the same")
+        return 2
+    seconds = int(arguments[0]) if arguments else 60
+    held = [try_target(name, max(1, seconds // len(TARGETS))) for name in TARGETS]
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
