@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
@@ -62,9 +62,11 @@ def check_toml(octets: bytes) -> None:
 
 
 def serve_once(configuration: Configuration) -> None:
-    """Let a handler of that configuration judge a recipient."""
+    """Let a handler of that configuration judge a recipient, as far as it does so at once."""
     envelope = Envelope(Peer(), Address.parse("anne@home.test"))
-    configuration.handler(MemoryQueues()).rcpt(envelope, Recipient(Address.parse("ant@lists.example")))
+    answer = configuration.handler(MemoryQueues()).rcpt(envelope, Recipient(Address.parse("ant@lists.example")))
+    if isinstance(answer, Coroutine):
+        answer.close()
 
 
 def converse(pieces: Iterable[bytes], settings: Settings) -> tuple[bytes, int]:

@@ -14,6 +14,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -27,6 +28,7 @@ from sybil.parsers.rest.lexers import DirectiveLexer
 from lmtpref.lists import Entry, Spool
 from lmtpref.net.listeners import TcpAddress, parse_address
 from lmtpref.net.replay import serve_script
+from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.script import Script
 from lmtpref.protocol.transcript import Who, parse
 from lmtpref.protocol.transcript_record import Recording
@@ -132,12 +134,16 @@ class Page(ExitStack):
 
         Raises AssertionError at the end if a client said anything else.
         """
-        for name in names:
-            script = Script(parse(self.text(name), path=name))
-            with serve_script(script, f"127.0.0.1:{port}"):
-                if name == names[0]:
+        scripts = {name: Script(parse(self.text(name), path=name)) for name in names}
+        address = f"127.0.0.1:{port}"
+        with ExitStack() as servers:
+            for number, (name, script) in enumerate(scripts.items()):
+                wait_until(partial(_serves, servers, script, address), f"the client before that of {name}")
+                if number == 0:
                     yield
-                wait_until(lambda script=script: script.closed, f"the script {name}: {script.explain()}")  # type: ignore[misc]
+            for name, script in scripts.items():
+                wait_until(lambda script=script: script.closed, f"the script {name}")  # type: ignore[misc]  # a default is as good as a type
+        for script in scripts.values():
             assert not script.explain(), script.explain()
 
     def tap(self, upstream: str, listen: str = "127.0.0.1:0") -> Tap:
@@ -295,6 +301,15 @@ def connect(address: str) -> socket.socket:
     connected = socket.socket(socket.AF_UNIX)
     connected.connect(place.path)
     return connected
+
+
+def _serves(servers: ExitStack, script: Script, address: str) -> bool:
+    """Whether the script is served from now on: it is as soon as the one before has met its client, so that nobody finds the door shut."""
+    try:
+        servers.enter_context(serve_script(script, address))
+    except UsageError:  # the address is in use
+        return False
+    return True
 
 
 def submit(port: int, sender: str, *recipients: str, message: str | bytes = "", also: Sequence[str] = ()) -> str:

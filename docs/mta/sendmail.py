@@ -49,7 +49,6 @@ class Sendmail:
         text = self._relocated(BEFORE) + self._page.text(*names, **values) + self._relocated(BEHIND)
         (self.folder / "sendmail.mc").write_text(text)
         (self.folder / "sendmail.cf").write_text(self.run("usr/bin/m4", str(self.folder / "sendmail.mc")))
-        self.sendmail("-bi")
         self._daemon = Process(*self._command("-bD", "-q1s"), environment=self._environment)
         wait_until(lambda: answers(self.port), "Sendmail's port")
         return self
@@ -98,11 +97,10 @@ class Sendmail:
         return (str(self._tree.root / "usr/libexec/sendmail/sendmail"), f"-C{self.folder}/sendmail.cf", *arguments)
 
     def _relocated(self, text: str) -> str:
-        return text.replace("TREE", str(self._tree.root)).replace("SENDMAIL", str(self.folder)).replace("SMTP_PORT", str(self.port))
+        return text.replace("TREE", str(self._tree.root)).replace("SENDMAIL/", f"{self.folder}/").replace("SMTP_PORT", str(self.port))
 
 
 FILES = {
-    "aliases": "",
     "helpfile": "",
     "statistics": "",
     "switch": "hosts files\n",  # no DNS
@@ -115,7 +113,7 @@ define(`_CF_DIR_', `TREE/usr/share/sendmail/cf/')dnl
 include(`TREE/usr/share/sendmail/cf/m4/cf.m4')dnl
 OSTYPE(`linux')dnl
 define(`QUEUE_DIR', `SENDMAIL/mqueue')dnl
-define(`ALIAS_FILE', `SENDMAIL/aliases')dnl
+define(`ALIAS_FILE', `')dnl
 define(`STATUS_FILE', `SENDMAIL/statistics')dnl
 define(`HELP_FILE', `SENDMAIL/helpfile')dnl
 define(`confPID_FILE', `SENDMAIL/sendmail.pid')dnl
@@ -135,5 +133,5 @@ define(`SMART_HOST', `captured:nowhere')dnl
 BEHIND = """\
 MAILER(`local')dnl
 MAILER_DEFINITIONS
-Mcaptured, P=/bin/sh, F=lsDFMnu, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP, T=DNS/RFC822/X-Unix, A=sh SENDMAIL/capture
+Mcaptured, P=/bin/sh, F=lsDFMnu, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP, T=DNS/RFC822/X-Unix, A=sh SENDMAIL/capture $u
 """

@@ -16,8 +16,10 @@ def read_text(path: Path) -> str:
     """What stands in the file `path`.  Raises ConfigurationError if it cannot be read."""
     try:
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = error.strerror if isinstance(error, OSError) else "not UTF-8"
+    except UnicodeDecodeError:
+        raise ConfigurationError("cannot be read: not UTF-8", file=path) from None
+    except (OSError, ValueError) as error:  # a path may be none at all
+        problem = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(f"cannot be read: {problem}", file=path) from None
 
 
@@ -26,7 +28,9 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     text = read_text(path)
     try:
         return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigurationError("nested too deeply", file=path) from None
+    except ValueError as error:  # TOMLDecodeError is one, and so is what int() says of thousands of digits
         at = re.search(r"\(at line (\d+)", str(error))
         raise ConfigurationError(str(error), file=path, line=int(at[1]) if at else None) from None
 

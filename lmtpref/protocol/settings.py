@@ -14,6 +14,6 @@ class Settings:
     max_message_octets: int = 10_485_760  # in one message; beyond: 552 5.3.4; source: RFC 1870; RFC 5321 section 4.5.3.1.7 asks for 65,536
     max_recipients: int = 1000  # in one transaction; beyond: 452 4.5.3; source: RFC 5321 section 4.5.3.1.8 asks for 100
     max_errors: int = 100  # 5xx for mistakes of the client's on one connection; beyond: 421 4.7.0; source: RFC 5321 section 7.8
-    max_text_line_octets: int | None = None  # with CRLF; None: no such limit; beyond: 500 5.5.2; source: RFC 5321 section 4.5.3.1.6 asks for 1000
+    max_text_line_octets: int | None = None  # with CRLF; None: any; beyond: 500 5.5.2; source: RFC 5321 section 4.5.3.1.6 asks for 1000
     bare_newlines: Literal["refuse", "keep"] = "refuse"  # CR or LF alone in the content (RFC 5321 section 2.3.8)
     starttls: bool = False  # whether the transport can be secured (RFC 3207)
