@@ -18,6 +18,8 @@ from unittest.mock import patch
 
 from lmtpref import ConfigurationError, Envelope, Handler, MemoryQueues, Peer, Recipient, Settings
 from lmtpref.lists import Configuration, cast, config, load
+from lmtpref.net.journal import JournalSession, Record
+from lmtpref.protocol import wire
 from lmtpref.protocol.reader import ReplyReader
 from lmtpref.protocol.syntax import Path as Address
 from lmtpref.protocol.wire import MemoryWire
@@ -46,6 +48,11 @@ def check_session(octets: bytes) -> None:
     in_pieces = converse(cut(rest, octets[1]), settings)
     assert in_pieces == (whole, kept), f"in pieces: {in_pieces}, not {(whole, kept)}"
     said = replies_in(whole)
+    journaled, records = journal([rest], settings)
+    assert journaled == (whole, kept), f"with a journal: {journaled}, not {(whole, kept)}"
+    for record in records:
+        answered = all(attempt.final or not attempt.rcpt.positive for attempt in record.recipients)
+        assert answered or record.end != "answered", record
     finals = sum(line.startswith(b"250 2.0.0 <") for line in said)
     assert kept <= finals, f"{kept} kept, {finals} promised: {whole!r}"
 
@@ -73,13 +80,24 @@ def converse(pieces: Iterable[bytes], settings: Settings) -> tuple[bytes, int]:
     """What the cast's server says to `pieces`, and how many entries it has then."""
     queues = MemoryQueues()
     handler: Handler = CAST.handler(queues)
-    wire = MemoryWire(handler, settings)
+    client = MemoryWire(handler, settings)
     for piece in pieces:
-        wire.send(piece)
-    wire.half_close()
-    said = wire.receive()
-    wire.close()
+        client.send(piece)
+    client.half_close()
+    said = client.receive()
+    client.close()
     return said, sum(len(queue) for _, queue in queues.items())
+
+
+def journal(pieces: Iterable[bytes], settings: Settings) -> tuple[tuple[bytes, int], list[Record]]:
+    """As `converse`, with a journal; and what stands in it."""
+    records: list[Record] = []
+
+    def session(settings: Settings, peer: Peer) -> JournalSession:
+        return JournalSession(settings, peer, None, tell=records.append)  # type: ignore[arg-type]  # it has no use for a line
+
+    with patch.object(wire, "Session", session):
+        return converse(pieces, settings), records
 
 
 def cut(octets: bytes, seed: int) -> list[bytes]:

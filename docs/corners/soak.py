@@ -96,7 +96,10 @@ async def soak(connections: int, messages: int) -> Figures:
         begun = time.monotonic()
         senders = held[:SENDERS]
         for _ in range(STEPS):
-            await asyncio.gather(*(send(reader, writer, messages // STEPS // len(senders)) for reader, writer in senders))
+            try:
+                await asyncio.gather(*(send(reader, writer, messages // STEPS // len(senders)) for reader, writer in senders))
+            except (AssertionError, ConnectionError) as error:
+                raise AssertionError(f"{error}; exit code of the server: {process.poll()}") from error
             figures.steps.append(resident(process))
         figures.seconds = time.monotonic() - begun
         for _, writer in held:

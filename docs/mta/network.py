@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from debian import run
+from debian import SEARCH, MissingToolError, run, unpacked
 from harness import Page, Process
 
 T = TypeVar("T")
@@ -21,9 +22,11 @@ class Namespace:
     """A network namespace, in which nothing is but loopback and one end of the cable."""
 
     def __init__(self, page: Page) -> None:
-        self._holder = Process("unshare", "--net", "sh", "-c", "ip link set lo up && echo $$ && exec sleep infinity")
+        self._holder = Process("unshare", "--net", "sh", "-c", "echo $$; exec sleep infinity")
         page.callback(self._holder.stop)
         self.pid = self._holder.line()
+        if not self.pid.isdecimal():
+            raise MissingToolError(f"no network namespace can be had: {self.pid}")
         self.into = ("nsenter", f"--net=/proc/{self.pid}/ns/net")  # what a command begins with to run in here
 
     def do(self, function: Callable[..., T], *arguments: object, **keywords: object) -> T:
@@ -39,8 +42,18 @@ class Namespace:
 
 def join(one: Namespace, other: Namespace, addresses: tuple[list[str], list[str]]) -> None:
     """Lay the cable, and give each end its addresses, with the lengths of their prefixes."""
-    run("ip", "link", "add", "cable", "netns", one.pid, "type", "veth", "peer", "name", "cable", "netns", other.pid)
+    _ip("link", "add", "cable", "netns", one.pid, "type", "veth", "peer", "name", "cable", "netns", other.pid)
     for namespace, own in zip((one, other), addresses, strict=True):
+        _ip("link", "set", "lo", "up", into=namespace.into)
         for address in own:
-            run(*namespace.into, "ip", "address", "add", address, "dev", "cable")
-        run(*namespace.into, "ip", "link", "set", "cable", "up")
+            _ip("address", "add", address, "dev", "cable", into=namespace.into)
+        _ip("link", "set", "cable", "up", into=namespace.into)
+
+
+def _ip(*words: str, into: Sequence[str] = ()) -> None:
+    """Run `ip`, the machine's own or, as containers have none, an unpacked one."""
+    if program := shutil.which("ip", path=SEARCH):
+        run(*into, program, *words)
+    else:
+        tree = unpacked("iproute2")
+        run(*into, next(tree.root.glob("*bin/ip")), *words, environment=tree.environment)

@@ -11,9 +11,9 @@ PACKAGE = "libnss-wrapper"
 
 
 def environment(tree: Tree, folder: Path, *, user: str = "", identity: tuple[int, int] = (0, 0), host: str = "") -> dict[str, str]:
-    """What a program of `tree` needs, in which PACKAGE is, to find `user`, whose uid and gid are `identity`, or `host`, as this machine's full name.
+    """What a program of `tree`, in which PACKAGE is, needs to find `user`, of that `identity`, or `host` as this machine's full name.
 
-    `folder` is where the tables of users, groups and hosts are written.
+    An identity is a uid and a gid; `folder` is where the tables of users, groups and hosts are written.
     """
     uid, gid = identity
     tables = {

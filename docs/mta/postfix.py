@@ -9,7 +9,8 @@ import subprocess
 from typing import Self
 
 from debian import unpacked
-from harness import Page, answers, free_port, wait_until
+from harness import Page
+from talk import answers, free_port, wait_until
 
 PACKAGES = ("postfix", "postfix-pcre", "postfix-lmdb")
 # Users and groups of every Debian system, so that none has to be made: Postfix wants two groups for itself

@@ -280,7 +280,8 @@ class Connection(asyncio.Protocol):
         idle_end = now + limits.idle_seconds if self._task else self._progress + limits.idle_seconds
         end = min(idle_end, self._deadline) if self._session.in_transaction and not self._task else idle_end
         if end > now:
-            self._timer = self._loop.call_at(min(end, now + limits.transaction_seconds), self._check_time)
+            look_again = now + limits.transaction_seconds / 4  # a transaction that begins meanwhile may end before the others' time
+            self._timer = self._loop.call_at(min(end, look_again), self._check_time)
         elif self._blocked:
             self._transport.abort()
         else:

@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--listen", action="append", metavar="HOST:PORT|unix:PATH", help="listen here instead; may be repeated")
     serve.add_argument("--allow-remote", action="store_true", help="listen elsewhere than on loopback; CONFIG must name known_mtas")
     serve.add_argument("--spool", metavar="DIR", help="keep messages in this folder, on disk, instead of where CONFIG says")
-    serve.add_argument("--stdio", action="store_true", help="instead of listening, serve the one client on standard input and output; needs a spool")
+    serve.add_argument(
+        "--stdio", action="store_true", help="instead of listening, serve the one client on standard input and output; needs a spool"
+    )
     serve.add_argument("--uvloop", choices=("auto", "yes", "no"), default="auto", help="the event loop (default: auto)")
     serve_faults.add_to(serve)
     log_json.add_to(serve)
