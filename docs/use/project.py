@@ -44,7 +44,9 @@ class Project(TemporaryDirectory[str]):
         """In the folder, with nothing left behind in this process."""
         modules = dict(sys.modules)
         process = mock.patch.multiple(sys, path=list(sys.path), dont_write_bytecode=True)
-        with contextlib.chdir(self.folder), process, mock.patch.dict(os.environ):
+        with contextlib.chdir(self.folder), process, mock.patch.dict(os.environ, COLUMNS="80"):
+            for name in ("CI", "BUILD_NUMBER"):  # pytest tells more where one of them is set
+                os.environ.pop(name, None)
             yield
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None)).startswith(str(self.folder)):
