@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import smtplib
 import ssl
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from typing import Any, Self, cast
 from lmtpref.net.client_dialogue import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, Dialogue, Said, own_name
 from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.client import Outcome
+
+CLOSING_SECONDS = 1.0  # that a server may take to say farewell to TLS
 
 
 class AsyncClient:
@@ -36,6 +39,7 @@ class AsyncClient:
         self.on_outcome = on_outcome
         self._dialogue = self._new_dialogue("localhost")
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._leaving: asyncio.StreamWriter | None = None  # of the connection that was closed last
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -100,12 +104,17 @@ class AsyncClient:
     def close(self) -> None:
         """Hang up."""
         if self._streams:
-            self._streams[1].close()
+            self._leaving = self._streams[1]
+            self._leaving.close()
             self._streams = None
         self._dialogue.end()
 
     async def __aenter__(self) -> Self:
-        await self.connect()
+        try:
+            await self.connect()
+        except BaseException:
+            await self._closed()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -113,6 +122,14 @@ class AsyncClient:
             await self.quit()
         except smtplib.SMTPServerDisconnected:
             self.close()
+        finally:
+            await self._closed()
+
+    async def _closed(self) -> None:
+        """Let the loop see the connection closed, lest it be found open when the loop is gone."""
+        if self._leaving:
+            with contextlib.suppress(OSError, TimeoutError):
+                await asyncio.wait_for(self._leaving.wait_closed(), CLOSING_SECONDS)
 
     # What is asked and heard ------------------------------------------------------------------------------------
 
