@@ -179,9 +179,14 @@ class Server:
             return Client(str(address), local_hostname=local_hostname)
         return Client(*address, local_hostname=local_hostname)
 
+    def _bind(self) -> None:
+        if self.addresses:
+            raise UsageError("this server runs already")
+        self._engine.bind(self._listen)
+
     def start(self) -> Self:
         """Run in a thread of its own; returns when it accepts connections."""
-        self._engine.bind(self._listen)
+        self._bind()
         self._thread.start()
         return self
 
@@ -204,7 +209,7 @@ class Server:
         self.stop()
 
     async def __aenter__(self) -> Self:
-        self._engine.bind(self._listen)
+        self._bind()
         await self._engine.serve()
         return self
 

@@ -59,10 +59,11 @@ class Disk:
 
     def make(self, folder: Path, *names: str) -> None:
         """Make `folder`, and folders with these names in it, where they are missing; return when all are on the disk."""
+        missing = [above for above in folder.parents if not above.exists()]
         for made in (folder, *(folder / name for name in names)):
             made.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.sync(folder)
-        self.sync(folder.parent)
+        for changed in (folder, folder.parent, *(above.parent for above in missing)):
+            self.sync(changed)
 
 
 class Maildir(NamedTuple):

@@ -6,20 +6,16 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 import struct
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Coroutine
 from math import inf
 from typing import cast
 
-from lmtpref.net.limits import Limits
+from lmtpref.net.shared import Shared
 from lmtpref.protocol.catalogue import BUSY_452, IDLE_421, SHUTTING_DOWN_421, TOO_MANY_CONNECTIONS_421, TOO_SLOW_421
 from lmtpref.protocol.conversation import Event
 from lmtpref.protocol.handler import Handler, Peer
 from lmtpref.protocol.replies import Reply
-from lmtpref.protocol.session import Session
-from lmtpref.protocol.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -28,25 +24,6 @@ MAX_FRAMES_A_TURN = 1024  # commands answered without a question, likewise; and 
 MAX_WAITING_OCTETS = 65_536  # of commands kept while a hook waits or the peer does not read; then reading stops
 LINGER_SECONDS = 5.0  # how long a peer that we hung up on may take to hang up as well
 _NO_LINGERING = struct.pack("ii", 1, 0)  # close() then sends RST
-
-
-MakeSession = Callable[[Settings, Peer, "Connection"], Session]
-
-
-@dataclass(slots=True, eq=False)
-class Shared:
-    """What the connections of one server have in common."""
-
-    handler: Handler
-    settings: Settings
-    limits: Limits
-    is_known: Callable[[str | None], bool]
-    tls: ssl.SSLContext | None = None
-    session: MakeSession = field(default=lambda settings, peer, _: Session(settings, peer))  # for each connection; here a watch steps in
-    connections: set[Connection] = field(default_factory=set)
-    farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
-    buffered_octets: int = 0
-    stopping: bool = False
 
 
 class Connection(asyncio.Protocol):
@@ -63,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._blocked = False  # the peer does not read what we write
         self._reading = True
         self._eof = False
+        self._lingering = False  # we have said our last word, and wait for the peer's
         self._counted = 0  # of shared.buffered_octets
         self._frames = 0  # that the session had taken when we last looked
         self._progress = self._loop.time()  # when the client last got anywhere
@@ -105,6 +83,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop what is under way; a recipient that was answered stays answered (RFC 5321 section 4.1.1.10)."""
+        if self not in self._shared.connections:
+            return
         self._timer.cancel()
         self._shared.connections.discard(self)
         if self._task:
@@ -142,6 +122,8 @@ class Connection(asyncio.Protocol):
 
     def _continue(self) -> None:
         """Go on, unless a hook waits or the peer does not read; then see to what is kept meanwhile."""
+        if self not in self._shared.connections:
+            return
         if self._task is None and not self._blocked:
             self._run()
         self._count()
@@ -192,6 +174,10 @@ class Connection(asyncio.Protocol):
             async with asyncio.timeout(self._shared.limits.hook_seconds):
                 reply = await answer
             self._session.answer(reply)
+        except asyncio.CancelledError:  # of ours, or of something else that the hook waited for
+            if cast(asyncio.Task[None], asyncio.current_task()).cancelling():
+                raise
+            self._failed(event)
         except Exception:
             self._failed(event)
         self._task = None
@@ -206,14 +192,18 @@ class Connection(asyncio.Protocol):
             self._handler, self.successor = self.successor, None
 
     async def _secure(self) -> None:
-        """Begin TLS; a handshake that fails loses the connection, as asyncio tells us."""
+        """Begin TLS; a handshake that fails loses the connection."""
         assert self._shared.tls is not None
+        secure = None
         with contextlib.suppress(OSError):
             secure = await self._loop.start_tls(self._transport, self, self._shared.tls, server_side=True)
-            self._transport = cast(asyncio.Transport, secure)
-            self._session.secured()
-            self._task = None
-            self._continue()
+        self._task = None
+        if secure is None:
+            self.connection_lost(None)  # asyncio does not tell of every failure
+            return
+        self._transport = secure
+        self._session.secured()
+        self._continue()
 
     def _failed(self, event: Event) -> None:
         log.exception("the %s hook failed", event.hook)
@@ -240,6 +230,8 @@ class Connection(asyncio.Protocol):
         self._counted = waiting
         if shared.buffered_octets > shared.limits.max_buffered_octets:
             self._session.refuse_content(BUSY_452)
+        if self._session.securing:
+            return
         reading = waiting <= MAX_WAITING_OCTETS or (self._task is None and not self._blocked)
         if reading is not self._reading and not self._transport.is_closing():
             self._reading = reading
@@ -248,7 +240,7 @@ class Connection(asyncio.Protocol):
     def _note_progress(self) -> None:
         """An octet of a message is progress; one of a command is none before the command is whole."""
         session = self._session
-        if session.frames != self._frames or session.in_content:
+        if session.frames != self._frames or (session.in_content and session.in_transaction):
             self._frames = session.frames
             self._progress = self._loop.time()
 
@@ -263,12 +255,13 @@ class Connection(asyncio.Protocol):
 
     def _hang_up(self) -> None:
         """Close; but let a peer that may still be sending finish first, lest its octets make it lose our 421."""
-        self._timer.cancel()
-        if self._transport.is_closing():
+        if self._transport.is_closing() or (self._lingering and not self._eof):
             return
+        self._timer.cancel()
         patience = self._shared.limits.idle_seconds
         if self._session.abrupt and not self._eof and self._transport.can_write_eof():
             self._transport.write_eof()
+            self._lingering = True
             patience = LINGER_SECONDS
         else:
             self._transport.close()

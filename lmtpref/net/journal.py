@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.session import Session
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.transaction import Transaction
+
+log = logging.getLogger(__name__)
 
 _serial = itertools.count(1)
 
@@ -130,7 +133,10 @@ class JournalSession(Session):
             record.content = self._transaction.envelope.content if self._transaction else b""
             self._transaction = None
             self._due.clear()
-            self._tell(record)
+            try:
+                self._tell(record)
+            except Exception:  # what cannot be told of is done all the same
+                log.exception("the journal failed")
 
 
 def _address(argument: str) -> str:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Self, TypeVar
 
-from lmtpref.net.connection import Connection, Shared
+from lmtpref.net.connection import Connection
 from lmtpref.net.journal import JournalSession, Record
 from lmtpref.net.limits import Limits
 from lmtpref.net.listeners import bind, known_peers, parse_address, spell
 from lmtpref.net.watch import Watch
 from lmtpref.net.watched import WatchedSession
+from lmtpref.net.shared import Shared
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.settings import Settings
@@ -62,6 +63,7 @@ class Engine:
         self._unix_group = unix_group
         self._sockets: list[socket.socket] = []
         self._addresses: list[str] = []
+        self._files: list[str] = []  # of Unix sockets
         self._servers: list[asyncio.Server] = []
 
     @property
@@ -94,6 +96,8 @@ class Engine:
                 listening = bind(parse_address(text), allow_remote=self._allow_remote, group=self._unix_group)
                 self._sockets.append(listening)
                 self._addresses.append(spell(listening))
+                if self._addresses[-1].startswith("unix:"):
+                    self._files.append(self._addresses[-1].removeprefix("unix:"))
         except BaseException:
             self.release()
             raise
@@ -115,16 +119,19 @@ class Engine:
     async def aclose(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Stop: transactions under way may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""
         self._shared.stopping = True
+        self._unlink()
         await self._stop_accepting()
-        self._wind_down(now=False)
-        await self._wait_until(lambda: not any(c.in_transaction for c in self._shared.connections), grace_seconds)
-        self._wind_down(now=True)
-        await self._wait_until(lambda: not self._shared.connections, ABORT_SECONDS)
-        for connection in list(self._shared.connections):
-            connection.abort()
-        await self._wait_until(lambda: not self._shared.connections and not self._shared.farewells, ABORT_SECONDS)
-        self._servers.clear()
-        self.release()
+        try:
+            self._wind_down(now=False)
+            await self._wait_until(lambda: not any(c.in_transaction for c in self._shared.connections), grace_seconds)
+            self._wind_down(now=True)
+            await self._wait_until(lambda: not self._shared.connections, ABORT_SECONDS)
+            for connection in list(self._shared.connections):
+                connection.abort()
+            await self._wait_until(lambda: not self._shared.connections and not self._shared.farewells, ABORT_SECONDS)
+        finally:
+            self._servers.clear()
+            self.release()
 
     async def settle(self, done: Callable[[], bool], seconds: float) -> None:
         """Deal with what clients have already sent, connections included; then wait, no longer than `seconds`, until `done`."""
@@ -139,14 +146,17 @@ class Engine:
 
     def release(self) -> None:
         """Close the listening sockets, and take the socket files away."""
+        self._unlink()
         for listening in self._sockets:
             listening.close()
-        for address in self._addresses:
-            if address.startswith("unix:"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(address.removeprefix("unix:"))
         self._sockets.clear()
         self._addresses.clear()
+
+    def _unlink(self) -> None:
+        """Take the socket files away while they are ours: another server may bind one that nobody answers on."""
+        while self._files:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._files.pop())
 
     async def _stop_accepting(self) -> None:
         """Close the listeners, but not while asyncio makes connections of what it accepted: it would lose them, open."""
@@ -186,6 +196,7 @@ class EngineThread:
     def start(self) -> Self:
         """Serve; returns when connections are accepted.  Raises what the engine raised if it could not."""
         self._started.clear()
+        self._error = None
         self._thread = threading.Thread(target=self._main, name="lmtpref", daemon=True)
         self._thread.start()
         self._started.wait()

@@ -92,6 +92,8 @@ class Conversation:
     def _mail(self, argument: str) -> Outcome:
         path, parameters = parse_mail(argument)
         check_mail_parameters(parameters)
+        if not argument.isascii() and "SMTPUTF8" not in parameters:
+            raise PeerError(say.NOT_ASCII_500)
         envelope = Envelope(self.peer, path, dict(parameters), origin=self._origin)
         if (envelope.declared_octets or 0) > self._settings.max_message_octets:
             return (say.DECLARED_TOO_BIG_552,)

@@ -27,6 +27,7 @@ class Framer:
         self._buffer = bytearray()
         self._scanned = 0  # octets of the buffer that need not be searched again
         self._dropped = False  # whether the start of the present frame is gone, because the frame is too long
+        self._unwanted = False  # whether the present content will be dropped, once it was searched
 
     def __len__(self) -> int:
         """How many octets wait here."""
@@ -65,7 +66,7 @@ class Framer:
         dot = self._buffer.find(b".", self._scanned)  # a search for one octet is many times faster than for five
         end = self._buffer.find(_END_OF_DATA, max(self._scanned, dot - 2)) if dot >= 0 else -1
         if end < 0:
-            self._keep(self._max_message * 4 // 3 + 4, tail=4)
+            self._keep(0 if self._unwanted else self._max_message * 4 // 3 + 4, tail=4)
             return None
         dropped = self._dropped
         content = _unstuffed(self._cut(end + 2, 3))
@@ -83,7 +84,9 @@ class Framer:
 
     def discard(self) -> None:
         """Drop the content that has come so far; its end is still looked for, and it will be too big."""
-        self._keep(0, tail=4)
+        self._unwanted = True
+        if self._scanned >= len(self._buffer) - 4:  # what was not searched may hold the end, and commands behind it
+            self._keep(0, tail=4)
 
     def _keep(self, limit: int, *, tail: int) -> None:
         """Note that all but the last `tail` octets were searched, and drop them if the frame outgrew `limit`."""
@@ -102,7 +105,7 @@ class Framer:
         """Forget what was taken; a new frame begins."""
         del self._buffer[:octets]
         self._scanned = 0
-        self._dropped = False
+        self._dropped = self._unwanted = False
 
 
 def _unstuffed(content: bytes) -> bytes:

@@ -116,7 +116,7 @@ def _named(reply: Reply, address: str) -> Reply:
     if len(address) > MAX_NAMED_ADDRESS_OCTETS or not (address.isascii() and address.isprintable()):
         return reply
     first, *rest = reply.lines
-    return Reply._of(reply.code, reply.enhanced, (f"<{address}> {first}", *rest))
+    return Reply._of(reply.code, reply.enhanced, (*_folded(f"<{address}> {first}"), *rest))
 
 
 def _folded(line: str) -> list[str]:

@@ -153,12 +153,17 @@ class Session:
         return octets
 
     def secured(self) -> None:
-        """TLS has begun: the conversation begins anew, without a greeting (RFC 3207 section 4.2)."""
+        """TLS has begun: the conversation begins anew, without a greeting (RFC 3207 section 4.2).
+
+        Octets that came in clear behind STARTTLS end it: they would be run as if they had come inside.
+        """
+        if len(self._framer):
+            self._talk.close()
         self._talk.secured()
 
     def refuse_content(self, reply: Reply) -> None:
         """Drop the content that is coming in, and answer `reply` to each recipient at its end."""
-        if self.state is State.DATA and not self._talk.open.owed:
+        if self.state is State.DATA and self._pending is None and not self._talk.open.owed:
             self._framer.discard()
             self._talk.open.refuse(reply)
         elif self.state is State.CHUNKS:

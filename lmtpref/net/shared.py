@@ -1,0 +1,35 @@
+"""What the connections of one server have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lmtpref.net.limits import Limits
+from lmtpref.protocol.handler import Handler, Peer
+from lmtpref.protocol.session import Session
+from lmtpref.protocol.settings import Settings
+
+if TYPE_CHECKING:
+    from lmtpref.net.connection import Connection
+
+MakeSession = Callable[[Settings, Peer, "Connection"], Session]
+
+
+@dataclass(slots=True, eq=False)
+class Shared:
+    """What the connections of one server have in common."""
+
+    handler: Handler
+    settings: Settings
+    limits: Limits
+    is_known: Callable[[str | None], bool]
+    tls: ssl.SSLContext | None = None
+    session: MakeSession = field(default=lambda settings, peer, _: Session(settings, peer))  # for each connection; here a watch steps in
+    connections: set[Connection] = field(default_factory=set)
+    farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
+    buffered_octets: int = 0
+    stopping: bool = False
