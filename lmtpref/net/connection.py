@@ -194,6 +194,7 @@ class Connection(asyncio.Protocol):
     async def _secure(self) -> None:
         """Begin TLS; a handshake that fails loses the connection."""
         assert self._shared.tls is not None
+        self._session.secured()  # what is fed from now on has come through TLS
         secure = None
         with contextlib.suppress(OSError):
             secure = await self._loop.start_tls(self._transport, self, self._shared.tls, server_side=True)
@@ -202,7 +203,6 @@ class Connection(asyncio.Protocol):
             self.connection_lost(None)  # asyncio does not tell of every failure
             return
         self._transport = secure
-        self._session.secured()
         self._continue()
 
     def _failed(self, event: Event) -> None:

@@ -17,9 +17,9 @@ from lmtpref.net.connection import Connection
 from lmtpref.net.journal import JournalSession, Record
 from lmtpref.net.limits import Limits
 from lmtpref.net.listeners import bind, known_peers, parse_address, spell
+from lmtpref.net.shared import Shared
 from lmtpref.net.watch import Watch
 from lmtpref.net.watched import WatchedSession
-from lmtpref.net.shared import Shared
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.settings import Settings

@@ -65,7 +65,7 @@ class Session:
 
     @property
     def securing(self) -> bool:
-        """Whether TLS begins behind what `take` returns (RFC 3207); call `secured` when it has begun."""
+        """Whether TLS begins behind what `take` returns (RFC 3207); call `secured` before what comes through it is fed."""
         return self._talk.securing
 
     @property
@@ -153,7 +153,7 @@ class Session:
         return octets
 
     def secured(self) -> None:
-        """TLS has begun: the conversation begins anew, without a greeting (RFC 3207 section 4.2).
+        """TLS begins: what is fed from now on has come through it, and begins the conversation anew (RFC 3207 section 4.2).
 
         Octets that came in clear behind STARTTLS end it: they would be run as if they had come inside.
         """
