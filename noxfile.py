@@ -12,6 +12,7 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False  # `pythons` names those it did not find
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
+BESIDE = "pytest -n 3 --dist loadfile"  # three pages at a time: half of what an example takes is waiting
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -24,7 +25,7 @@ def doctests(session: nox.Session) -> None:
     """The spec: play every document, then ask how much of lmtpref/ they reached.  `-- PAGE` plays one."""
     install(session, "test")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", *(["pytest", *session.posargs] if session.posargs else BESIDE.split()))
     session.run("coverage", "combine", "--quiet")
     if not session.posargs:
         session.run("coverage", "report")
@@ -64,8 +65,8 @@ MTAS = "pytest docs/mta/postfix.rst docs/mta/exim.rst docs/mta/sendmail.rst"
 PYTHONS = nox.project.python_versions(PROJECT)
 runs("docs", "Render the documents into build/docs; a warning is an error.", SPHINX, "docs", default=True)
 runs("types", "Types, strictly.", "mypy", "types", default=True)
-runs("sockets", "The documents once more, transcripts over TCP and over a Unix socket.", "pytest", "test", env={"LMTP_WIRES": "tcp,unix"})
-runs("pythons", "The documents on each Python we support that is found here; the others are named.", "pytest", "test", python=PYTHONS)
+runs("sockets", "The documents once more, transcripts over TCP and over a Unix socket.", BESIDE, "test", env={"LMTP_WIRES": "tcp,unix"})
+runs("pythons", "The documents on each Python we support that is found here; the others are named.", BESIDE, "test", python=PYTHONS)
 runs("mtas", "The pages about MTAs, with real ones, unpacked from Debian's packages; needs root.", MTAS, "test", env={"LMTP_MTAS": "1"})
 runs("sql", "The page about databases, on a PostgreSQL; what is skipped is named.", POSTGRESQL, "test", "sql", success_codes=[0, 77])
 runs("fuzz", "Octets that nobody would think of; `-- SECONDS`, of which 60 are the default.", "python docs/corners/fuzz.py", "fuzz")
