@@ -30,7 +30,9 @@ def ask(seconds: float, question: Callable[P, Maybe[T]], *about: P.args, **named
     except Exception:
         log.exception("the directory failed")
         return NO_ANSWER
-    return _wait(cast(Awaitable[T], answer), seconds) if hasattr(answer, "__await__") else answer
+    if isinstance(answer, Lookup) or not hasattr(answer, "__await__"):  # the first is quick
+        return answer
+    return _wait(cast(Awaitable[T], answer), seconds)
 
 
 async def _wait(answer: Awaitable[T], seconds: float) -> T | Lookup:

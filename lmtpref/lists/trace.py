@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from email.utils import format_datetime
 
 from lmtpref.protocol.handler import Envelope
@@ -23,31 +23,27 @@ def trace(envelope: Envelope, *, hostname: str, now: datetime) -> bytes:
 
     A FOR clause names the recipient only where it is the only one (section 4.4 item 3, section 7.6).
     """
-    sender = envelope.reverse_path.address if envelope.reverse_path else ""
-    lines = [
-        f"Return-Path: <{sender}>",
-        f"Received: from {_origin(envelope.peer.lhlo or '', envelope.peer.address, envelope.smtputf8)}",
-        f"\tby {_u_labels(hostname) if envelope.smtputf8 else hostname} with {_protocol(envelope)}",
-    ]
-    if len(envelope.recipients) == 1:
-        lines.append(f"\tfor <{envelope.recipients[0].path.address}>")
-    lines[-1] += f"; {_date(now.replace(microsecond=0))}"
-    return "".join(f"{line}\r\n" for line in lines).encode()
-
-
-def _protocol(envelope: Envelope) -> str:
-    """The WITH keyword (RFC 3848, RFC 6531 section 4.3)."""
-    return f"{'UTF8' if envelope.smtputf8 else ''}LMTP{'S' if envelope.peer.secure else ''}"
+    sender, recipients, peer = envelope.reverse_path, envelope.recipients, envelope.peer
+    received = _received(peer.lhlo or "", peer.address, hostname, envelope.smtputf8, peer.secure)
+    only = f"\r\n\tfor <{recipients[0].path.address}>" if len(recipients) == 1 else ""
+    date = _date(int(now.timestamp()), now.tzinfo)
+    return f"Return-Path: <{sender.address if sender else ''}>\r\n{received}{only}; {date}\r\n".encode()
 
 
 # The same few MTAs send thousands of messages, many of them in the same second.
 @functools.lru_cache(maxsize=1)
-def _date(now: datetime) -> str:
-    return format_datetime(now)
+def _date(second: int, zone: tzinfo | None) -> str:
+    return format_datetime(datetime.fromtimestamp(second, zone))
 
 
 @functools.lru_cache(maxsize=128)
-def _origin(lhlo: str, address: str | None, smtputf8: bool) -> str:  # noqa: FBT001 - part of the cache's key
+def _received(lhlo: str, address: str | None, hostname: str, smtputf8: bool, secure: bool) -> str:  # noqa: FBT001 - parts of the cache's key
+    """The FROM, BY and WITH clauses (RFC 5321 section 4.4, RFC 3848, RFC 6531 section 4.3)."""
+    protocol = f"{'UTF8' if smtputf8 else ''}LMTP{'S' if secure else ''}"
+    return f"Received: from {_origin(lhlo, address, smtputf8)}\r\n\tby {_u_labels(hostname) if smtputf8 else hostname} with {protocol}"
+
+
+def _origin(lhlo: str, address: str | None, smtputf8: bool) -> str:  # noqa: FBT001 - as above
     """Extended-Domain: the name that the peer gave itself, and its address in parentheses if it has one."""
     name = lhlo if _NAME.fullmatch(lhlo) else "unknown"
     if smtputf8:

@@ -225,7 +225,10 @@ class Connection(asyncio.Protocol):
 
     def _count(self) -> None:
         """Keep what waits within bounds: refuse content beyond the server's, stop reading while nothing is taken out."""
-        shared, waiting = self._shared, self._session.waiting_octets
+        waiting = self._session.waiting_octets
+        if not waiting and not self._counted:
+            return
+        shared = self._shared
         shared.buffered_octets += waiting - self._counted
         self._counted = waiting
         if shared.buffered_octets > shared.limits.max_buffered_octets:
@@ -240,7 +243,7 @@ class Connection(asyncio.Protocol):
     def _note_progress(self) -> None:
         """An octet of a message is progress; one of a command is none before the command is whole."""
         session = self._session
-        if session.frames != self._frames or (session.in_content and session.in_transaction):
+        if session.frames != self._frames or (session.in_transaction and session.in_content):
             self._frames = session.frames
             self._progress = self._loop.time()
 

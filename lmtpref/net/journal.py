@@ -80,7 +80,7 @@ class JournalSession(Session):
         super().lost()
 
     def _advance_line(self) -> bool:
-        if self._talk.transaction is not self._transaction:
+        if self.transaction is not self._transaction:
             self._finish(self._verb)  # BDAT 0 LAST without a recipient ends it without a reply
         self._verb = ""  # a line may be refused before it has one
         return super()._advance_line()
@@ -101,13 +101,13 @@ class JournalSession(Session):
     def _begin(self, reply: Reply) -> None:
         self._number += 1
         self._record = Record(self.peer, self._connection, self._number, _address(self._argument), reply)
-        self._transaction = self._talk.transaction
+        self._transaction = self.transaction
         if not self._transaction:
             self._finish("refused")
 
     def _note(self, record: Record, reply: Reply) -> None:
         """Put a reply where it belongs; one that comes when the transaction is gone, and is no final one, tells what ended it."""
-        transaction = self._talk.transaction
+        transaction = self.transaction
         is_open = transaction is self._transaction
         if self._verb in {"DATA", "BDAT"} and not (is_open and transaction and not transaction.owed):
             self._note_final(record, reply)

@@ -130,7 +130,7 @@ class WatchedSession(Session):
         if event.hook == "command":
             return event.arguments[0], None
         if event.hook == "data":  # BDAT has had its own question
-            return (None if self._talk.chunk else "DATA"), None
+            return (None if self.chunk else "DATA"), None
         address = event.arguments[1].path.address if event.hook in {"rcpt", "deliver"} else None
         return _COMMANDS.get(event.hook), address
 
@@ -170,7 +170,7 @@ class WatchedSession(Session):
         self._cut = True
         self._recording.close("S")
         self._finish_message()
-        self._talk.close()
+        self.close()
         if reset:
             self._line.abort(reset=True)
 
@@ -203,9 +203,9 @@ class WatchedSession(Session):
     def _refuse_chunk(self, outcome: Outcome, reply: Reply) -> Outcome:
         """The octets of the chunk are on their way all the same, so its message is refused (RFC 3030 section 2)."""
         if isinstance(outcome, Event):
-            return self._talk.settle(outcome, reply)
+            return self.settle(outcome, reply)
         if self.state is State.CHUNKS:
-            self._talk.open.refuse(reply)
+            self.open.refuse(reply)
         return outcome
 
     # Replies --------------------------------------------------------------------------------------------------------

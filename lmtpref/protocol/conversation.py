@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lmtpref.protocol import catalogue as say
 from lmtpref.protocol.errors import PeerError
-from lmtpref.protocol.extensions import Offer, check_mail_parameters, lhlo_reply
+from lmtpref.protocol.extensions import Offer, check_mail_parameters, greeting, lhlo_reply
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.sequence import OUT_OF_ORDER, State, refusal_of
@@ -47,7 +47,7 @@ class Conversation:
         self.transaction: Transaction | None = None
         self.chunk: Chunk | None = None
         self.asides: deque[Event] = deque()
-        self._settings = settings
+        self.settings = settings
         self._origin: Origin = UNAVAILABLE
 
     @property
@@ -95,7 +95,7 @@ class Conversation:
         if not argument.isascii() and "SMTPUTF8" not in parameters:
             raise PeerError(say.NOT_ASCII_500)
         envelope = Envelope(self.peer, path, dict(parameters), origin=self._origin)
-        if (envelope.declared_octets or 0) > self._settings.max_message_octets:
+        if (envelope.declared_octets or 0) > self.settings.max_message_octets:
             return (say.DECLARED_TOO_BIG_552,)
         return Event("mail", (envelope,))
 
@@ -104,7 +104,7 @@ class Conversation:
         if parameters:
             raise PeerError(say.UNKNOWN_PARAMETER_555)
         envelope = self.open.envelope
-        if len(envelope.recipients) >= self._settings.max_recipients:
+        if len(envelope.recipients) >= self.settings.max_recipients:
             return (say.TOO_MANY_RECIPIENTS_452,)
         return Event("rcpt", (envelope, Recipient(path)))
 
@@ -146,7 +146,7 @@ class Conversation:
 
     def _starttls(self, argument: str) -> Outcome:
         _expect_none(argument)
-        if not self._settings.starttls:
+        if not self.settings.starttls:
             raise PeerError(say.NOT_IMPLEMENTED_502)
         if self.peer.secure:
             raise PeerError(say.ALREADY_SECURE_503)
@@ -198,7 +198,7 @@ class Conversation:
 
     def _settle_connect(self, reply: Reply | None, _peer: Peer) -> Outcome:
         self.state = State.REFUSED if reply else State.GREETED
-        return (reply or Reply(220, None, f"{self._settings.hostname} LMTP lmtpref"),)
+        return (reply or greeting(self.settings.hostname),)
 
     def _settle_lhlo(self, reply: Reply | None, peer: Peer, name: str) -> Outcome:
         if reply is not None:
@@ -207,11 +207,11 @@ class Conversation:
         peer.lhlo = name
         self._origin = UNAVAILABLE
         self.state = State.READY
-        return (lhlo_reply(Offer(self._settings, known=peer.known, secure=peer.secure)),)
+        return (lhlo_reply(Offer(self.settings, known=peer.known, secure=peer.secure)),)
 
     def _settle_mail(self, reply: Reply | None, envelope: Envelope) -> Outcome:
         if reply is None or reply.positive:
-            self.transaction = Transaction(envelope, self._settings)
+            self.transaction = Transaction(envelope, self.settings)
             self.state = State.SENDER
         return (reply or say.SENDER_OK_250.naming(str(envelope.reverse_path or "")),)
 

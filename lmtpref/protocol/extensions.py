@@ -89,6 +89,12 @@ _MAIL_PARAMETERS = {e.parameter: e.legal for e in EXTENSIONS if e.parameter and 
 
 
 @lru_cache(maxsize=64)
+def greeting(hostname: str) -> Reply:
+    """What is said first: our name, and what is spoken here (RFC 5321 section 4.2)."""
+    return Reply(220, None, f"{hostname} LMTP lmtpref")
+
+
+@lru_cache(maxsize=64)
 def lhlo_reply(offer: Offer) -> Reply:
     """LHLO's positive reply: our name, then a line for each extension; no enhanced codes (RFC 2034 section 4)."""
     lines = [extension.line(offer.settings) for extension in EXTENSIONS if extension.offered(offer)]

@@ -19,23 +19,20 @@ class Framer:
 
     At most `max_line_octets` of an unfinished command and 4/3 of `max_message_octets` of unfinished content are kept
     (un-stuffing may take away one octet in four); the rest of anything longer is read and dropped.
+    `waiting` is what is kept.
     """
 
     def __init__(self, *, max_line_octets: int, max_message_octets: int) -> None:
         self._max_line = max_line_octets
         self._max_message = max_message_octets
-        self._buffer = bytearray()
+        self.waiting = bytearray()
         self._scanned = 0  # octets of the buffer that need not be searched again
         self._dropped = False  # whether the start of the present frame is gone, because the frame is too long
         self._unwanted = False  # whether the present content will be dropped, once it was searched
 
-    def __len__(self) -> int:
-        """How many octets wait here."""
-        return len(self._buffer)
-
     def feed(self, octets: bytes) -> None:
         """Take what the peer sent."""
-        self._buffer += octets
+        self.waiting += octets
 
     def line(self) -> str | None:
         """The next command line without its CRLF; None until that has come (RFC 5321 section 2.4).
@@ -43,12 +40,12 @@ class Framer:
         Octets that are not UTF-8 are surrogates in it.  Raises PeerError, once for each such line, for one over the
         limit and for one with a bare CR or LF.
         """
-        end = self._buffer.find(_CRLF, self._scanned)
+        end = self.waiting.find(_CRLF, self._scanned)
         if end < 0:
             self._keep(self._max_line, tail=1)
             return None
         too_long = self._dropped or end + 2 > self._max_line
-        line = self._buffer[:end].decode("utf-8", "surrogateescape")
+        line = self.waiting[:end].decode("utf-8", "surrogateescape")
         self._advance(end + 2)
         if too_long:
             raise PeerError(LINE_TOO_LONG_500)
@@ -61,10 +58,10 @@ class Framer:
 
         A Reply instead, if the content is too big (RFC 1870 section 4).
         """
-        if not self._scanned and not self._dropped and self._buffer.startswith(b".\r\n"):
+        if not self._scanned and not self._dropped and self.waiting.startswith(b".\r\n"):
             return self._cut(0, 3)
-        dot = self._buffer.find(b".", self._scanned)  # a search for one octet is many times faster than for five
-        end = self._buffer.find(_END_OF_DATA, max(self._scanned, dot - 2)) if dot >= 0 else -1
+        dot = self.waiting.find(b".", self._scanned)  # a search for one octet is many times faster than for five
+        end = self.waiting.find(_END_OF_DATA, max(self._scanned, dot - 2)) if dot >= 0 else -1
         if end < 0:
             self._keep(0 if self._unwanted else self._max_message * 4 // 3 + 4, tail=4)
             return None
@@ -74,36 +71,36 @@ class Framer:
 
     def chunk(self, octets: int) -> bytes | None:
         """The next `octets` octets, whatever they are; None until all have come (RFC 3030 section 2)."""
-        return self._cut(octets, 0) if len(self._buffer) >= octets else None
+        return self._cut(octets, 0) if len(self.waiting) >= octets else None
 
     def skip(self, octets: int) -> int:
         """Drop up to `octets` octets of what has come; how many are still to be skipped."""
-        there = min(octets, len(self._buffer))
+        there = min(octets, len(self.waiting))
         self._advance(there)
         return octets - there
 
     def discard(self) -> None:
         """Drop the content that has come so far; its end is still looked for, and it will be too big."""
         self._unwanted = True
-        if self._scanned >= len(self._buffer) - 4:  # what was not searched may hold the end, and commands behind it
+        if self._scanned >= len(self.waiting) - 4:  # what was not searched may hold the end, and commands behind it
             self._keep(0, tail=4)
 
     def _keep(self, limit: int, *, tail: int) -> None:
         """Note that all but the last `tail` octets were searched, and drop them if the frame outgrew `limit`."""
-        if len(self._buffer) > max(limit, tail):
-            del self._buffer[:-tail]
+        if len(self.waiting) > max(limit, tail):
+            del self.waiting[:-tail]
             self._dropped = True
-        self._scanned = max(0, len(self._buffer) - tail)
+        self._scanned = max(0, len(self.waiting) - tail)
 
     def _cut(self, end: int, terminator: int) -> bytes:
-        with memoryview(self._buffer) as view:
+        with memoryview(self.waiting) as view:
             frame = bytes(view[:end])
         self._advance(end + terminator)
         return frame
 
     def _advance(self, octets: int) -> None:
         """Forget what was taken; a new frame begins."""
-        del self._buffer[:octets]
+        del self.waiting[:octets]
         self._scanned = 0
         self._dropped = self._unwanted = False
 

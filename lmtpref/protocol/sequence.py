@@ -21,6 +21,8 @@ class State(Enum):
     CHUNKS = "after the first BDAT"
     DATA = "after 354, until the final dot is answered"
 
+    __hash__ = object.__hash__  # Enum's own is a function in Python, and each command asks for it
+
 
 VERBS = ("LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "HELP", "XFORWARD", "STARTTLS", "QUIT")
 _NOT_IN_A_TRANSACTION = {"MAIL": say.NESTED_MAIL_503, "XFORWARD": say.NESTED_MAIL_503, "STARTTLS": say.NESTED_MAIL_503}

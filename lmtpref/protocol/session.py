@@ -33,8 +33,8 @@ _BEHIND_A_REFUSAL = frozenset({say.NEED_MAIL_503, say.NEED_RECIPIENT_503})
 _GROUPED_HOOKS = frozenset({"mail", "rcpt", "message", "deliver"})  # whose replies may be sent with those that follow
 
 
-class Session:
-    """The server's half of one conversation.
+class Session(Conversation):
+    """The server's half of one conversation, and its octets.
 
     `urgent` says that what `take` returns may not be held back.  `closed` says that the server has said its last word:
     send what `take` returns, then close; `abrupt` that it did so by a 421, while the peer may still be sending.
@@ -42,11 +42,9 @@ class Session:
     """
 
     def __init__(self, settings: Settings, peer: Peer) -> None:
-        self.peer = peer
+        super().__init__(settings, peer)
         self.urgent = self.abrupt = self.busy = False
         self.frames = 0
-        self._max_errors = settings.max_errors
-        self._talk = Conversation(settings, peer)
         self._framer = Framer(max_line_octets=MAX_COMMAND_LINE_OCTETS, max_message_octets=settings.max_message_octets)
         self._pending: Event | None = Event("connect", (peer,))
         self._errors = 0
@@ -54,35 +52,19 @@ class Session:
         self._out: list[bytes] = []
 
     @property
-    def state(self) -> State:
-        """Where the conversation stands."""
-        return self._talk.state
-
-    @property
-    def closed(self) -> bool:
-        """Whether the server has said its last word."""
-        return self._talk.closed
-
-    @property
-    def securing(self) -> bool:
-        """Whether TLS begins behind what `take` returns (RFC 3207); call `secured` before what comes through it is fed."""
-        return self._talk.securing
-
-    @property
     def in_transaction(self) -> bool:
         """Whether MAIL was accepted and the transaction has not ended."""
-        return self._talk.transaction is not None
+        return self.transaction is not None
 
     @property
     def in_content(self) -> bool:
         """Whether what comes next is of a message, or of a chunk, and no command."""
-        return self._talk.state is State.DATA or self._talk.chunk is not None
+        return self.state is State.DATA or self.chunk is not None
 
     @property
     def waiting_octets(self) -> int:
         """How many octets of input are kept, a message under way included."""
-        transaction = self._talk.transaction
-        return len(self._framer) + (transaction.kept_octets if transaction else 0)
+        return len(self._framer.waiting) + (self.transaction.kept_octets if self.transaction else 0)
 
     # The driver's side ------------------------------------------------------------------------------------------
 
@@ -100,14 +82,14 @@ class Session:
 
         None as well, and `busy` is set, when `max_frames` commands in a row were answered without a question.
         """
-        talk, frames = self._talk, 0
+        frames = 0
         self.busy = False
         while self._pending is None:
-            if talk.asides:
-                self._pending = talk.asides.popleft()
-            elif talk.transaction and talk.transaction.owed:
-                self._pending = talk.due
-            elif talk.closed or talk.securing:
+            if self.asides:
+                self._pending = self.asides.popleft()
+            elif self.transaction is not None and self.transaction.owed:
+                self._pending = self.due
+            elif self.closed or self.securing:
                 break
             elif frames == max_frames:
                 self.busy = True
@@ -116,7 +98,7 @@ class Session:
                 frames += 1
                 self.frames += 1
             elif self._eof:
-                talk.close()
+                self.close()
             else:
                 break
         return self._pending
@@ -135,7 +117,7 @@ class Session:
                 self.shut_down(reply)
                 return
         self._pending = None
-        self._follow(self._talk.settle(event, reply), urgent=event.hook not in _GROUPED_HOOKS)
+        self._follow(self.settle(event, reply), urgent=event.hook not in _GROUPED_HOOKS)
 
     def fail(self) -> None:
         """Answer the pending question for a handler that could not: never a 5xx, never 2xx."""
@@ -157,17 +139,17 @@ class Session:
 
         Octets that came in clear behind STARTTLS end it: they would be run as if they had come inside.
         """
-        if len(self._framer):
-            self._talk.close()
-        self._talk.secured()
+        if self._framer.waiting:
+            self.close()
+        super().secured()
 
     def refuse_content(self, reply: Reply) -> None:
         """Drop the content that is coming in, and answer `reply` to each recipient at its end."""
-        if self.state is State.DATA and self._pending is None and not self._talk.open.owed:
+        if self.state is State.DATA and self._pending is None and not self.open.owed:
             self._framer.discard()
-            self._talk.open.refuse(reply)
+            self.open.refuse(reply)
         elif self.state is State.CHUNKS:
-            self._talk.open.refuse(reply)
+            self.open.refuse(reply)
 
     def shut_down(self, reply: Reply = say.SHUTTING_DOWN_421) -> None:
         """Say `reply`, a 421, and close; a recipient that was not yet answered needs no other reply (RFC 2033 section 5)."""
@@ -175,24 +157,23 @@ class Session:
             self._pending = None
             self._say(reply)
             self.abrupt = True
-            self._talk.close()
+            self.close()
 
     def lost(self) -> None:
         """The connection is gone: what is left to do is in `next_event`."""
         self._pending = None
-        self._talk.close()
-        self._talk.asides.append(Event("disconnect", (self.peer,)))
+        self.close()
+        self.asides.append(Event("disconnect", (self.peer,)))
 
     # The peer's side --------------------------------------------------------------------------------------------
 
     def _advance(self) -> bool:
         """Take one frame from the input; False if there is none."""
-        talk = self._talk
-        if talk.chunk is not None:
-            return self._advance_chunk(talk.chunk)
-        if talk.state is State.DATA:
+        if not self._framer.waiting and self.chunk is None:
+            return False
+        if self.state is State.DATA:
             return self._advance_data()
-        return bool(self._framer) and self._advance_line()
+        return self._advance_line() if self.chunk is None else self._advance_chunk(self.chunk)
 
     def _advance_line(self) -> bool:
         urgent = True
@@ -209,31 +190,31 @@ class Session:
     def _advance_data(self) -> bool:
         if (content := self._framer.content()) is None:
             return False
-        self._follow(self._talk.end_of_data(content), urgent=False)
+        self._follow(self.end_of_data(content), urgent=False)
         return True
 
     def _advance_chunk(self, chunk: Chunk) -> bool:
         if not self._take_chunk(chunk):
             return False
         try:
-            self._follow(self._talk.end_of_chunk(), urgent=not chunk.last)
+            self._follow(self.end_of_chunk(), urgent=not chunk.last)
         except PeerError as error:
             self._refuse(error.reply, urgent=True)
         return True
 
     def _perform(self, verb: str, argument: str) -> Outcome:
-        outcome = self._talk.perform(verb, argument)
-        if self._talk.securing and len(self._framer):  # an attempt to have it run inside TLS (RFC 3207 section 4)
-            self._talk.close()
+        outcome = self.perform(verb, argument)
+        if self.securing and self._framer.waiting:  # an attempt to have it run inside TLS (RFC 3207 section 4)
+            self.close()
             return (say.PIPELINED_TLS_554,)
         return outcome
 
     def _take_chunk(self, chunk: Chunk) -> bool:
         """Take a chunk, or skip it if it will be refused; False until all its octets have come."""
-        if self.state is State.CHUNKS and self._talk.open.has_room(chunk.octets):
+        if self.state is State.CHUNKS and self.open.has_room(chunk.octets):
             if (octets := self._framer.chunk(chunk.octets)) is None:
                 return False
-            self._talk.open.add(octets)
+            self.open.add(octets)
             return True
         chunk.octets = self._framer.skip(chunk.octets)
         return not chunk.octets
@@ -255,7 +236,7 @@ class Session:
     def _refuse(self, reply: Reply, *, urgent: bool) -> None:
         """Answer a mistake of the client's; one too many ends the conversation."""
         self._errors += reply not in _BEHIND_A_REFUSAL
-        if self._errors > self._max_errors:
+        if self._errors > self.settings.max_errors:
             self.shut_down(say.TOO_MANY_ERRORS_421)
         else:
             self._say(reply, urgent=urgent)
