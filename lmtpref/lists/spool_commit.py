@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MAX_PENDING_ENTRIES = 16_384  # more than the connections that a server bears; beyond: 452 4.3.1
 MAX_BATCH_ENTRIES = 512  # of one commit, so that the first of a batch does not wait for thousands
+MAX_ENTRIES_A_TURN = 64  # told of their end before other connections have their turn
 WRITERS = 8  # files that are written and synced at the same time
 
 FOLDERS = ("tmp", "new", "cur")  # of a Maildir
@@ -109,7 +110,7 @@ class Committer:
     """Keeps entries on a disk, those that come while it is busy all in the next batch.
 
     A batch is: write and sync every file in `tmp`, several at a time; rename all into `new`; sync every `new` once; tell
-    who waits, with one call into each loop.  What fails concerns the entries that it was done for, and is not tried again.
+    who waits, with one call into each loop, which does not tell of too many at once.  What fails concerns the entries that it was done for, and is not tried again.
     """
 
     def __init__(self, disk: Disk, max_pending: int, max_batch: int) -> None:
@@ -244,11 +245,11 @@ def _tell(batch: Iterable[Commit]) -> None:
             loops.setdefault(commit.future.get_loop(), []).append(commit)
     for loop, commits in loops.items():
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle, commits)
+            loop.call_soon_threadsafe(_settle, loop, commits)
 
 
-def _settle(commits: Iterable[Commit]) -> None:
-    for commit in commits:
+def _settle(loop: asyncio.AbstractEventLoop, commits: list[Commit]) -> None:
+    for commit in commits[:MAX_ENTRIES_A_TURN]:
         future = commit.future
         if future is None or future.done():
             continue
@@ -256,3 +257,5 @@ def _settle(commits: Iterable[Commit]) -> None:
             future.set_exception(commit.error)
         else:
             future.set_result(None)
+    if rest := commits[MAX_ENTRIES_A_TURN:]:
+        loop.call_soon(_settle, loop, rest)

@@ -29,7 +29,7 @@ _NO_LINGERING = struct.pack("ii", 1, 0)  # close() then sends RST
 class Connection(asyncio.Protocol):
     """An LMTP connection.  The session decides; this asks its questions, and moves its octets when it may."""
 
-    _timer: asyncio.TimerHandle
+    _timer: asyncio.TimerHandle  # what the clock does next: it looks whether the client got anywhere, or aborts once we have hung up
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
