@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -46,7 +45,7 @@ class Conversation:
         self.closed = self.securing = False
         self.transaction: Transaction | None = None
         self.chunk: Chunk | None = None
-        self.asides: deque[Event] = deque()
+        self.asides: list[Event] = []
         self.settings = settings
         self._origin: Origin = UNAVAILABLE
 

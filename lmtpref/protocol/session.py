@@ -38,6 +38,7 @@ class Session(Conversation):
 
     `urgent` says that what `take` returns may not be held back.  `closed` says that the server has said its last word:
     send what `take` returns, then close; `abrupt` that it did so by a 421, while the peer may still be sending.
+    `securing` says that TLS begins behind what `take` returns (RFC 3207): call `secured` before what comes through it is fed.
     `frames` counts what was taken from the input: command lines, messages, chunks.
     """
 
@@ -86,7 +87,7 @@ class Session(Conversation):
         self.busy = False
         while self._pending is None:
             if self.asides:
-                self._pending = self.asides.popleft()
+                self._pending = self.asides.pop(0)
             elif self.transaction is not None and self.transaction.owed:
                 self._pending = self.due
             elif self.closed or self.securing:
