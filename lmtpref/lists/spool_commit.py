@@ -110,7 +110,8 @@ class Committer:
     """Keeps entries on a disk, those that come while it is busy all in the next batch.
 
     A batch is: write and sync every file in `tmp`, several at a time; rename all into `new`; sync every `new` once; tell
-    who waits, with one call into each loop, which does not tell of too many at once.  What fails concerns the entries that it was done for, and is not tried again.
+    who waits, with one call into each loop, which does not tell of too many at once.  What fails concerns the entries that
+    it was done for, and is not tried again.
     """
 
     def __init__(self, disk: Disk, max_pending: int, max_batch: int) -> None:
