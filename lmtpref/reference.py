@@ -11,7 +11,7 @@ from lmtpref.lists.acceptance import Decision
 from lmtpref.net.client import Client
 from lmtpref.net.journal import Record
 from lmtpref.net.limits import Limits
-from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
+from lmtpref.net.listeners import UnixAddress, parse_address, tcp_among, unix_among
 from lmtpref.net.server import GRACE_SECONDS, Engine, EngineThread, loop_factory
 from lmtpref.net.stdio import converse
 from lmtpref.net.watch import Watch
@@ -96,6 +96,7 @@ class Server:
 
         Whoever has the server closes its `queues` when it has stopped.
         """
+        tls, group = configuration.tls(), configuration.group()
         queues = MaildirQueues(configuration.maildir) if configuration.maildir else MemoryQueues()
         server = cls(
             configuration.handler(queues),
@@ -105,6 +106,8 @@ class Server:
             limits=Limits(**configuration.limits),
             known_mtas=configuration.known_mtas,
             allow_remote=allow_remote or configuration.allow_remote,
+            unix_group=group,
+            tls=tls,
             uvloop=uvloop,
             watch=watch,
             journal=journal,
@@ -112,14 +115,14 @@ class Server:
         server._take(configuration.directory)
         return server
 
-    def reconfigure(self, configuration: Configuration, is_known: Callable[[str | None], bool]) -> None:
-        """Do from now on what `configuration` says, but listen where it listens; `is_known` tells its `known_mtas`.
+    def reconfigure(self, configuration: Configuration, is_known: Callable[[str | None], bool], tls: ssl.SSLContext | None = None) -> None:
+        """Do from now on what `configuration` says, but listen where it listens; `is_known` tells its `known_mtas`, `tls` is its `tls()`.
 
         New connections do at once, open ones from their next transaction on, with the settings they began with.
         """
         handler = configuration.handler(self.queues)
         self._attach(handler)
-        self._engine.reconfigure(handler, configuration.settings, Limits(**configuration.limits), is_known)
+        self._engine.reconfigure(handler, configuration.settings, Limits(**configuration.limits), is_known, tls)
         self._take(configuration.directory)
 
     @property
@@ -139,20 +142,17 @@ class Server:
     @property
     def host(self) -> str:
         """The host of its first TCP listener.  Raises UsageError if it has none."""
-        return self._tcp.host
+        return tcp_among(self.addresses).host
 
     @property
     def port(self) -> int:
         """The port of its first TCP listener.  Raises UsageError if it has none."""
-        return self._tcp.port
+        return tcp_among(self.addresses).port
 
     @property
     def unix_path(self) -> str:
         """The path of its first Unix socket.  Raises UsageError if it has none."""
-        for address in map(parse_address, self.addresses):
-            if isinstance(address, UnixAddress):
-                return address.path
-        raise UsageError("this server listens on no Unix socket")
+        return unix_among(self.addresses).path
 
     def _attach(self, handler: Handler) -> None:
         """Let the journal, if there is one, know what `handler` decides."""
@@ -162,13 +162,6 @@ class Server:
     def _take(self, directory: ListDirectory) -> None:
         """Show the lists that are served, where they are in memory."""
         self.lists = directory if isinstance(directory, MemoryDirectory) else MemoryDirectory()
-
-    @property
-    def _tcp(self) -> TcpAddress:
-        for address in map(parse_address, self.addresses):
-            if isinstance(address, TcpAddress):
-                return address
-        raise UsageError("this server listens on no TCP port")
 
     def client(self, local_hostname: str = "localhost") -> Client:
         """A client that is connected to its first listener; use it in a `with` block.  Raises UsageError if it does not run."""

@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 from lmtpref import ConfigurationError, Envelope, Handler, MemoryQueues, Peer, Recipient, Settings
 from lmtpref.lists import Configuration, cast, config, load
+from lmtpref.lists.config_keys import KEYS
 from lmtpref.net.journal import JournalSession, Record
 from lmtpref.protocol import wire
 from lmtpref.protocol.reader import ReplyReader
@@ -133,7 +134,7 @@ def dialogues() -> list[bytes]:
 
 def configurations() -> list[bytes]:
     """The cast's configuration, and one with a line for each key."""
-    lines = {table: [f'{key.name} = "x"' for key in config.KEYS if key.table == table] for table in ("server", "spool", "maps", "list")}
+    lines = {table: [f'{key.name} = "x"' for key in KEYS if key.table == table] for table in ("server", "spool", "maps", "list")}
     lists = "\n".join(["[[list]]", 'address = "ant@lists.example"', *lines["list"]])
     tables = ("\n".join([f"[{table}]", *lines[table]]) for table in ("server", "spool", "maps"))
     return [config.CAST.read_bytes(), lists.encode(), *(table.encode() for table in tables)]

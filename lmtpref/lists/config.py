@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from dataclasses import field as attribute
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from lmtpref.lists.acceptance import DEFAULT_POLICY, Policy
+from lmtpref.lists.config_keys import KEYS
 from lmtpref.lists.directory.database import open_database
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.handler import DIRECTORY_SECONDS, ListHandler, banned_everywhere
+from lmtpref.lists.named import Named, group_name, tls_context
 from lmtpref.lists.queues import Queues
 from lmtpref.lists.roster import ListDirectory, MailingList, parse_address
 from lmtpref.lists.rules import Rule
 from lmtpref.lists.toml import line_of, read_text, read_toml
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.settings import Settings
+
+if TYPE_CHECKING:
+    import ssl
 
 CAST = Path(__file__).with_name("cast.toml")
 
@@ -34,6 +39,9 @@ class Configuration:
     site_owner: str = ""
     known_mtas: tuple[str, ...] | None = None
     allow_remote: bool = False
+    unix_group: Named | None = None
+    tls_certificate: Named | None = None
+    tls_key: Named | None = None
     banned_senders: tuple[str, ...] = ()
     directory_seconds: float = DIRECTORY_SECONDS
     rules: Policy = ()
@@ -55,99 +63,22 @@ class Configuration:
             policy=(*self.rules, *DEFAULT_POLICY),
         )
 
+    def tls(self) -> ssl.SSLContext | None:
+        """What STARTTLS needs, from the files as they are now; None without a certificate.  Raises ConfigurationError."""
+        return tls_context(self.tls_certificate, self.tls_key) if self.tls_certificate and self.tls_key else None
+
+    def group(self) -> str | None:
+        """The group of the Unix sockets; None for that of the process.  Raises ConfigurationError if there is no such group."""
+        return group_name(self.unix_group) if self.unix_group else None
+
     def close(self) -> None:
         """Let go of the connections and threads that the directory has, if any; asked again, it has new ones."""
         if close := getattr(self.directory, "close", None):
             close()
 
 
-class Kind(NamedTuple):
-    """What a key's value must be: in words, and as a test."""
-
-    words: str
-    fits: Callable[[Any], bool]
-    choices: tuple[str, ...] = ()
-
-    @classmethod
-    def one_of(cls, *values: str) -> Kind:
-        """One of these strings."""
-        return cls("one of " + ", ".join(values), lambda value: value in values, values)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-TEXT = Kind("a string", lambda value: isinstance(value, str))
-TEXTS = Kind("a list of strings", lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value))
-FLAG = Kind("true or false", lambda value: isinstance(value, bool))
-OCTETS = Kind("a number of octets, above 0", _is_count)
-COUNT = Kind("a number above 0", _is_count)
-SECONDS = Kind("a number of seconds, above 0, at most a year", lambda value: type(value) in {int, float} and 0 < value <= 31_536_000)
-TEXT_LINE = Kind("a number of octets, 1000 or more", lambda value: _is_count(value) and value >= 1000)  # RFC 5321 section 4.5.3.1.6
-RECIPIENTS = Kind("a number, 100 or more", lambda value: _is_count(value) and value >= 100)  # RFC 5321 section 4.5.3.1.8
-NEWLINES = Kind('"refuse" or "keep"', lambda value: value in ("refuse", "keep"))
-MTA = Kind.one_of("postfix", "exim", "sendmail")
-MAP_TYPE = Kind.one_of("regexp", "pcre", "texthash", "hash", "lmdb")
-MAP_CLASS = Kind.one_of("relay", "local", "mailbox", "virtual")
-
-
-class Key(NamedTuple):
-    """A key of the file: its table, its name, what it holds, and what it means."""
-
-    table: str
-    name: str
-    kind: Kind
-    meaning: str
-
-
-KEYS = (
-    Key("server", "listen", TEXTS, "where to listen: HOST:PORT, or unix:PATH"),
-    Key("server", "hostname", TEXT, "the server's name, in its greeting and in trace lines"),
-    Key("server", "site_owner", TEXT, "the sender of what a list's owners are sent (envsender)"),
-    Key("server", "known_mtas", TEXTS, "networks and host names of the MTAs that may send; absent: loopback only"),
-    Key("server", "allow_remote", FLAG, "whether to listen on other addresses than loopback; needs known_mtas"),
-    Key("server", "banned_senders", TEXTS, "senders banned from all lists; ^pattern"),
-    Key("server", "rules", TEXTS, "rules of your own, package.module:name, asked before the others of their stage"),
-    Key("server", "max_message_octets", OCTETS, "the largest message"),
-    Key("server", "max_recipients", RECIPIENTS, "the most recipients in one transaction"),
-    Key("server", "max_errors", COUNT, "the most mistakes a client may make on one connection"),
-    Key("server", "max_text_line_octets", TEXT_LINE, "the longest line of a message, CRLF included; absent: no limit"),
-    Key("server", "max_connections", COUNT, "the most connections at once"),
-    Key("server", "idle_seconds", SECONDS, "how long to wait for a whole command, or an octet of a message"),
-    Key("server", "transaction_seconds", SECONDS, "how long a client may take for one transaction"),
-    Key("server", "hook_seconds", SECONDS, "how long to wait for a verdict, or for a message to be kept, before 451 4.3.0"),
-    Key("server", "max_buffered_octets", OCTETS, "the most octets of all messages under way"),
-    Key("server", "bare_newlines", NEWLINES, "what to do with a message that has a CR or LF alone"),
-    Key("spool", "maildir", TEXT, "the folder of the spool, beside this file; absent: messages are kept in memory"),
-    Key("directory", "url", TEXT, "the database that has the lists, instead of [[list]]; a SQLite file is beside this file"),
-    Key("directory", "wait_seconds", SECONDS, "how long to wait for its answer, before the sender is told to try again"),
-    Key("directory", "connections", COUNT, "how many of its connections to use at once"),
-    Key("maps", "mta", MTA, "the MTA whose maps are made when the server starts, and at SIGHUP"),
-    Key("maps", "out", TEXT, "the folder that they are written to, beside this file"),
-    Key("maps", "next_hop", TEXT, "where the MTA finds the server, HOST:PORT or unix:PATH; absent: the first address of listen"),
-    Key("maps", "service", TEXT, "Postfix: which service of master.cf delivers"),
-    Key("maps", "type", MAP_TYPE, "Postfix: the kind of table"),
-    Key("maps", "class", MAP_CLASS, "Postfix: the class of the lists' domains"),
-    Key("maps", "then", TEXT, "a command, for the shell, that is run when a map has changed"),
-    Key("list", "address", TEXT, "the list's own address"),
-    Key("list", "alias_domains", TEXTS, "other domains at which it has the same name"),
-    Key("list", "members", TEXTS, "its members"),
-    Key("list", "members_file", TEXT, "a file with a member's address on each line, beside this file"),
-    Key("list", "moderated", TEXTS, "members whose posts are held"),
-    Key("list", "reject_moderated", FLAG, "whether the posts of moderated members are refused instead"),
-    Key("list", "accept_these_nonmembers", TEXTS, "other senders that may post; ^pattern; @other-list: that list's members"),
-    Key("list", "banned", TEXTS, "senders that may not post, members or not; ^pattern; @other-list"),
-    Key("list", "generic_nonmember_action", TEXT, "accept, hold, reject or discard: the posts of everybody else"),
-    Key("list", "null_sender", TEXT, "refuse, hold or accept: posts from <>"),
-    Key("list", "judge", TEXT, "envelope or envelope-or-from: whose right to post counts"),
-    Key("list", "unvouched", TEXT, "hold, refuse or discard: posts of senders it does not know, if their content is refused"),
-    Key("list", "emergency", FLAG, "whether every post is held"),
-    Key("list", "retired", FLAG, "whether no post is taken any more"),
-    Key("list", "require_from", FLAG, "whether a post without a From is refused"),
-    Key("list", "max_message_octets", OCTETS, "the largest post; absent: the server's limit alone"),
-)
 _KINDS = {table: {key.name: key.kind for key in KEYS if key.table == table} for table in ("server", "spool", "directory", "maps", "list")}
+_NAMED = frozenset({"unix_group", "tls_certificate", "tls_key"})
 _SETTINGS = frozenset(field.name for field in fields(Settings))
 _LIMITS = frozenset({"max_connections", "idle_seconds", "transaction_seconds", "hook_seconds", "max_buffered_octets"})
 
@@ -177,6 +108,7 @@ class _File:
         self.check("server", server, table="server")
         values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in server.items()}
         self.check_senders(values)
+        values |= self.named(server)
         values["rules"] = tuple(self.rule(name) for name in server.get("rules", ()))
         directory = self.database() if "directory" in self.data else self.lists()
         if wait_seconds := self.data.get("directory", {}).get("wait_seconds"):
@@ -197,6 +129,13 @@ class _File:
                 parse_address(owner, key="site_owner")
         except ConfigurationError as error:
             raise self.placed(error, "server") from None
+
+    def named(self, server: Mapping[str, Any]) -> dict[str, Named]:
+        """What is not looked for before the server starts."""
+        for key, other in ("tls_certificate", "tls_key"), ("tls_key", "tls_certificate"):
+            if key in server and other not in server:
+                raise self.error(f"there is no {other} to go with it", "server", key=key)
+        return {key: Named(server[key], self.path, line_of(self.text, "server", key), key) for key in _NAMED & server.keys()}
 
     def maildir(self) -> Path | None:
         table = self.data.get("spool", {})

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from socket import socket
 from types import EllipsisType
 
-from lmtpref.net.client_dialogue import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, Dialogue, Said, own_name
+from lmtpref.net.client_dialogue import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, HasDialogue, Said, own_name
 from lmtpref.protocol.client import Outcome
 
 
-class Client(smtplib.LMTP):
+class Client(HasDialogue, smtplib.LMTP):
     """An `smtplib.LMTP` that does what RFC 2033 asks of a client.
 
     `sendmail` and `send_message` return {recipient: (code, text)} for those that failed, at RCPT or after the content;
@@ -53,21 +53,6 @@ class Client(smtplib.LMTP):
             if code != 220:
                 self.close()
                 raise smtplib.SMTPConnectError(code, text)
-
-    @property
-    def outcomes(self) -> list[Outcome]:
-        """What became of the latest message's recipients, in their order; the same address may be there twice."""
-        return self._dialogue.outcomes
-
-    @property
-    def problem(self) -> str | None:
-        """Why the connection is of no use any more; None while it is."""
-        return self._dialogue.problem
-
-    @property
-    def timed_out(self) -> bool:
-        """Whether a reply took too long."""
-        return self._dialogue.timed_out
 
     # Connection -------------------------------------------------------------------------------------------------
 
@@ -179,14 +164,10 @@ class Client(smtplib.LMTP):
         return self.sock
 
     def _forget(self) -> None:
-        self._dialogue = Dialogue(self.local_hostname, self._tell, prefer_chunks=self._prefer_chunks)
+        self._dialogue = self._new_dialogue(self.local_hostname)
         self._lhlo = self.ehlo_resp = None
         self.esmtp_features = {}
         self.does_esmtp = False
-
-    def _tell(self, outcome: Outcome) -> None:
-        if self.on_outcome:
-            self.on_outcome(outcome)
 
     def _carry(self, enough: Callable[[], bool]) -> None:
         """Carry octets to and fro until `enough` says so; whatever interrupts it, the connection would be out of step then."""

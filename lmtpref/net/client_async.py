@@ -11,14 +11,14 @@ from email.message import Message
 from types import EllipsisType
 from typing import Any, Self, cast
 
-from lmtpref.net.client_dialogue import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, Dialogue, Said, own_name
+from lmtpref.net.client_dialogue import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, HasDialogue, Said, own_name
 from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.client import Outcome
 
 CLOSING_SECONDS = 1.0  # that a server may take to say farewell to TLS
 
 
-class AsyncClient:
+class AsyncClient(HasDialogue):
     """An LMTP client on the running loop: `async with AsyncClient("127.0.0.1:8024") as client`.
 
     `address` is HOST:PORT or unix:PATH.  `sendmail`, `outcomes`, `on_outcome`, `timeout`, `prefer_chunks` and the exceptions are
@@ -40,21 +40,6 @@ class AsyncClient:
         self._dialogue = self._new_dialogue("localhost")
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._leaving: asyncio.StreamWriter | None = None  # of the connection that was closed last
-
-    @property
-    def outcomes(self) -> list[Outcome]:
-        """What became of the latest message's recipients, in their order."""
-        return self._dialogue.outcomes
-
-    @property
-    def problem(self) -> str | None:
-        """Why the connection is of no use any more; None while it is."""
-        return self._dialogue.problem
-
-    @property
-    def timed_out(self) -> bool:
-        """Whether a reply took too long."""
-        return self._dialogue.timed_out
 
     @property
     def esmtp_features(self) -> dict[str, str]:
@@ -183,13 +168,6 @@ class AsyncClient:
         if self._streams is None:
             raise smtplib.SMTPServerDisconnected(self.problem or "please run connect() first")
         return self._streams
-
-    def _new_dialogue(self, name: str) -> Dialogue:
-        return Dialogue(name, self._tell, prefer_chunks=self._prefer_chunks)
-
-    def _tell(self, outcome: Outcome) -> None:
-        if self.on_outcome:
-            self.on_outcome(outcome)
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         async with asyncio.timeout(self._seconds(self._dialogue.session.patience)):

@@ -17,7 +17,11 @@ BLOCK_SECONDS = 180.0  # each of them may take (RFC 5321 section 4.5.3.2.5)
 
 Said = tuple[int, bytes]  # a reply as smtplib has it; lines are joined by LF
 
-_NOT_TO_BE_ASKED = frozenset({"MAIL", "RCPT", "DATA", "BDAT", "HELO", "EHLO", "LHLO", "AUTH"})
+_NOT_TO_BE_ASKED = {
+    **dict.fromkeys(("MAIL", "RCPT", "DATA", "BDAT"), "a transaction is one sendmail()"),
+    **dict.fromkeys(("HELO", "EHLO", "LHLO"), "LHLO was said, and says who we are"),
+    "AUTH": "its challenges are not answered here",
+}
 _OVER = "please run connect() first"
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 
@@ -73,7 +77,7 @@ class Dialogue:
         self._check()
         verb = verb.upper()
         if verb in _NOT_TO_BE_ASKED:
-            raise smtplib.SMTPNotSupportedError(f"{verb} is not for the caller to say; a transaction is one sendmail()")
+            raise smtplib.SMTPNotSupportedError(f"{verb} is not for the caller to say; {_NOT_TO_BE_ASKED[verb]}")
         if verb == "QUIT":
             self.session.quit()
         elif verb == "RSET":
@@ -178,6 +182,36 @@ class Dialogue:
         if refusal := by_stage.get("DATA") or by_stage.get("BDAT") or (by_stage.get(".") if len(self.outcomes) == 1 else None):
             return smtplib.SMTPDataError(*said(refusal))
         return smtplib.SMTPRecipientsRefused(failed)
+
+
+class HasDialogue:
+    """What a client tells of its dialogue."""
+
+    on_outcome: Callable[[Outcome], object] | None
+    _prefer_chunks: bool
+    _dialogue: Dialogue
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What became of the latest message's recipients, in their order; the same address may be there twice."""
+        return self._dialogue.outcomes
+
+    @property
+    def problem(self) -> str | None:
+        """Why the connection is of no use any more; None while it is."""
+        return self._dialogue.problem
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether a reply took too long."""
+        return self._dialogue.timed_out
+
+    def _new_dialogue(self, name: str) -> Dialogue:
+        return Dialogue(name, self._tell, prefer_chunks=self._prefer_chunks)
+
+    def _tell(self, outcome: Outcome) -> None:
+        if self.on_outcome:
+            self.on_outcome(outcome)
 
 
 def _path(address: str) -> str:

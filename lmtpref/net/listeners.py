@@ -64,6 +64,22 @@ def parse_address(text: str) -> Address:
     return TcpAddress(match["host"].strip("[]"), int(match["port"]))
 
 
+def tcp_among(addresses: Iterable[str]) -> TcpAddress:
+    """The first of a server's addresses that is a TCP port.  Raises UsageError if none is."""
+    for address in map(parse_address, addresses):
+        if isinstance(address, TcpAddress):
+            return address
+    raise UsageError("this server listens on no TCP port")
+
+
+def unix_among(addresses: Iterable[str]) -> UnixAddress:
+    """The first of a server's addresses that is a Unix socket.  Raises UsageError if none is."""
+    for address in map(parse_address, addresses):
+        if isinstance(address, UnixAddress):
+            return address
+    raise UsageError("this server listens on no Unix socket")
+
+
 def bind(address: Address, *, allow_remote: bool = False, group: str | int | None = None) -> socket.socket:
     """A socket that listens on `address`, in the caller's thread: what cannot be had is known at once.
 
@@ -95,20 +111,26 @@ def _bind_unix(address: UnixAddress, group: str | int | None) -> socket.socket:
     if not hasattr(socket, "AF_UNIX"):
         raise UsageError(f"{address}: this system has no Unix sockets")
     _remove_stale(address.path)
-    listening = socket.socket(socket.AF_UNIX)
-    try:
-        before = os.umask(0o777 ^ UNIX_MODE)
-        try:
-            listening.bind(address.path)
-        finally:
-            os.umask(before)
+    with contextlib.ExitStack() as undoing:
+        listening = undoing.enter_context(socket.socket(socket.AF_UNIX))
+        listening.bind(address.path)
+        undoing.callback(os.unlink, address.path)
+        os.chmod(address.path, UNIX_MODE)  # in time, as nobody can connect before it listens
         if group is not None:
-            shutil.chown(address.path, group=group)
+            _give(address.path, group)
         listening.listen(BACKLOG)
-    except BaseException:
-        listening.close()
-        raise
+        undoing.pop_all()
     return listening
+
+
+def _give(path: str, group: str | int) -> None:
+    """Let the file belong to a group."""
+    try:
+        shutil.chown(path, group=group)
+    except LookupError:
+        raise UsageError(f"unix_group: there is no group {group!r}") from None
+    except PermissionError:
+        raise UsageError(f"unix_group: {group!r} is no group of this process, which may not give it unix:{path}") from None
 
 
 def _remove_stale(path: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path as FilePath
 from typing import NamedTuple
 
-from lmtpref.net.listeners import UnixAddress, bind, parse_address, spell
+from lmtpref.net.listeners import BACKLOG, UnixAddress, bind, parse_address, spell
 from lmtpref.protocol.catalogue import LOCAL_ERROR_451
 from lmtpref.protocol.errors import LmtpError, UsageError
 from lmtpref.protocol.replies import Reply
@@ -64,11 +64,11 @@ class Milter:
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
 
-    async def listen(self, address: str) -> None:
-        """Listen on HOST:PORT of loopback, or unix:PATH.  Raises UsageError for an address that cannot be had."""
-        listening = bind(parse_address(address))
+    async def listen(self, address: str, group: str | int | None = None) -> None:
+        """Listen on HOST:PORT of loopback, or unix:PATH, for that group.  Raises UsageError for an address that cannot be had."""
+        listening = bind(parse_address(address), group=group)
         self.addresses.append(spell(listening))
-        self._servers.append(await asyncio.start_server(self._accepted, sock=listening))
+        self._servers.append(await asyncio.start_server(self._accepted, sock=listening, backlog=BACKLOG))
 
     async def aclose(self) -> None:
         """Stop, and hang up on every MTA."""

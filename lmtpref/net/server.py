@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from lmtpref.net.connection import Connection
 from lmtpref.net.journal import JournalSession, Record
 from lmtpref.net.limits import Limits
-from lmtpref.net.listeners import bind, known_peers, parse_address, spell
+from lmtpref.net.listeners import BACKLOG, bind, known_peers, parse_address, spell
 from lmtpref.net.shared import Shared
 from lmtpref.net.watch import Watch
 from lmtpref.net.watched import WatchedSession
@@ -75,10 +75,13 @@ class Engine:
     def handler(self, handler: Handler) -> None:
         self._shared.handler = handler
 
-    def reconfigure(self, handler: Handler, settings: Settings, limits: Limits, is_known: Callable[[str | None], bool]) -> None:
+    def reconfigure(
+        self, handler: Handler, settings: Settings, limits: Limits, is_known: Callable[[str | None], bool], tls: ssl.SSLContext | None
+    ) -> None:
         """Go on with these: new connections at once; open ones, as they are known, ask `handler` from their next MAIL on."""
         self._shared.handler = handler
-        self._shared.settings = dataclasses.replace(settings, starttls=self._shared.settings.starttls)
+        self._shared.settings = dataclasses.replace(settings, starttls=tls is not None)
+        self._shared.tls = tls or self._shared.tls  # an open connection may have been offered it
         self._shared.limits = limits
         self._shared.is_known = is_known
         for connection in self._shared.connections:
@@ -108,9 +111,13 @@ class Engine:
         """Accept connections on the running loop from now on."""
         self._shared.stopping = False
         loop = asyncio.get_running_loop()
-        for listening in self._sockets:
-            create = loop.create_unix_server if listening.family == getattr(socket, "AF_UNIX", None) else loop.create_server
-            self._servers.append(await create(lambda: Connection(self._shared), sock=listening))
+        try:
+            for listening in self._sockets:
+                create = loop.create_unix_server if listening.family == getattr(socket, "AF_UNIX", None) else loop.create_server
+                self._servers.append(await create(lambda: Connection(self._shared), sock=listening, backlog=BACKLOG))
+        except BaseException:
+            await self.aclose(0)
+            raise
 
     async def adopt(self, connected: socket.socket) -> None:
         """Serve the client at the other end of a socket that is connected already; the engine closes it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lmtpref.lists import Configuration, MemoryDirectory, load
-from lmtpref.lists.config import MAP_CLASS, MAP_TYPE, MTA
+from lmtpref.lists.config_keys import MAP_CLASS, MAP_TYPE, MTA
 from lmtpref.net.listeners import Address, TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.errors import UsageError
 from lmtpref.tools.maps_keys import places_of

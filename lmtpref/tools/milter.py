@@ -68,7 +68,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _milter(options: argparse.Namespace) -> int:
     configuration = load(options.config)
     judge = Judge(_handler(configuration), mixed=options.mixed, tempfail=options.on_outage == "tempfail")
-    asyncio.run(_until_told_to_stop(Milter(judge), judge, options))
+    asyncio.run(_until_told_to_stop(Milter(judge), judge, options, configuration.group()))
     return 0
 
 
@@ -76,7 +76,7 @@ def _handler(configuration: Configuration) -> ListHandler:
     return configuration.handler(MemoryQueues())  # in which nothing will ever be put
 
 
-async def _until_told_to_stop(milter: Milter, judge: Judge, options: argparse.Namespace) -> None:
+async def _until_told_to_stop(milter: Milter, judge: Judge, options: argparse.Namespace, group: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -85,7 +85,7 @@ async def _until_told_to_stop(milter: Milter, judge: Judge, options: argparse.Na
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(milter.aclose)
         for address in options.listen:
-            await milter.listen(address.removeprefix("inet:"))
+            await milter.listen(address.removeprefix("inet:"), group)
         for address in milter.addresses:
             print(f"listening on {address if address.startswith('unix:') else f'inet:{address}'}", flush=True)
         await stop.wait()

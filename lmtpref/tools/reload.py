@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 
@@ -45,8 +46,8 @@ async def _whenever(asked: asyncio.Event, server: Server, path: str, current: Co
     while await asked.wait():
         asked.clear()
         try:
-            configuration, is_known = await asyncio.to_thread(_read, path)  # a million members take seconds
-            server.reconfigure(configuration, is_known)
+            configuration, is_known, tls = await asyncio.to_thread(_read, path)  # a million members take seconds
+            server.reconfigure(configuration, is_known, tls)
             current.close()
             current = configuration
             print(f"lmtpref: {path} was read again", file=sys.stderr, flush=True)
@@ -65,9 +66,11 @@ def _make_maps(configuration: Configuration) -> None:
         print(f"lmtpref: {error}", file=sys.stderr, flush=True)
 
 
-def _read(path: str) -> tuple[Configuration, Callable[[str | None], bool]]:
+def _read(path: str) -> tuple[Configuration, Callable[[str | None], bool], ssl.SSLContext | None]:
     configuration = load(path)
+    configuration.group()  # of no use now, and missed when the server starts again
+    tls = configuration.tls()
     try:
-        return configuration, known_peers(configuration.known_mtas)
+        return configuration, known_peers(configuration.known_mtas), tls
     except UsageError as error:
         raise ConfigurationError(str(error), file=path) from None

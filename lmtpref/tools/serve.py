@@ -59,6 +59,8 @@ def _configuration(options: argparse.Namespace) -> Configuration:
     if options.config and options.accept_all:
         raise UsageError("a CONFIG has lists, and --accept-all does without; not both")
     configuration = load(options.config) if options.config else cast()
+    if options.stdio:  # no socket, and no TLS: an MTA's user may not even read the key
+        configuration = replace(configuration, unix_group=None, tls_certificate=None, tls_key=None)
     return replace(configuration, maildir=Path(options.spool)) if options.spool else configuration
 
 

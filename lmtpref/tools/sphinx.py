@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.builders import Builder
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -40,6 +41,8 @@ class Ladder(nodes.General, nodes.Element):
 class ClausesDirective(SphinxDirective):
     """`.. clauses::` has a section for each RFC of the ledger, with a row for each of its clauses."""
 
+    builder: ClassVar[Builder]  # of the present build; what the environment says of it goes with Sphinx 11
+
     def run(self) -> list[nodes.Node]:
         """Draw the tables; they are drawn anew with every build, since any page may cite a clause."""
         ledger = Ledger(Path(self.env.srcdir))
@@ -48,7 +51,7 @@ class ClausesDirective(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(_tables(ledger, self._uri)), allow_section_headings=True)
 
     def _uri(self, page: str) -> str:
-        return self.env.app.builder.get_relative_uri(self.env.docname, page)
+        return self.builder.get_relative_uri(self.env.docname, page)
 
 
 class DrawLadders(SphinxPostTransform):
@@ -90,6 +93,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("policy-picture", PolicyDirective)
     app.add_post_transform(DrawLadders)
     app.add_css_file(_CSS.name)
+    app.connect("builder-inited", _note_builder)
     app.connect("builder-inited", _copy_css)
     app.connect("doctree-read", _check_that_all_are_run)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
@@ -121,6 +125,10 @@ def _escaped(text: str) -> str:
 
 def _transcripts(document: nodes.document) -> list[nodes.literal_block]:
     return [block for block in document.findall(nodes.literal_block) if block.get("language") == LANGUAGE]
+
+
+def _note_builder(app: Sphinx) -> None:
+    ClausesDirective.builder = app.builder
 
 
 def _copy_css(app: Sphinx) -> None:

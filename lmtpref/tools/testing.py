@@ -22,10 +22,10 @@ from typing import Any
 
 from lmtpref.lists import ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues
 from lmtpref.net.faults import Fault
-from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
+from lmtpref.net.listeners import tcp_among, unix_among
 from lmtpref.net.replay import SCRIPT_SECONDS, serve_script
 from lmtpref.net.watch import Message, Watch
-from lmtpref.protocol.errors import TranscriptError, UsageError
+from lmtpref.protocol.errors import TranscriptError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.script import Script
 from lmtpref.protocol.transcript import Transcript, parse
@@ -57,7 +57,7 @@ class LmtpServer(Server):
     @property
     def url(self) -> str:
         """Its first TCP listener as a URL: lmtp://HOST:PORT."""
-        return f"lmtp://{self._tcp}"
+        return f"lmtp://{tcp_among(self.addresses)}"
 
     def on(self, command: str, *, to: str | None = None, after: int = 0) -> Fault:
         """A fault at `command`: a verb, ``"connect"``, or ``"."`` for a recipient's reply after the end of the message.
@@ -190,27 +190,17 @@ class Place(str):
     @property
     def host(self) -> str:
         """The host.  Raises UsageError for a Unix socket."""
-        return self._tcp.host
+        return tcp_among([self]).host
 
     @property
     def port(self) -> int:
         """The port.  Raises UsageError for a Unix socket."""
-        return self._tcp.port
+        return tcp_among([self]).port
 
     @property
     def unix_path(self) -> str:
         """The path of a Unix socket.  Raises UsageError for a TCP port."""
-        address = parse_address(self)
-        if isinstance(address, UnixAddress):
-            return address.path
-        raise UsageError(f"{self} is no Unix socket")
-
-    @property
-    def _tcp(self) -> TcpAddress:
-        address = parse_address(self)
-        if isinstance(address, TcpAddress):
-            return address
-        raise UsageError(f"{self} is no TCP port")
+        return unix_among([self]).path
 
 
 @contextlib.contextmanager
