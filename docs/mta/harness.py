@@ -157,6 +157,7 @@ class Process:
             group=group,
             start_new_session=True,
         )
+        self.pid = self._process.pid
 
     def line(self) -> str:
         """The next line that it prints; empty when it has ended."""

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from typing import Self
 
 from debian import unpacked
@@ -29,6 +30,7 @@ class Postfix:
         self._page = page
         self._tree = unpacked(*PACKAGES)
         self._folder = page.folder / "postfix"
+        self.queues = self._folder / "queue"
         self.port = free_port()
         self.log = self._folder / "maillog"
         self._environment = {**self._tree.environment, "MAIL_CONFIG": str(self._folder)}
@@ -42,21 +44,21 @@ class Postfix:
         """Postfix's version, such as 3.7.11."""
         return self.run("postconf", "-dh", "mail_version").strip()
 
-    def start(self, main: str, *more: str, master: str = "", **values: object) -> Self:
+    def start(self, main: str, *more: str, master: str = "", into: Sequence[str] = (), **values: object) -> Self:
         """(Re)start with these blocks of the page as main.cf, and `master` added to master.cf; its queue is empty then.
 
-        Returns when its port answers.
+        `into` is what the command begins with, such as setpriv.  Returns when its port answers.
         """
         self.stop()
-        shutil.rmtree(self._folder / "queue", ignore_errors=True)
-        (self._folder / "queue").mkdir()
+        shutil.rmtree(self.queues, ignore_errors=True)
+        self.queues.mkdir()
         self.log.unlink(missing_ok=True)
         page = self._page
         (self._folder / "main.cf").write_text(self._relocated() + page.text(main, *more, **values))
         extra = page.text(master, **values) if master else ""
         (self._folder / "master.cf").write_text(MASTER.replace("SMTP_PORT", str(self.port)) + extra)
         self._age()
-        self.run("postfix", "start")
+        self.run("postfix", "start", into=into)
         self._running = True
         wait_until(lambda: answers(self.port), "Postfix's port")
         return self
@@ -71,9 +73,9 @@ class Postfix:
         """Make the tables, such as hash:/path, that have to be made."""
         self.run("postmap", *tables)
 
-    def run(self, program: str, *arguments: str) -> str:
+    def run(self, program: str, *arguments: str, into: Sequence[str] = ()) -> str:
         """What a program of Postfix prints.  Raises CalledProcessError if it fails."""
-        command = [str(self._tree.root / "usr/sbin" / program), *arguments]
+        command = [*into, str(self._tree.root / "usr/sbin" / program), *arguments]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise subprocess.CalledProcessError(done.returncode, command, done.stdout, f"{done.stderr}\n{self.logged()}")

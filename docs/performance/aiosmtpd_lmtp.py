@@ -37,7 +37,7 @@ async def serve(port: int) -> int:
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     handler = Keep()
     # Given a host name, aiosmtpd does not look up this machine's own at every connection.
-    await loop.create_server(lambda: LMTP(handler, hostname="lists.example", loop=loop), "127.0.0.1", port)
+    await loop.create_server(lambda: LMTP(handler, hostname="lists.example", loop=loop), "127.0.0.1", port, backlog=1000)
     await stopped.wait()
     return len(handler.entries)
 

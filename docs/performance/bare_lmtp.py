@@ -40,7 +40,7 @@ class Bare(asyncio.Protocol):
 
 async def serve(port: int) -> None:
     """Serve until SIGTERM ends the process."""
-    server = await asyncio.get_running_loop().create_server(Bare, "127.0.0.1", port)
+    server = await asyncio.get_running_loop().create_server(Bare, "127.0.0.1", port, backlog=1000)
     await server.serve_forever()
 
 

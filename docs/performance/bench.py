@@ -1,4 +1,4 @@
-"""Measures LMTP servers against each other with Postfix's load generator, and writes the tables of the page beside this file.
+"""Measures LMTP servers against each other with Postfix's load generator, and writes the tables and the plot of the page beside this file.
 
 Every run starts a server afresh, warms it up, and then lets smtp-source send for about `--seconds`; the servers take
 turns, `--rounds` times.  With `--quick` everything is short, and the tables are printed instead of written.
@@ -27,7 +27,7 @@ from typing import Any
 
 from contenders import Contender, Running, contenders, running
 from postfix_tools import MissingToolError, Tools, find_tools
-from report import tables
+from report import plot, tables
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmtpref"
@@ -38,8 +38,9 @@ IDLE_CONNECTIONS = 5000
 MOST_OCTETS = 256 * 1024 * 1024
 MOST_ENTRIES = 100_000
 MOST_CONNECTIONS = 10_000
-WARM_UP = 50  # the part of the most messages that is sent before the clock starts: one in so many
+WARM_UP = 50  # the part of the most messages that is sent before a run of a second, and before others accordingly: one in so many
 FEWEST_MESSAGES = 20
+FEWEST_PART = 16  # of the most messages, one in so many may have to be sent whatever the time
 
 LIST = """
 [[list]]
@@ -64,6 +65,11 @@ class Load:
         """How many messages one run may send at most."""
         connections = MOST_ENTRIES if self.reuse else MOST_CONNECTIONS
         return min(MOST_OCTETS // self.octets, MOST_ENTRIES // self.recipients, connections)
+
+    @property
+    def fewest(self) -> int:
+        """How many messages one run sends at least: if they are small, enough on each connection that its beginning has no weight."""
+        return max(FEWEST_MESSAGES, min(FEWEST_MESSAGES * self.connections, self.most // FEWEST_PART))
 
     def options(self, messages: int | str) -> list[str]:
         """The options of smtp-source for so many messages from Anne to ant."""
@@ -112,9 +118,9 @@ class Bench:
 
     def _run(self, load: Load, contender: Contender) -> Sample:
         with running(contender) as server:
-            warm_up = max(FEWEST_MESSAGES, load.most // WARM_UP)
+            warm_up = max(FEWEST_MESSAGES, load.connections, int(load.most * self.seconds / WARM_UP))
             first = self._send(load, warm_up, server)
-            messages = min(load.most, max(warm_up, int(first.rate * self.seconds)))
+            messages = min(load.most, max(load.fewest, int(first.rate * self.seconds)))
             sample = self._send(load, messages, server)
         _check_kept(contender, server, (warm_up + messages) * load.recipients)
         return sample
@@ -239,7 +245,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure, and write results.json and tables.inc beside this file."""
+    """Measure, and write results.json, tables.inc and bench.svg beside this file."""
     arguments = _arguments()
     try:
         results = measure(arguments, [load for load in LOADS if arguments.only in (None, load.name)])
@@ -249,6 +255,7 @@ def main() -> int:
     if not arguments.quick and not arguments.only:
         (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
         (HERE / "tables.inc").write_text(tables(results))
+        (HERE / "bench.svg").write_text(plot(results))
     print(tables(results))
     return 0
 

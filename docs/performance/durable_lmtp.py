@@ -1,7 +1,7 @@
 """lmtpref on uvloop, its queues as they are to be measured: durable_lmtp.py memory|spool|alone CONFIG SPOOL PORT.
 
-`alone` is a spool without group commit: every entry is a batch of its own.  At its end it says what it holds, and by how
-much its event loop was ever late.
+`alone` is a spool without group commit: every entry is a batch of its own.  At its end it says what it holds, and the
+longest time between two beats of its event loop since SIGUSR1.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,24 +23,39 @@ HEARTBEAT_SECONDS = 0.005
 
 
 class Heart:
-    """Beats, and remembers the longest that a beat was late, in seconds."""
+    """Beats, and remembers the longest time between two beats, in seconds: the loop did nothing else for that long at most.
+
+    `own` is the longest without what the kernel let the loop wait for a processor, on which others were.
+    """
 
     def __init__(self) -> None:
-        self.latest = 0.0
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.longest = self.own = 0.0
 
     async def beat(self) -> None:
-        """Go on until cancelled."""
-        loop = asyncio.get_running_loop()
+        """Go on until cancelled.  The clock is read afresh, because a loop's own may stand still while it is busy."""
+        last, waited = time.perf_counter(), waited_seconds()
         while True:
-            due = loop.time() + HEARTBEAT_SECONDS
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            self.latest = max(self.latest, loop.time() - due)
+            since, last = last, time.perf_counter()
+            before, waited = waited, waited_seconds()
+            self.longest = max(self.longest, last - since)
+            self.own = max(self.own, last - since - (waited - before))
+
+
+def waited_seconds() -> float:
+    """How long this thread has been ready to run, and was not running (proc(5), `schedstat`, field 2)."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
 async def serve(server: Server, heart: Heart) -> None:
     """Serve until SIGTERM."""
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    loop.add_signal_handler(signal.SIGUSR1, heart.forget)
     async with server:
         beating = asyncio.create_task(heart.beat())
         await stopped.wait()
@@ -56,7 +72,7 @@ def main(mode: str, configuration: str, spool: str, port: str) -> None:
     uvloop.run(serve(server, heart))
     queues.close()
     print("queued: " + ", ".join(f"{name} {len(queue)}" for name, queue in queues.items()))
-    print(f"late by {heart.latest * 1000:.0f} ms")
+    print(f"longest {heart.longest * 1000:.0f} ms; own {heart.own * 1000:.0f} ms")
 
 
 if __name__ == "__main__":

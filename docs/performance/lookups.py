@@ -13,6 +13,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from plots import Curves, Point, figure
+from report import csv_table
+
 from lmtpref.lists import Lookup, MailingList, MemoryDirectory, load
 from lmtpref.lists.directory.sql import SqlLists
 from lmtpref.lists.directory.sql_import import import_lists
@@ -131,65 +134,28 @@ def lines(results: dict[str, Any]) -> list[Line]:
 
 def table(results: dict[str, Any]) -> str:
     """The results as reStructuredText."""
-    rows = [".. Written by lookups.py; not to be edited.", "", f"Measured on {results['date']} with Python {results['python']}."]
+    rows = [".. Written by lookups.py; not to be edited.", "", f"Measured on {results['date']} with Python {results['python']}.", ""]
     for grows, sizes in SIZES.items():
         head = ["directory", *(f"{size:,} {grows}" for size in sizes), "last to first"]
-        rows += ["", f".. csv-table:: Microseconds a look-up, among many {grows}", "   :header-rows: 1", "", _row(head)]
-        for line in lines(results):
-            if line.grows == grows:
-                rows.append(_row([line.directory, *(f"{cost:,.1f}" for cost in line.microseconds.values()), f"{line.growth:.2f}"]))
-    return "\n".join([*rows, ""])
+        rows += csv_table(f"Microseconds a look-up, among many {grows}", head, _rows(grows, lines(results)))
+    return "\n".join(rows)
 
 
-def _row(cells: list[str]) -> str:
-    return "   " + ", ".join(f'"{cell}"' for cell in cells)
-
-
-# The plot: sizes from 1 to 10^6 and costs from 1 to 10^4 microseconds, a decade as wide as it is high.
-DECADE, LEFT, TOP, X_DECADES, Y_DECADES = 90, 70, 20, 6, 4
-COLOURS = {"memory": "#0072b2", "TOML": "#e69f00", "SQLite": "#009e73"}  # told apart by everyone: Okabe and Ito's
+def _rows(grows: str, found: list[Line]) -> Iterator[list[str]]:
+    for line in found:
+        if line.grows == grows:
+            yield [line.directory, *(f"{cost:,.1f}" for cost in line.microseconds.values()), f"{line.growth:.2f}"]
 
 
 def plot(results: dict[str, Any]) -> str:
-    """The results as SVG, both axes logarithmic: a cost that does not grow is a level line."""
-    width, height = LEFT + X_DECADES * DECADE + 200, TOP + Y_DECADES * DECADE + 50
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        *_grid(),
-        *(part for line in lines(results) for part in _curve(line)),
-        "</svg>",
-    ]
-    return "\n".join([*parts, ""])
+    """The results as SVG: a cost that does not grow is a level line."""
+    return figure("Microseconds a look-up", [_panel(grows, lines(results)) for grows in SIZES])
 
 
-def _grid() -> Iterator[str]:
-    bottom, right = TOP + Y_DECADES * DECADE, LEFT + X_DECADES * DECADE
-    for decade in range(X_DECADES + 1):
-        x = LEFT + decade * DECADE
-        yield f'<path d="M{x} {TOP}V{bottom}" stroke="#ddd"/><text x="{x}" y="{bottom + 18}" text-anchor="middle">{10**decade:,}</text>'
-    for decade in range(Y_DECADES + 1):
-        y = bottom - decade * DECADE
-        yield f'<path d="M{LEFT} {y}H{right}" stroke="#ddd"/><text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{10**decade:,} µs</text>'
-    yield f'<text x="{(LEFT + right) // 2}" y="{bottom + 40}" text-anchor="middle">lists, or members of one list</text>'
-
-
-def _curve(line: Line) -> Iterator[str]:
-    points = [(_x(size), _y(cost)) for size, cost in line.microseconds.items()]
-    dash = ' stroke-dasharray="6 4"' if line.grows == "members" else ""
-    colour = COLOURS[line.directory]
-    yield f'<polyline points="{" ".join(f"{x:.0f},{y:.0f}" for x, y in points)}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>'
-    x, y = points[-1]
-    y += (15 if dash else -5) + (15 if dash else -15) * (line.directory == "TOML")  # whose line is memory's
-    yield f'<text x="{x + 8:.0f}" y="{y:.0f}" fill="{colour}">{line.directory}, {line.grows}</text>'
-
-
-def _x(size: int) -> float:
-    return LEFT + DECADE * math.log10(size)
-
-
-def _y(microseconds: float) -> float:
-    return TOP + DECADE * (Y_DECADES - math.log10(max(microseconds, 1)))
+def _panel(grows: str, found: list[Line]) -> Curves:
+    x = {"lists": "lists", "members": "members of one list"}[grows]
+    curves = {line.directory: [Point.of(*measured) for measured in line.microseconds.items()] for line in found if line.grows == grows}
+    return Curves("Microseconds a look-up", x, curves)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""The tables of the performance page, from what bench.py measured."""
+"""The tables and the plot of the performance page, from what bench.py measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
+
+from plots import Bars, Point, figure
 
 OURS, OURS_ASYNCIO = "lmtpref, uvloop", "lmtpref, asyncio"
 AIOSMTPD, AIOSMTPD_UVLOOP = "aiosmtpd, asyncio", "aiosmtpd, uvloop"
@@ -72,7 +74,7 @@ def tables(results: dict[str, Any]) -> str:
     lines = [
         ".. Written by bench.py; not to be edited.",
         "",
-        *_machine(results),
+        *measured(results),
         *csv_table("Ratios", ["load", "ours", "theirs", "target", "throughput", "", "processor time"], _ratio_rows(results)),
         *csv_table("Messages a second: median, and half the spread of the rounds", ["load", *names], _rate_rows(results)),
         *csv_table("Microseconds of processor time per message: the server, and smtp-source", ["load", *names], _cost_rows(results)),
@@ -81,18 +83,32 @@ def tables(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _machine(results: dict[str, Any]) -> Iterator[str]:
+def measured(results: dict[str, Any]) -> Iterator[str]:
+    """The lines that say when, on what and how often."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     yield f"Measured on {results['date']}: {results['processor']}, {results['cores']} cores, {results['system']}; {versions}."
     yield f"{results['rounds']} rounds of about {results['seconds']:g} s; load average before the first: {results['load_average']}."
     yield ""
 
 
+def plot(results: dict[str, Any]) -> str:
+    """The rates as bars, a panel for each load."""
+    return figure("Messages a second under each load", [_panel(load["name"], load["servers"]) for load in results["loads"]])
+
+
+def _panel(name: str, servers: dict[str, Any]) -> Bars:
+    def say(_: str, point: Point) -> str:
+        return f"{point.y:,.0f} ({point.y / servers[AIOSMTPD]['rate']:.1f}x)"
+
+    rates = {server: Point.of(0, found["rate"], found["rates"]) for server, found in servers.items()}
+    return Bars(f"{name}: messages a second", rates, say)
+
+
 def csv_table(title: str, head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
     """The lines of a table."""
     yield from (f".. csv-table:: {title}", "   :header-rows: 1", "")
     for row in [head, *rows]:
-        yield "   " + ", ".join(f'"{cell}"' for cell in row)
+        yield "   " + ", ".join('"' + cell.replace('"', '""') + '"' for cell in row)
     yield ""
 
 

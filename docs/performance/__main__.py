@@ -1,0 +1,31 @@
+"""How fast: `python docs/performance` runs every script here that measures, `python docs/performance SCRIPT [ARGUMENT...]` one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SCRIPTS = ("bench", "curves", "durable", "lookups", "delivery")
+
+
+def run(script: str, *arguments: str) -> int:
+    """Run one script, and say how long it took; its exit code."""
+    begun = time.monotonic()
+    code = subprocess.run([sys.executable, str(HERE / f"{script}.py"), *arguments], check=False).returncode
+    print(f"{script}: {time.monotonic() - begun:.0f} s", "" if code == 0 else f"and exit code {code}", file=sys.stderr)
+    return code
+
+
+def main(arguments: list[str]) -> int:
+    """Run what is asked for, all of it if nothing is; the highest exit code, as what one script lacks another may not need."""
+    if arguments and arguments[0] not in SCRIPTS:
+        print(f"SCRIPT is one of {', '.join(SCRIPTS)}", file=sys.stderr)
+        return 2
+    return run(*arguments) if arguments else max(map(run, SCRIPTS))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
