@@ -26,7 +26,7 @@ LINGER_SECONDS = 5.0  # how long a peer that we hung up on may take to hang up a
 _NO_LINGERING = struct.pack("ii", 1, 0)  # close() then sends RST
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """An LMTP connection.  The session decides; this asks its questions, and moves its octets when it may."""
 
     _timer: asyncio.TimerHandle  # what the clock does next: it looks whether the client got anywhere, or aborts once we have hung up
@@ -58,9 +58,13 @@ class Connection(asyncio.Protocol):
         self._check_time()
         self._continue()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next octets go."""
+        return self._shared.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Feed the session, and let it run unless it waits for a hook or for the peer."""
-        self._session.feed(data)
+        self._session.feed(self._shared.read_buffer[:nbytes])
         self._continue()
         self._note_progress()
 

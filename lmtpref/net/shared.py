@@ -16,12 +16,17 @@ from lmtpref.protocol.settings import Settings
 if TYPE_CHECKING:
     from lmtpref.net.connection import Connection
 
+MAX_READ_OCTETS = 262_144  # at once, by all connections into one buffer: to make room for each read costs more than a command
+
 MakeSession = Callable[[Settings, Peer, "Connection"], Session]
 
 
 @dataclass(slots=True, eq=False)
 class Shared:
-    """What the connections of one server have in common."""
+    """What the connections of one server have in common.
+
+    `read_buffer` is where all of them read to: what one has read it takes out before another reads.
+    """
 
     handler: Handler
     settings: Settings
@@ -32,4 +37,5 @@ class Shared:
     connections: set[Connection] = field(default_factory=set)
     farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
     buffered_octets: int = 0
+    read_buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(MAX_READ_OCTETS)))
     stopping: bool = False

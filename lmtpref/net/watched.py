@@ -55,10 +55,10 @@ class WatchedSession(Session):
 
     # What the connection calls --------------------------------------------------------------------------------------
 
-    def feed(self, octets: bytes) -> None:
+    def feed(self, octets: bytes | memoryview) -> None:
         """Take what the peer sent."""
         if not self.closed:
-            self._recording.add("C", octets)
+            self._recording.add("C", bytes(octets))
         super().feed(octets)
 
     def eof(self) -> None:

@@ -30,7 +30,7 @@ class Framer:
         self._dropped = False  # whether the start of the present frame is gone, because the frame is too long
         self._unwanted = False  # whether the present content will be dropped, once it was searched
 
-    def feed(self, octets: bytes) -> None:
+    def feed(self, octets: bytes | memoryview) -> None:
         """Take what the peer sent."""
         self.waiting += octets
 

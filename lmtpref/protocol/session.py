@@ -69,7 +69,7 @@ class Session(Conversation):
 
     # The driver's side ------------------------------------------------------------------------------------------
 
-    def feed(self, octets: bytes) -> None:
+    def feed(self, octets: bytes | memoryview) -> None:
         """Take what the peer sent.  After `closed` it is dropped."""
         if not self.closed:
             self._framer.feed(octets)
