@@ -8,6 +8,7 @@ from typing import Protocol, Self
 
 from lmtpref.lists import Configuration, ListDirectory, ListHandler, Mailboxes, MaildirQueues, MailingList, MemoryDirectory, MemoryQueues
 from lmtpref.lists.acceptance import Decision
+from lmtpref.lists.facts import Facts
 from lmtpref.net.client import Client
 from lmtpref.net.journal import Record
 from lmtpref.net.limits import Limits
@@ -25,7 +26,7 @@ DEFAULT_SETTINGS = Settings(hostname="lists.example")
 class Journal(Protocol):
     """What wants to know of each transaction, and of what was decided in it."""
 
-    def decided(self, decision: Decision) -> None:
+    def decided(self, decision: Decision, facts: Facts) -> None:
         """A rule has decided."""
 
     def ended(self, record: Record) -> None:

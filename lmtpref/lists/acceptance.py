@@ -77,12 +77,11 @@ SESSION_LIMITS = (
 
 
 class Decision(NamedTuple):
-    """A verdict, and how it came about: the rule that gave it (None if none objected) and what the rule was told."""
+    """A verdict, and where it comes from: the stage, and the rule that gave it (None if none objected)."""
 
     stage: Stage
     rule: Rule[Any] | None
     verdict: Verdict
-    facts: Any
 
     def __str__(self) -> str:
         return f"{self.stage.value}: {self.rule.name if self.rule else 'no rule'}: {self.verdict}"
@@ -101,11 +100,11 @@ def decide(stage: Stage, stage_rules: Policy, facts: object) -> Decision:
     for rule in stage_rules:
         try:
             if (verdict := rule.decide(facts)) is not None:
-                return Decision(stage, rule, verdict if type(verdict) in _FROM_BEST_TO_WORST else _reject(verdict), facts)
+                return Decision(stage, rule, verdict if type(verdict) in _FROM_BEST_TO_WORST else _reject(verdict))
         except Exception:
             log.exception("the rule %s failed", rule.name)
-            return Decision(stage, rule, RULE_FAILED, facts)
-    return Decision(stage, None, ACCEPT, facts)
+            return Decision(stage, rule, RULE_FAILED)
+    return Decision(stage, None, ACCEPT)
 
 
 def best(verdicts: Iterable[Verdict]) -> Verdict:

@@ -105,3 +105,6 @@ class MessageFacts(NamedTuple):
     def discarded(self) -> bool:
         """Whether it will not be distributed, going by its senders."""
         return isinstance(self.by_header or self.verdict, Discard)
+
+
+Facts = PeerFacts | SenderFacts | RecipientFacts | DataFacts | MessageFacts

@@ -11,7 +11,7 @@ from typing import cast
 from lmtpref.lists.acceptance import DEFAULT_POLICY, Decision, Policy, best, decide, rules_of
 from lmtpref.lists.addresses import fold
 from lmtpref.lists.asking import NO_ANSWER, ask
-from lmtpref.lists.facts import DataFacts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
+from lmtpref.lists.facts import DataFacts, Facts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
 from lmtpref.lists.header import Header
 from lmtpref.lists.queues import Entry, Queues, reply_to
 from lmtpref.lists.remembered import Delivery, Judged, Place, judged_of
@@ -58,7 +58,7 @@ class ListHandler(Handler):
         self.directory_seconds = directory_seconds
         self.policy = policy
         self.clock = clock
-        self.watch: Callable[[Decision], None] | None = None  # is told each decision
+        self.watch: Callable[[Decision, Facts], None] | None = None  # is told each decision, and what the rules were told
 
     @property
     def policy(self) -> Policy:
@@ -234,10 +234,10 @@ class ListHandler(Handler):
             site_owner=self.site_owner,
         )
 
-    def _decide(self, stage: Stage, facts: object) -> Decision:
+    def _decide(self, stage: Stage, facts: Facts) -> Decision:
         decision = decide(stage, self._rules[stage], facts)
         if self.watch is not None:
-            self.watch(decision)
+            self.watch(decision, facts)
         if decision.rule and log.isEnabledFor(logging.INFO):
             log.info("%s", decision)
         return decision

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lmtpref.lists import Configuration, Decision, Entry, Policy, Rule, load, rules_of
+from lmtpref.lists.facts import Facts
 from lmtpref.net.listeners import known_peers
 from lmtpref.protocol.client_mail import Mail, chunked, envelope_of, stuffed
 from lmtpref.protocol.errors import UsageError
@@ -38,11 +39,18 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     explain.set_defaults(run=_explain)
 
 
+class Question(NamedTuple):
+    """What was decided, and what the rules were told for it."""
+
+    decision: Decision
+    facts: Facts
+
+
 class Step(NamedTuple):
-    """What the client said (nothing, when it connected), what was decided about it, and the reply."""
+    """What the client said (nothing, when it connected), what the rules were asked about it, and the reply."""
 
     command: str
-    decisions: tuple[Decision, ...]
+    questions: tuple[Question, ...]
     reply: Reply
 
 
@@ -50,18 +58,22 @@ class Step(NamedTuple):
 class Recorder:
     """Takes the place of the queues, and notes what is put there and what was decided."""
 
-    decisions: list[Decision] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+
+    def decided(self, decision: Decision, facts: Facts) -> None:
+        """Note what was decided."""
+        self.questions.append(Question(decision, facts))
 
     def put(self, entry: Entry) -> None:
         """Note that `entry` would be queued."""
         self.entries.append(entry)
 
-    def take(self) -> tuple[Decision, ...]:
-        """What was decided since this was last called."""
-        decisions = tuple(self.decisions)
-        self.decisions.clear()
-        return decisions
+    def take(self) -> tuple[Question, ...]:
+        """What was asked since this was last called."""
+        questions = tuple(self.questions)
+        self.questions.clear()
+        return questions
 
 
 class Explanation(NamedTuple):
@@ -83,7 +95,7 @@ def explanation(configuration: Configuration, mail: Mail, peer: Peer, lhlo: str)
     """What would become of `mail`: the conversation is held with the handler that serves, on a wire in memory."""
     recorder = Recorder()
     handler = configuration.handler(recorder)
-    handler.watch = recorder.decisions.append
+    handler.watch = recorder.decided
     with asyncio.Runner() as runner:
         wire = MemoryWire(handler, configuration.settings, peer, wait=lambda answer: runner.run(_awaited(answer)))
         steps = [Step("", recorder.take(), _reply(wire))]
@@ -162,8 +174,8 @@ def _as_text(explained: Explanation) -> Iterator[str]:
     for step in explained.steps:
         if step.command:
             yield f"C: {step.command}"
-        for decision in step.decisions:
-            facts = described(decision.facts).items()
+        for decision, asked_with in step.questions:
+            facts = described(asked_with).items()
             yield from (f"     {name:<24} {value}" for name, value in facts if (name, value) not in told)
             told.update(facts)
             yield from (f"   {rule.name + '?':<26} {said}" for rule, said in explained.asked(decision))
@@ -174,12 +186,13 @@ def _as_text(explained: Explanation) -> Iterator[str]:
 
 def _as_json(explained: Explanation) -> dict[str, object]:
     trail = [
-        {"command": step.command, "questions": [_question(explained, decision) for decision in step.decisions], "reply": str(step.reply)}
+        {"command": step.command, "questions": [_question(explained, question) for question in step.questions], "reply": str(step.reply)}
         for step in explained.steps
     ]
     return {"trail": trail, "queue": explained.entry.queue if explained.entry else None, "reply": trail[-1]["reply"]}
 
 
-def _question(explained: Explanation, decision: Decision) -> dict[str, object]:
+def _question(explained: Explanation, question: Question) -> dict[str, object]:
+    decision, facts = question
     rules = [{"rule": rule.name, "policy": rule.policy, "said": said} for rule, said in explained.asked(decision)]
-    return {"stage": decision.stage.value, "facts": described(decision.facts), "rules": rules}
+    return {"stage": decision.stage.value, "facts": described(facts), "rules": rules}

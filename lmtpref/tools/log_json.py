@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lmtpref.lists.acceptance import Decision
-from lmtpref.lists.facts import DataFacts, MessageFacts, RecipientFacts, SenderFacts
+from lmtpref.lists.facts import DataFacts, Facts, MessageFacts, RecipientFacts, SenderFacts
 from lmtpref.net.journal import Attempt, Record
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Peer
@@ -57,9 +57,9 @@ class Journal:
         self._key = key
         self._rules: dict[Peer, Rules] = {}
 
-    def decided(self, decision: Decision) -> None:
+    def decided(self, decision: Decision, facts: Facts) -> None:
         """A rule has decided, in a transaction that has not ended yet."""
-        facts, address = decision.facts, ""
+        address = ""
         if isinstance(facts, MessageFacts):
             facts = facts.rcpt
         if isinstance(facts, RecipientFacts):

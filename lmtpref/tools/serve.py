@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from lmtpref.tools import log_json, serve_faults
 from lmtpref.tools.reload import reloading
 
 FAILED_EXIT = 1
+COLLECTED_AFTER = (50_000, 20, 100)  # new objects, and so on; see gc.set_threshold
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,6 +48,7 @@ def _run(options: argparse.Namespace) -> int:
     server = Server.configured(configuration, listen=options.listen or (), allow_remote=options.allow_remote, watch=watch, journal=journal)
     if options.accept_all:
         server.handler = Handler()
+    _spare_the_collector()
     with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
         runner.run(_one_conversation(server) if options.stdio else _until_told_to_stop(server, options.config, configuration))
     finished = server.queues.close()
@@ -53,6 +56,12 @@ def _run(options: argparse.Namespace) -> int:
         _print_summary(server.queues)
     missing = serve_faults.tell_missing(watch)
     return 0 if finished and not missing else FAILED_EXIT
+
+
+def _spare_the_collector() -> None:
+    """Look for cycles seldom: hardly anything here is in one, and to look takes the longer, with all else at a stand, the more is kept."""
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
 
 
 def _configuration(options: argparse.Namespace) -> Configuration:
