@@ -30,9 +30,7 @@ def ask(seconds: float, question: Callable[P, Maybe[T]], *about: P.args, **named
     except Exception:
         log.exception("the directory failed")
         return NO_ANSWER
-    if isinstance(answer, Lookup) or not hasattr(answer, "__await__"):  # the first is quick
-        return answer
-    return _wait(cast(Awaitable[T], answer), seconds)
+    return _wait(cast(Awaitable[T], answer), seconds) if hasattr(answer, "__await__") else answer
 
 
 async def _wait(answer: Awaitable[T], seconds: float) -> T | Lookup:

@@ -64,9 +64,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Feed the session, and let it run unless it waits for a hook or for the peer."""
-        self._session.feed(self._shared.read_buffer[:nbytes])
+        session = self._session
+        session.feed(self._shared.read_buffer[:nbytes])
         self._continue()
-        self._note_progress()
+        if session.frames != self._frames or (session.in_transaction and session.in_content):
+            self._frames = session.frames  # an octet of a message is progress; one of a command is none before the command is whole
+            self._progress = self._loop.time()
 
     def eof_received(self) -> bool:
         """Answer what has come; the transport stays open for that."""
@@ -243,13 +246,6 @@ class Connection(asyncio.BufferedProtocol):
         if reading is not self._reading and not self._transport.is_closing():
             self._reading = reading
             self._transport.resume_reading() if reading else self._transport.pause_reading()
-
-    def _note_progress(self) -> None:
-        """An octet of a message is progress; one of a command is none before the command is whole."""
-        session = self._session
-        if session.frames != self._frames or (session.in_transaction and session.in_content):
-            self._frames = session.frames
-            self._progress = self._loop.time()
 
     def _say_goodbye(self, reply: Reply) -> None:
         """Close with `reply`, a 421; a hook that is still at work is stopped."""

@@ -105,7 +105,7 @@ class Conversation:
         envelope = self.open.envelope
         if len(envelope.recipients) >= self.settings.max_recipients:
             return (say.TOO_MANY_RECIPIENTS_452,)
-        return Event("rcpt", (envelope, Recipient(path)))
+        return Event("rcpt", (envelope, Recipient(path, parameters)))
 
     def _data(self, argument: str) -> Outcome:
         _expect_none(argument)
@@ -212,7 +212,7 @@ class Conversation:
         if reply is None or reply.positive:
             self.transaction = Transaction(envelope, self.settings)
             self.state = State.SENDER
-        return (reply or say.SENDER_OK_250.naming(str(envelope.reverse_path or "")),)
+        return (reply or say.SENDER_OK_250.naming(envelope.reverse_path.address if envelope.reverse_path else ""),)
 
     def _settle_rcpt(self, reply: Reply | None, envelope: Envelope, recipient: Recipient) -> Outcome:
         if reply is None or reply.positive:

@@ -11,6 +11,7 @@ from lmtpref.protocol.replies import Reply
 
 _CRLF = b"\r\n"
 _END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 section 4.1.1.4; nothing else ends the data
+_WINDOW_OCTETS = 4096  # that are searched for all of it, where there is a dot
 _BARE_NEWLINE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 
 
@@ -60,9 +61,7 @@ class Framer:
         """
         if not self._scanned and not self._dropped and self.waiting.startswith(b".\r\n"):
             return self._cut(0, 3)
-        dot = self.waiting.find(b".", self._scanned)  # a search for one octet is many times faster than for five
-        end = self.waiting.find(_END_OF_DATA, max(self._scanned, dot - 2)) if dot >= 0 else -1
-        if end < 0:
+        if (end := self._end_of_data()) < 0:
             self._keep(0 if self._unwanted else self._max_message * 4 // 3 + 4, tail=4)
             return None
         dropped = self._dropped
@@ -84,6 +83,19 @@ class Framer:
         self._unwanted = True
         if self._scanned >= len(self.waiting) - 4:  # what was not searched may hold the end, and commands behind it
             self._keep(0, tail=4)
+
+    def _end_of_data(self) -> int:
+        """Where the end of the data begins, in what was not searched before; -1 if it has not come.
+
+        To look for one octet is many times faster than for five, and most of what is large has no dots: it is base64.
+        """
+        at = self._scanned
+        while (dot := self.waiting.find(b".", at)) >= 0:
+            end = self.waiting.find(_END_OF_DATA, max(self._scanned, dot - 2), dot + _WINDOW_OCTETS)
+            if end >= 0:
+                return end
+            at = dot + _WINDOW_OCTETS - 2  # an end that was cut off has its dot here, or behind
+        return -1
 
     def _keep(self, limit: int, *, tail: int) -> None:
         """Note that all but the last `tail` octets were searched, and drop them if the frame outgrew `limit`."""
