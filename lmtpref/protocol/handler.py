@@ -40,9 +40,6 @@ class Peer:
     secure: bool = False  # since STARTTLS
     lhlo: str | None = None  # what it calls itself; evidence of nothing (RFC 5321 section 4.1.4)
 
-    def __str__(self) -> str:
-        return f"{self.address}:{self.port}" if self.address else "local peer"
-
 
 @dataclass(slots=True, eq=False)
 class Recipient:
