@@ -116,7 +116,7 @@ class Server:
         server._take(configuration.directory)
         return server
 
-    def reconfigure(self, configuration: Configuration, is_known: Callable[[str | None], bool], tls: ssl.SSLContext | None = None) -> None:
+    def reconfigure(self, configuration: Configuration, is_known: Callable[[str | None], bool], tls: ssl.SSLContext | None) -> None:
         """Do from now on what `configuration` says, but listen where it listens; `is_known` tells its `known_mtas`, `tls` is its `tls()`.
 
         New connections do at once, open ones from their next transaction on, with the settings they began with.

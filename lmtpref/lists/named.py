@@ -48,7 +48,7 @@ def group_name(group: Named) -> str:
         import grp  # noqa: PLC0415 - Unix alone has it
 
         return grp.getgrnam(group.name).gr_name
-    except (ImportError, KeyError):
+    except (ImportError, KeyError, ValueError):  # a NUL is in no name
         raise group.error(f"there is no group {group.name!r}") from None
 
 

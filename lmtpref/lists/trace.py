@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from lmtpref.protocol.handler import Envelope
@@ -26,14 +26,14 @@ def trace(envelope: Envelope, *, hostname: str, now: datetime) -> bytes:
     sender, recipients, peer = envelope.reverse_path, envelope.recipients, envelope.peer
     received = _received(peer.lhlo or "", peer.address, hostname, envelope.smtputf8, peer.secure)
     only = f"\r\n\tfor <{recipients[0].path.address}>" if len(recipients) == 1 else ""
-    date = _date(int(now.timestamp()), now.tzinfo)
+    date = _date(now.replace(microsecond=0), now.utcoffset())
     return f"Return-Path: <{sender.address if sender else ''}>\r\n{received}{only}; {date}\r\n".encode()
 
 
 # The same few MTAs send thousands of messages, many of them in the same second.
 @functools.lru_cache(maxsize=1)
-def _date(second: int, zone: tzinfo | None) -> str:
-    return format_datetime(datetime.fromtimestamp(second, zone))
+def _date(now: datetime, _offset: timedelta | None) -> str:  # equal moments are said in different zones
+    return format_datetime(now)
 
 
 @functools.lru_cache(maxsize=128)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import struct
+import traceback
 from collections.abc import Awaitable, Coroutine
 from math import inf
 from typing import cast
 
-from lmtpref.net.shared import Shared
+from lmtpref.net.shared import READ_BUFFER, Shared
 from lmtpref.protocol.catalogue import BUSY_452, IDLE_421, SHUTTING_DOWN_421, TOO_MANY_CONNECTIONS_421, TOO_SLOW_421
 from lmtpref.protocol.conversation import Event
 from lmtpref.protocol.handler import Handler, Peer
@@ -38,7 +38,7 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._blocked = False  # the peer does not read what we write
-        self._reading = True
+        self._reading: bool | None = True  # None while TLS begins
         self._eof = False
         self._lingering = False  # we have said our last word, and wait for the peer's
         self._counted = 0  # of shared.buffered_octets
@@ -60,12 +60,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next octets go."""
-        return self._shared.read_buffer
+        return READ_BUFFER.view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Feed the session, and let it run unless it waits for a hook or for the peer."""
         session = self._session
-        session.feed(self._shared.read_buffer[:nbytes])
+        session.feed(READ_BUFFER.view[:nbytes])
         self._continue()
         if session.frames != self._frames or (session.in_transaction and session.in_content):
             self._frames = session.frames  # an octet of a message is progress; one of a command is none before the command is whole
@@ -101,6 +101,7 @@ class Connection(asyncio.BufferedProtocol):
         while event := self._session.next_event():
             self._bid_farewell(event)
             self._session.answer()
+        del self._transport  # which has us, by TLS: a cycle that holds 256 KiB
 
     # What the server tells us -------------------------------------------------------------------------------------
 
@@ -153,8 +154,9 @@ class Connection(asyncio.BufferedProtocol):
             self.wind_down(now=False)
         if session.closed:
             self._hang_up()
-        elif session.securing:
+        elif session.securing and not self._blocked:  # else once the transport, which TLS takes from us, says that it has room
             self._transport.pause_reading()
+            self._reading = None
             self._task = self._loop.create_task(self._secure())
 
     def _ask(self, event: Event) -> bool:
@@ -203,13 +205,15 @@ class Connection(asyncio.BufferedProtocol):
         assert self._shared.tls is not None
         self._session.secured()  # what is fed from now on has come through TLS
         secure = None
-        with contextlib.suppress(OSError):
+        try:
             secure = await self._loop.start_tls(self._transport, self, self._shared.tls, server_side=True)
+        except OSError as error:
+            traceback.clear_frames(error.__traceback__)  # asyncio's have the error, which has them, and 256 KiB
         self._task = None
         if secure is None:
             self.connection_lost(None)  # asyncio does not tell of every failure
             return
-        self._transport = secure
+        self._transport, self._reading = secure, True
         self._continue()
 
     def _failed(self, event: Event) -> None:
@@ -240,7 +244,7 @@ class Connection(asyncio.BufferedProtocol):
         self._counted = waiting
         if shared.buffered_octets > shared.limits.max_buffered_octets:
             self._session.refuse_content(BUSY_452)
-        if self._session.securing:
+        if self._reading is None:
             return
         reading = waiting <= MAX_WAITING_OCTETS or (self._task is None and not self._blocked)
         if reading is not self._reading and not self._transport.is_closing():

@@ -127,8 +127,8 @@ class Engine:
         """Stop: transactions under way may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""
         self._shared.stopping = True
         self._unlink()
-        await self._stop_accepting()
         try:
+            await self._stop_accepting()
             self._wind_down(now=False)
             await self._wait_until(lambda: not any(c.in_transaction for c in self._shared.connections), grace_seconds)
             self._wind_down(now=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,12 +22,19 @@ MAX_READ_OCTETS = 262_144  # at once, by all connections into one buffer: to mak
 MakeSession = Callable[[Settings, Peer, "Connection"], Session]
 
 
+class _ReadBuffer(threading.local):
+    """Where connections read to: each takes out what it has read before another reads, for a loop has a thread to itself."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(MAX_READ_OCTETS))
+
+
+READ_BUFFER = _ReadBuffer()
+
+
 @dataclass(slots=True, eq=False)
 class Shared:
-    """What the connections of one server have in common.
-
-    `read_buffer` is where all of them read to: what one has read it takes out before another reads.
-    """
+    """What the connections of one server have in common."""
 
     handler: Handler
     settings: Settings
@@ -37,5 +45,4 @@ class Shared:
     connections: set[Connection] = field(default_factory=set)
     farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
     buffered_octets: int = 0
-    read_buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(MAX_READ_OCTETS)))
     stopping: bool = False

@@ -22,7 +22,7 @@ from lmtpref.tools import log_json, serve_faults
 from lmtpref.tools.reload import reloading
 
 FAILED_EXIT = 1
-COLLECTED_AFTER = (50_000, 20, 100)  # new objects, and so on; see gc.set_threshold
+COLLECTED_AFTER = (50_000, 20, 10)  # new objects, and so on; see gc.set_threshold
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
