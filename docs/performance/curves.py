@@ -5,16 +5,17 @@ The servers of bench.py, and runs as it does them.  Writes curves.{json,inc} and
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import CACHE, CONNECTIONS, HERE, Bench, Load, configuration_in, machine
+from bench import CACHE, CONNECTIONS, Bench, Load, configuration_in, machine
 from plots import Curves, Point, figure, number, octets
-from postfix_tools import MissingToolError, find_tools
+from postfix_tools import find_tools
+from publish import publish
 from report import csv_table, measured
 
 KIB = 1024
@@ -91,17 +92,9 @@ def plot(sweep: Sweep, results: dict[str, Any]) -> str:
 def main() -> int:
     """Measure, and write the results beside this file; 2 where a tool is missing."""
     seconds, rounds = [*sys.argv[1:], *["0.25", "3"][len(sys.argv) - 1 :]]
-    try:
-        results = measure(float(seconds), int(rounds))
-    except MissingToolError as error:
-        print(f"curves: {error}", file=sys.stderr)
-        return 2
-    (HERE / "curves.json").write_text(json.dumps(results, indent=1) + "\n")
-    (HERE / "curves.inc").write_text(tables(results))
-    for sweep in SWEEPS:
-        (HERE / f"curves-{sweep.name}.svg").write_text(plot(sweep, results))
-    print(tables(results))
-    return 0
+    return publish(
+        "curves", partial(measure, float(seconds), int(rounds)), tables, {f"curves-{sweep.name}": partial(plot, sweep) for sweep in SWEEPS}
+    )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from harness import Lists, Page, Process, Shown, runs_here
 from postfix import Postfix
 from postfix_tools import MissingToolError, find_tools
 from processes import children, ended_children_seconds, own_seconds, started, used_since
+from publish import publish
 from sybil import Document
 from talk import free_port, wait_until
 
@@ -262,16 +263,7 @@ def measure(rounds: int) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, and write the results beside this file."""
-    try:
-        results = measure(int(arguments[0]) if arguments else ROUNDS)
-    except MissingToolError as error:
-        print(f"delivery: {error}", file=sys.stderr)
-        return 2
-    (HERE / "delivery.json").write_text(json.dumps(results, indent=1) + "\n")
-    (HERE / "delivery.inc").write_text(table(results))
-    (HERE / "delivery.svg").write_text(plot(results))
-    print(table(results))
-    return 0
+    return publish("delivery", partial(measure, int(arguments[0]) if arguments else ROUNDS), table, {"delivery": plot})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ The spool is made in the folder that TMPDIR names, which should be on the disk t
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import statistics
@@ -13,13 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import CACHE, HERE, Load, configuration_in, machine
 from contenders import QUEUED, Contender, Running, running
 from plots import Bars, Curves, Point, figure
-from postfix_tools import MissingToolError, Tools, find_tools
+from postfix_tools import Tools, find_tools
+from publish import publish
 from report import csv_table, measured
 
 MODES = {"memory": "in memory", "alone": "spool, an entry a batch", "spool": "spool"}
@@ -152,16 +153,7 @@ def _rates(modes: dict[str, Any], connections: int = 0) -> dict[str, Point]:
 def main() -> int:
     """Measure, and write the results beside this file; 2 where a tool is missing."""
     seconds, rounds = [*sys.argv[1:], *["1", "3"][len(sys.argv) - 1 :]]
-    try:
-        results = measure(float(seconds), int(rounds))
-    except MissingToolError as error:
-        print(f"durable: {error}", file=sys.stderr)
-        return 2
-    (HERE / "durable.json").write_text(json.dumps(results, indent=1) + "\n")
-    (HERE / "durable.inc").write_text(table(results))
-    (HERE / "durable.svg").write_text(plot(results))
-    print(table(results))
-    return 0
+    return publish("durable", partial(measure, float(seconds), int(rounds)), table, {"durable": plot})
 
 
 if __name__ == "__main__":

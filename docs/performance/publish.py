@@ -1,0 +1,31 @@
+"""What the scripts of this folder that measure have in common: they run, and their results are written beside them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from postfix_tools import MissingToolError
+
+HERE = Path(__file__).parent
+
+Results = dict[str, Any]
+Drawing = Callable[[Results], str]  # results as reStructuredText, or as SVG
+
+
+def publish(script: str, measure: Callable[[], Results], table: Drawing, plots: Mapping[str, Drawing]) -> int:
+    """Measure, and write SCRIPT.json, SCRIPT.inc and each plot; 2, and a line that says why, where a tool is missing."""
+    try:
+        results = measure()
+    except MissingToolError as error:
+        print(f"{script}: {error}", file=sys.stderr)
+        return 2
+    (HERE / f"{script}.json").write_text(json.dumps(results, indent=1) + "\n")
+    (HERE / f"{script}.inc").write_text(table(results))
+    for name, plot in plots.items():
+        (HERE / f"{name}.svg").write_text(plot(results))
+    print(table(results))
+    return 0
