@@ -10,7 +10,7 @@ from sybil.sybil import SybilCollection
 from sybil.typing import Parser
 from world import Transcripts, begin, connect, end, flip
 
-from lmtpref.tools.sybil import identify
+from lmtpref.doctools.sybil import identify
 
 # Sybil 10.1.0's own ends the whole run at a traceback of one entry, such as a warning or a chained exception has.
 SybilItem._traceback_filter = lambda self, excinfo: excinfo.traceback  # type: ignore[method-assign]  # noqa: ARG005, SLF001

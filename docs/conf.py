@@ -8,7 +8,7 @@ project_copyright = "2026, The lmtpref authors"
 release = version = version_of("lmtpref")
 
 extensions = [
-    "lmtpref.tools.sphinx",  # highlights transcripts and names them
+    "lmtpref.doctools.sphinx",  # highlights transcripts and names them
     "sphinx.ext.autodoc",  # the docstrings of the public names
 ]
 exclude_patterns = ["_static"]

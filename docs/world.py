@@ -13,13 +13,14 @@ from typing import Any
 from sybil import Example
 
 from lmtpref import Handler, MemoryQueues, Reply, Server, Settings, show
-from lmtpref.lists import DEFAULT_POLICY, Decision, Policy, Stage, cast, decide
+from lmtpref.config.loader import cast
+from lmtpref.doctools.sybil import TranscriptParser
+from lmtpref.lists import DEFAULT_POLICY, Decision, Policy, Stage, decide
 from lmtpref.lists import handler as list_handler
-from lmtpref.net.replay import SocketWire
-from lmtpref.protocol.script import Script, converse
-from lmtpref.protocol.transcript import Transcript
-from lmtpref.protocol.wire import MemoryWire, Wire
-from lmtpref.tools.sybil import TranscriptParser
+from lmtpref.testing.replay import SocketWire
+from lmtpref.transcripts.memory_wire import MemoryWire, Wire
+from lmtpref.transcripts.notation import Transcript
+from lmtpref.transcripts.script import Script, converse
 
 FAULTS = BufferingHandler(capacity=10_000)  # what lmtpref logs as an error: a page shows it, or fails
 FAULTS.setLevel(ERROR)

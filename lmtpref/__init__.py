@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from lmtpref.lists import MemoryDirectory as MemoryDirectory
     from lmtpref.lists import MemoryQueues as MemoryQueues
     from lmtpref.lists import show as show
-    from lmtpref.net.aiosmtpd import AiosmtpdHandler as AiosmtpdHandler
-    from lmtpref.net.client import Client as Client
-    from lmtpref.net.client_async import AsyncClient as AsyncClient
-    from lmtpref.net.controller import Controller as Controller
-    from lmtpref.net.controller import UnixSocketController as UnixSocketController
+    from lmtpref.net.aiosmtpd.controller import Controller as Controller
+    from lmtpref.net.aiosmtpd.controller import UnixSocketController as UnixSocketController
+    from lmtpref.net.aiosmtpd.handler import AiosmtpdHandler as AiosmtpdHandler
+    from lmtpref.net.client.asyncio import AsyncClient as AsyncClient
+    from lmtpref.net.client.sync import Client as Client
     from lmtpref.net.limits import Limits as Limits
-    from lmtpref.protocol.client_delivery import Outcome as Outcome
+    from lmtpref.protocol.client.delivery import Outcome as Outcome
     from lmtpref.protocol.errors import ConfigurationError as ConfigurationError
     from lmtpref.protocol.errors import LmtpError as LmtpError
     from lmtpref.protocol.errors import PeerError as PeerError
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from lmtpref.protocol.replies import EnhancedCode as EnhancedCode
     from lmtpref.protocol.replies import Reply as Reply
     from lmtpref.protocol.settings import Settings as Settings
-    from lmtpref.reference import Server as Server
+    from lmtpref.server import Server as Server
 
 __version__ = "0.1.0"
 
 # Each name, and the module that is imported when it is first asked for: who needs one does not wait for all.
 _HOMES = {
     # the server, and what it is told
-    "Server": "reference",
+    "Server": "server",
     "Settings": "protocol.settings",
     "Limits": "net.limits",
     # the client, and what it tells of each recipient
-    "Client": "net.client",
-    "AsyncClient": "net.client_async",
-    "Outcome": "protocol.client_delivery",
+    "Client": "net.client.sync",
+    "AsyncClient": "net.client.asyncio",
+    "Outcome": "protocol.client.delivery",
     # what answers a server's clients: your own Handler, lists, mailboxes that take everything, or a handler written for aiosmtpd
     "Handler": "protocol.handler",
     "Peer": "protocol.handler",
@@ -55,9 +55,9 @@ _HOMES = {
     "EnhancedCode": "protocol.replies",
     "ListHandler": "lists",
     "Mailboxes": "lists",
-    "AiosmtpdHandler": "net.aiosmtpd",
-    "Controller": "net.controller",
-    "UnixSocketController": "net.controller",
+    "AiosmtpdHandler": "net.aiosmtpd.handler",
+    "Controller": "net.aiosmtpd.controller",
+    "UnixSocketController": "net.aiosmtpd.controller",
     # mailing lists
     "MailingList": "lists",
     "MemoryDirectory": "lists",

@@ -17,13 +17,14 @@ from pathlib import Path
 from unittest.mock import patch
 
 from lmtpref import ConfigurationError, Envelope, Handler, MemoryQueues, Peer, Recipient, Settings
-from lmtpref.lists import Configuration, cast, config, load
-from lmtpref.lists.config_keys import KEYS
+from lmtpref.config import loader as config
+from lmtpref.config.keys import KEYS
+from lmtpref.config.loader import Configuration, cast, load
 from lmtpref.net.journal import JournalSession, Record
-from lmtpref.protocol import wire
-from lmtpref.protocol.reader import ReplyReader
+from lmtpref.protocol.client.reply_reader import ReplyReader
 from lmtpref.protocol.syntax import Path as Address
-from lmtpref.protocol.wire import MemoryWire
+from lmtpref.transcripts import memory_wire as wire
+from lmtpref.transcripts.memory_wire import MemoryWire
 
 DOCS = Path(__file__).parent.parent
 LONGEST_OCTETS = 4096  # of one input

@@ -150,7 +150,7 @@ class Client:
 @contextmanager
 def serving(spool: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A real `lmtpref serve` on a spool: its process, which is ended one way or another, and its port."""
-    command = [sys.executable, "-m", "lmtpref.tools.cli", "serve", "--listen", "127.0.0.1:0", "--spool", str(spool)]
+    command = [sys.executable, "-m", "lmtpref.cli.main", "serve", "--listen", "127.0.0.1:0", "--spool", str(spool)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout
         yield process, int(process.stdout.readline().rpartition(":")[2])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from lmtpref import MailingList, MemoryDirectory, MemoryQueues
-from lmtpref.lists import cast
-from lmtpref.protocol.wire import MemoryWire
+from lmtpref.config.loader import cast
+from lmtpref.transcripts.memory_wire import MemoryWire
 
 
 class Post(NamedTuple):

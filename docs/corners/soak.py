@@ -25,8 +25,8 @@ CONTENT = b"From: anne@home.test\r\nMessage-ID: <%d@mta.example>\r\n\r\n" + b"Th
 SERVER = """
 import asyncio, sys
 from lmtpref import MemoryQueues, Server
-from lmtpref.lists import cast
-from lmtpref.net.server import loop_factory
+from lmtpref.config.loader import cast
+from lmtpref.net.engine import loop_factory
 
 class Emptied(MemoryQueues):
     def put(self, entry):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from lmtpref import Handler, Reply, Settings
 from lmtpref.protocol.catalogue import BUSY_452
 from lmtpref.protocol.syntax import Path
-from lmtpref.protocol.transcript import Transcript, parse, written
-from lmtpref.protocol.wire import MemoryWire
+from lmtpref.transcripts.memory_wire import MemoryWire
+from lmtpref.transcripts.notation import Transcript, parse, written
 
 MORE = os.environ.get("LMTP_EXAMPLES")  # how many examples of each property; unset: few, and the same ones each time
 

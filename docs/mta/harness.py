@@ -23,10 +23,10 @@ from talk import SECONDS, Tap, submit, wait_until
 
 from lmtpref.lists import Entry, Spool
 from lmtpref.net.listeners import TcpAddress, parse_address
-from lmtpref.net.replay import serve_script
 from lmtpref.protocol.errors import UsageError
-from lmtpref.protocol.script import Script
-from lmtpref.protocol.transcript import parse
+from lmtpref.testing.replay import serve_script
+from lmtpref.transcripts.notation import parse
+from lmtpref.transcripts.script import Script
 
 DEBIAN = ("debian", "12")  # other versions say other things
 WILDCARD = "[...]"
@@ -112,11 +112,11 @@ class Page(ExitStack):
 
     def lmtpref(self, *arguments: str | Path) -> str:
         """What a command of lmtpref prints."""
-        return run(sys.executable, "-m", "lmtpref.tools.cli", *arguments)
+        return run(sys.executable, "-m", "lmtpref.cli.main", *arguments)
 
     def process(self, *arguments: str | Path, group: str | None = None) -> Process:
         """A command of lmtpref that goes on until the page ends."""
-        process = Process(sys.executable, "-m", "lmtpref.tools.cli", *arguments, group=group)
+        process = Process(sys.executable, "-m", "lmtpref.cli.main", *arguments, group=group)
         self.callback(process.stop)
         return process
 
@@ -189,7 +189,7 @@ class Lists(Process):
     def __init__(self, folder: Path, configuration: Path, *options: str, group: str | None = None, into: Sequence[str] = ()) -> None:
         self.spool = folder / "spool"
         listen = ("--listen", "127.0.0.1:0", "--listen", f"unix:{folder}/lmtp.sock")
-        command = (sys.executable, "-m", "lmtpref.tools.cli", "serve", configuration, "--spool", self.spool)
+        command = (sys.executable, "-m", "lmtpref.cli.main", "serve", configuration, "--spool", self.spool)
         super().__init__(*into, *command, *(options or listen), group=group)
         self.addresses = []
         for _ in (options or listen)[::2]:

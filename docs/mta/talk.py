@@ -14,8 +14,8 @@ from threading import Thread
 from typing import Self
 
 from lmtpref.net.listeners import TcpAddress, parse_address
-from lmtpref.protocol.transcript import Who
-from lmtpref.protocol.transcript_record import Recording
+from lmtpref.transcripts.notation import Who
+from lmtpref.transcripts.recording import Recording
 
 SECONDS = 20.0  # how long anything here may take
 TAB = "\N{SYMBOL FOR HORIZONTAL TABULATION}"

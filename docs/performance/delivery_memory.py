@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 from lmtpref import MemoryQueues, Server
-from lmtpref.lists import Entry, load
-from lmtpref.net.server import loop_factory
+from lmtpref.config.loader import load
+from lmtpref.lists import Entry
+from lmtpref.net.engine import loop_factory
 
 
 class Noted(MemoryQueues):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from delivery_pipe import offer
 
-from lmtpref.lists import ListHandler, MaildirQueues, load
+from lmtpref.config.loader import load
+from lmtpref.lists import ListHandler, MaildirQueues
 from lmtpref.protocol.replies import Reply
 
 _ADDED = re.compile(rb"Return-Path: <(.*)>\n(?:X-Original-To: .*\n)?Delivered-To: (.*)\n")  # by virtual(8), above all else

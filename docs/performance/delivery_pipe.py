@@ -13,7 +13,8 @@ from collections.abc import Coroutine
 from inspect import isawaitable
 from typing import TypeVar
 
-from lmtpref.lists import ListHandler, MaildirQueues, load
+from lmtpref.config.loader import load
+from lmtpref.lists import ListHandler, MaildirQueues
 from lmtpref.protocol.handler import Envelope, Peer, Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path

@@ -16,8 +16,8 @@ from pathlib import Path
 import uvloop
 
 from lmtpref import MaildirQueues, MemoryQueues, Server
-from lmtpref.lists import load
-from lmtpref.lists.spool_commit import MAX_BATCH_ENTRIES
+from lmtpref.config.loader import load
+from lmtpref.lists.queues.group_commit import MAX_BATCH_ENTRIES
 
 HEARTBEAT_SECONDS = 0.005
 

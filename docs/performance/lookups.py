@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from plots import Curves, Point, figure
 from report import csv_table
 
-from lmtpref.lists import Lookup, MailingList, MemoryDirectory, load
+from lmtpref.config.loader import load
+from lmtpref.lists import Lookup, MailingList, MemoryDirectory
 from lmtpref.lists.directory.sql import SqlLists
 from lmtpref.lists.directory.sql_import import import_lists
 from lmtpref.protocol.syntax import Path as Address

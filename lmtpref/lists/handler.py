@@ -8,17 +8,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import cast
 
-from lmtpref.lists.acceptance import DEFAULT_POLICY, Decision, Policy, best, decide, rules_of
 from lmtpref.lists.addresses import fold
-from lmtpref.lists.asking import NO_ANSWER, ask
-from lmtpref.lists.facts import DataFacts, Facts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
-from lmtpref.lists.header import Header
-from lmtpref.lists.queues import Entry, Queues, reply_to
-from lmtpref.lists.remembered import Delivery, Judged, Place, judged_of
-from lmtpref.lists.roster import ListDirectory, Lookup, MailingList, Maybe, Senders
-from lmtpref.lists.rules import header_decides
+from lmtpref.lists.delivery_state import Delivery, Judged, Place, judged_of
+from lmtpref.lists.directory.bounded import NO_ANSWER, ask
+from lmtpref.lists.mailinglist import ListDirectory, Lookup, MailingList, Maybe, Senders
+from lmtpref.lists.policy.default import DEFAULT_POLICY, Decision, Policy, best, decide, rules_of
+from lmtpref.lists.policy.facts import DataFacts, Facts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
+from lmtpref.lists.policy.header import Header
+from lmtpref.lists.policy.rules import header_decides
+from lmtpref.lists.policy.verdicts import Verdict
+from lmtpref.lists.queues.memory import Entry, Queues, reply_to
 from lmtpref.lists.trace import trace, utc_now
-from lmtpref.lists.verdicts import Verdict
 from lmtpref.protocol.catalogue import LOCAL_ERROR_451
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient

@@ -9,7 +9,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 
 from lmtpref.lists.addresses import fold
-from lmtpref.lists.queues import PARSING
+from lmtpref.lists.queues.memory import PARSING
 from lmtpref.protocol.handler import Envelope, Handler, Recipient
 
 

@@ -1,1 +1,1 @@
-"""Sockets: the engine, and what plays transcripts over them.  A handler is handed in; no lists are known here."""
+"""Sockets: the engine that serves connections, the clients, and the milter protocol.  A handler is handed in; no lists are known here."""

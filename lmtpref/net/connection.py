@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Coroutine
 from math import inf
 from typing import cast
 
-from lmtpref.net.shared import READ_BUFFER, Shared
+from lmtpref.net.context import READ_BUFFER, Shared
 from lmtpref.protocol.catalogue import BUSY_452, IDLE_421, SHUTTING_DOWN_421, TOO_MANY_CONNECTIONS_421, TOO_SLOW_421
 from lmtpref.protocol.conversation import Event
 from lmtpref.protocol.handler import Handler, Peer

@@ -8,7 +8,7 @@ import os
 import socket
 from threading import Thread
 
-from lmtpref.net.server import Engine
+from lmtpref.net.engine import Engine
 
 _READ_OCTETS = 65_536
 

@@ -10,8 +10,8 @@ from lmtpref.protocol.errors import PeerError
 from lmtpref.protocol.extensions import Offer, check_mail_parameters, greeting, lhlo_reply
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
 from lmtpref.protocol.replies import Reply
-from lmtpref.protocol.sequence import OUT_OF_ORDER, State, refusal_of
 from lmtpref.protocol.settings import Settings
+from lmtpref.protocol.states import OUT_OF_ORDER, State, refusal_of
 from lmtpref.protocol.syntax import parse_bdat, parse_mail, parse_rcpt
 from lmtpref.protocol.transaction import Chunk, Transaction
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin, parse_xforward

@@ -21,8 +21,8 @@ from lmtpref.protocol.extensions import MAX_COMMAND_LINE_OCTETS
 from lmtpref.protocol.framing import Framer
 from lmtpref.protocol.handler import Peer
 from lmtpref.protocol.replies import Reply
-from lmtpref.protocol.sequence import GROUPED, State
 from lmtpref.protocol.settings import Settings
+from lmtpref.protocol.states import GROUPED, State
 from lmtpref.protocol.syntax import split_verb
 from lmtpref.protocol.transaction import Chunk
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from lmtpref.lists.addresses import fold, readings
-from lmtpref.lists.roster import STRANGER, UNKNOWN, Lookup, MailingList, Senders, Standing, parse_address
+from lmtpref.lists.mailinglist import STRANGER, UNKNOWN, Lookup, MailingList, Senders, Standing, parse_address
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.syntax import Path
 

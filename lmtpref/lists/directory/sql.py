@@ -10,10 +10,10 @@ from sqlalchemy import URL, BindParameter, Engine, bindparam, create_engine, mak
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from lmtpref.lists.addresses import readings
+from lmtpref.lists.directory.daemon_executor import Threads
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.directory.tables import MANY, Row, entries, list_of, lists, members, path_key, place_key, places, sender_key
-from lmtpref.lists.directory.threads import Threads
-from lmtpref.lists.roster import DirectoryError, Lookup, MailingList, parse_address
+from lmtpref.lists.mailinglist import DirectoryError, Lookup, MailingList, parse_address
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.syntax import Path
 

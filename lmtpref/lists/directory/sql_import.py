@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lmtpref.lists.directory.sql import engine_of, told
 from lmtpref.lists.directory.tables import Row, metadata, rows_of
-from lmtpref.lists.roster import DirectoryError, MailingList
+from lmtpref.lists.mailinglist import DirectoryError, MailingList
 
 ROWS_AT_ONCE = 5_000  # a list of a million members need not be in memory a second time
 

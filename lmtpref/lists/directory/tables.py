@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, false, true
 
 from lmtpref.lists.addresses import fold
-from lmtpref.lists.roster import MailingList, parse_address
+from lmtpref.lists.mailinglist import MailingList, parse_address
 from lmtpref.protocol.syntax import Path
 
 metadata = MetaData()

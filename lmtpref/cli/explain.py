@@ -1,0 +1,199 @@
+"""`lmtpref explain`: why a message would be taken or refused, and the very reply the server would give."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ipaddress
+import json
+import re
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lmtpref.cli.explain_facts import described
+from lmtpref.config.loader import Configuration, load
+from lmtpref.lists import Decision, Entry, Policy, Rule, rules_of
+from lmtpref.lists.policy.facts import Facts
+from lmtpref.net.listeners import known_peers
+from lmtpref.protocol.client.message import Mail, chunked, envelope_of, stuffed
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.handler import Peer
+from lmtpref.protocol.replies import Reply
+from lmtpref.transcripts.memory_wire import MemoryWire
+
+GOES_ON = (2, 3)  # first digits of replies after which a client goes on
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Make `explain` one of the commands."""
+    explain = commands.add_parser("explain", help="say which rules would decide about a message, and what the server would answer")
+    explain.add_argument("config", metavar="CONFIG.toml", help="whose lists and rules")
+    explain.add_argument("--from", dest="sender", required=True, metavar="ADDR", help="the envelope's sender; <> for the null sender")
+    explain.add_argument("--to", dest="recipient", required=True, metavar="ADDR", help="the recipient")
+    explain.add_argument("--peer", metavar="IP", help="the sending MTA (default: one on a Unix socket, which is known)")
+    explain.add_argument("--lhlo", default="mta.example", metavar="NAME", help="what it calls itself (default: mta.example)")
+    explain.add_argument("--message", metavar="FILE", help="the message (default: a short one from the sender)")
+    explain.add_argument("--json", action="store_true", help="for programs")
+    explain.set_defaults(run=_explain)
+
+
+class Question(NamedTuple):
+    """What was decided, and what the rules were told for it."""
+
+    decision: Decision
+    facts: Facts
+
+
+class Step(NamedTuple):
+    """What the client said (nothing, when it connected), what the rules were asked about it, and the reply."""
+
+    command: str
+    questions: tuple[Question, ...]
+    reply: Reply
+
+
+@dataclass
+class Recorder:
+    """Takes the place of the queues, and notes what is put there and what was decided."""
+
+    questions: list[Question] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    def decided(self, decision: Decision, facts: Facts) -> None:
+        """Note what was decided."""
+        self.questions.append(Question(decision, facts))
+
+    def put(self, entry: Entry) -> None:
+        """Note that `entry` would be queued."""
+        self.entries.append(entry)
+
+    def take(self) -> tuple[Question, ...]:
+        """What was asked since this was last called."""
+        questions = tuple(self.questions)
+        self.questions.clear()
+        return questions
+
+
+class Explanation(NamedTuple):
+    """A conversation as far as a client would get, the policy behind it, and what would be queued."""
+
+    policy: Policy
+    steps: list[Step]
+    entry: Entry | None
+
+    def asked(self, decision: Decision) -> Iterator[tuple[Rule[Any], str]]:
+        """The rules that were asked until one decided, each with what it said: a verdict, or `-`."""
+        for rule in rules_of(self.policy, decision.stage):
+            yield rule, str(decision.verdict) if rule is decision.rule else "-"
+            if rule is decision.rule:
+                return
+
+
+def explanation(configuration: Configuration, mail: Mail, peer: Peer, lhlo: str) -> Explanation:
+    """What would become of `mail`: the conversation is held with the handler that serves, on a wire in memory."""
+    recorder = Recorder()
+    handler = configuration.handler(recorder)
+    handler.watch = recorder.decided
+    with asyncio.Runner() as runner:
+        wire = MemoryWire(handler, configuration.settings, peer, wait=lambda answer: runner.run(_awaited(answer)))
+        steps = [Step("", recorder.take(), _reply(wire))]
+        for command, octets in _commands(lhlo, mail, steps):
+            wire.send(octets)
+            steps.append(Step(command, recorder.take(), _reply(wire)))
+            if steps[-1].reply.code // 100 not in GOES_ON:
+                break
+        wire.close()
+    return Explanation(handler.policy, steps, next(iter(recorder.entries), None))
+
+
+def _commands(lhlo: str, mail: Mail, steps: list[Step]) -> Iterator[tuple[str, bytes]]:
+    """What the client says, and the octets of it; what it says after LHLO depends on what it heard."""
+    yield _line(f"LHLO {lhlo}")
+    offered = {line.partition(" ")[0]: () for line in steps[-1].reply.lines[1:]}
+    for command in envelope_of(mail, offered):
+        yield _line(command.octets.decode().rstrip())
+    if mail.binary:
+        [(octets, _)] = chunked(mail.content, mail.octets or 1)
+        yield f"BDAT {mail.octets} LAST, and the message", octets
+    else:
+        yield _line("DATA")
+        yield f"(the message, {mail.octets} octets)", stuffed(mail.content)
+
+
+def _line(text: str) -> tuple[str, bytes]:
+    return text, f"{text}\r\n".encode()
+
+
+def _reply(wire: MemoryWire) -> Reply:
+    return Reply.parse(wire.receive().decode().splitlines())
+
+
+async def _awaited(answer: Awaitable[Reply | None]) -> Reply | None:
+    return await answer
+
+
+def _explain(options: argparse.Namespace) -> int:
+    configuration = load(options.config)
+    with contextlib.closing(configuration):
+        explained = explanation(configuration, _mail(options), _peer(options, configuration), options.lhlo)
+    if options.json:
+        print(json.dumps(_as_json(explained), indent=2))
+    else:
+        print("\n".join(_as_text(explained)))
+    return 0
+
+
+def _mail(options: argparse.Namespace) -> Mail:
+    sender = None if options.sender in ("", "<>") else options.sender.strip("<>")
+    recipient = options.recipient.strip("<>")
+    if options.message is None:
+        author = sender or "mailer-daemon@mta.example"
+        content = f"From: <{author}>\r\nTo: <{recipient}>\r\nMessage-ID: <aardvark>\r\n\r\nHello.\r\n".encode()
+    else:
+        try:
+            content = re.sub(rb"\r?\n", b"\r\n", Path(options.message).read_bytes())
+        except OSError as error:
+            raise UsageError(f"{options.message}: cannot be read: {error.strerror}") from None
+    return Mail(sender, [recipient], content)
+
+
+def _peer(options: argparse.Namespace, configuration: Configuration) -> Peer:
+    if options.peer is None:
+        return Peer()
+    try:
+        ipaddress.ip_address(options.peer)
+    except ValueError:
+        raise UsageError(f"--peer: not an IP address: {options.peer!r}") from None
+    return Peer(options.peer, known=known_peers(configuration.known_mtas)(options.peer))
+
+
+def _as_text(explained: Explanation) -> Iterator[str]:
+    told: set[tuple[str, str]] = set()
+    for step in explained.steps:
+        if step.command:
+            yield f"C: {step.command}"
+        for decision, asked_with in step.questions:
+            facts = described(asked_with).items()
+            yield from (f"     {name:<24} {value}" for name, value in facts if (name, value) not in told)
+            told.update(facts)
+            yield from (f"   {rule.name + '?':<26} {said}" for rule, said in explained.asked(decision))
+        if explained.entry and step is explained.steps[-1]:
+            yield f"   queue                      {explained.entry.queue}"
+        yield from (f"S: {line}" for line in str(step.reply).splitlines())
+
+
+def _as_json(explained: Explanation) -> dict[str, object]:
+    trail = [
+        {"command": step.command, "questions": [_question(explained, question) for question in step.questions], "reply": str(step.reply)}
+        for step in explained.steps
+    ]
+    return {"trail": trail, "queue": explained.entry.queue if explained.entry else None, "reply": trail[-1]["reply"]}
+
+
+def _question(explained: Explanation, question: Question) -> dict[str, object]:
+    decision, facts = question
+    rules = [{"rule": rule.name, "policy": rule.policy, "said": said} for rule, said in explained.asked(decision)]
+    return {"stage": decision.stage.value, "facts": described(facts), "rules": rules}

@@ -1,0 +1,58 @@
+"""Facts in words, for `explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from lmtpref.lists import Lookup, MailingList, RecipientFacts, Standing
+from lmtpref.lists.policy.header import Header
+from lmtpref.protocol.handler import Peer
+
+MAX_CHARACTERS = 200
+_NOTHING = (None, False, "")
+
+
+def described(facts: object) -> dict[str, str]:
+    """The facts that a rule was told, each by its name: what is so; what is not so, or not known, is left out."""
+    return dict(_flat(facts._asdict())) if isinstance(facts, tuple) and hasattr(facts, "_asdict") else {}
+
+
+def _flat(facts: dict[str, object]) -> Iterator[tuple[str, str]]:
+    for name, value in facts.items():
+        if name == "sender" and value is None:
+            yield name, "<>"
+        elif isinstance(value, Lookup):
+            yield from _flat(value._asdict())
+        elif value not in _NOTHING and not isinstance(value, RecipientFacts):  # told at RCPT
+            yield name, _words(value)
+
+
+def _words(value: object) -> str:
+    match value:
+        case bool():
+            words = "yes"
+        case Peer():
+            words = f"{value.address or 'on a Unix socket'}, {'known' if value.known else 'unknown'}"
+        case MailingList():
+            words = ", ".join([value.address, *_settings(value)])
+        case Standing():
+            words = ", ".join(name for name, holds in value._asdict().items() if holds and name != "known") or "a stranger"
+            words = words if value.known else "not known: the members cannot be read"
+        case Header():
+            words = f"from {', '.join(path.address for path in value.senders) or 'nobody'}; Received: {value.received}"
+        case bytes():
+            words = f"{len(value)} octets"
+        case tuple() if value and all(isinstance(item, RecipientFacts) for item in value):
+            words = ", ".join(item.recipient.address for item in value)
+        case _:
+            words = str(value)
+    return words[:MAX_CHARACTERS].replace("\n", " ")
+
+
+def _settings(mailing_list: MailingList) -> Iterator[str]:
+    """The settings with one value that are not as they would be by themselves."""
+    for field in fields(mailing_list):
+        value = getattr(mailing_list, field.name)
+        if field.init and isinstance(value, str | int) and field.name != "address" and value != field.default:
+            yield f"{field.name} = {value}"

@@ -1,0 +1,40 @@
+"""`lmtpref lists import CONFIG URL`: the lists of a configuration, into a database."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from lmtpref.config.loader import load
+from lmtpref.lists import MemoryDirectory
+from lmtpref.lists.mailinglist import DirectoryError
+from lmtpref.protocol.errors import ConfigurationError, UsageError
+
+FAILED_EXIT = 1
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Make `lists import` one of the commands."""
+    lists = commands.add_parser("lists", help="lists in a database").add_subparsers(required=True, metavar="ACTION")
+    import_ = lists.add_parser("import", help="put the lists of CONFIG, and no others, into a database")
+    import_.add_argument("config", metavar="CONFIG.toml", help="where the lists are")
+    import_.add_argument("url", metavar="URL", help="where they go, as SQLAlchemy writes it: sqlite:///lists.db, postgresql+psycopg://...")
+    import_.set_defaults(run=_import)
+
+
+def _import(options: argparse.Namespace) -> int:
+    try:
+        from lmtpref.lists.directory.sql_import import import_lists
+    except ModuleNotFoundError:
+        raise UsageError("lists in a database need SQLAlchemy; pip install 'lmtpref[sql]' brings it") from None
+    directory = load(options.config).directory
+    if not isinstance(directory, MemoryDirectory):
+        raise ConfigurationError("the lists are in a database already", file=options.config, key="directory")
+    try:
+        count = import_lists(directory, options.url)
+    except DirectoryError as error:
+        print(f"lmtpref: nothing was imported: {error}", file=sys.stderr)
+        return FAILED_EXIT
+    members = sum(len(mailing_list.members) for mailing_list in directory)
+    print(f"imported: lists {count}, members {members}")
+    return 0

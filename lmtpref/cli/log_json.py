@@ -1,0 +1,139 @@
+"""`lmtpref serve --log-json`: a line of JSON for each transaction, and for whatever else is logged."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from lmtpref.lists.policy.default import Decision
+from lmtpref.lists.policy.facts import DataFacts, Facts, MessageFacts, RecipientFacts, SenderFacts
+from lmtpref.net.journal import Attempt, Record
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.handler import Peer
+from lmtpref.protocol.replies import Reply
+
+HEADER_OCTETS = 65_536  # in which a Message-ID is looked for
+MAX_KEY_OCTETS = 64  # BLAKE2b's
+
+_MESSAGE_ID = re.compile(rb"^Message-ID:[ \t]*(?:\r\n[ \t]+)?(<[^>\r\n]{1,500}>)", re.IGNORECASE | re.MULTILINE)
+Rules = dict[str, dict[str, str]]  # of a recipient, or of none, "": stage -> the name of the rule that decided
+
+
+def add_to(serve: argparse.ArgumentParser) -> None:
+    """Give `serve` its options."""
+    serve.add_argument("--log-json", action="store_true", help="log a line of JSON for each transaction, on standard error")
+    serve.add_argument("--log-key", metavar="FILE", help="with --log-json: write no address, but a hash of it with the key in FILE")
+
+
+def journal_for(options: argparse.Namespace) -> Journal | None:
+    """The journal that the options ask for; None if they ask for none.  Raises UsageError for a key that cannot be had."""
+    if not options.log_json:
+        if options.log_key:
+            raise UsageError("--log-key goes with --log-json")
+        return None
+    if options.faults or options.capture:
+        raise UsageError("--log-json goes without --faults and --capture")
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonFormatter())
+    return Journal(lambda line: print(line, file=sys.stderr, flush=True), _read_key(options.log_key) if options.log_key else None)
+
+
+class Journal:
+    """Writes each transaction that ends as a line of JSON, with the rules that decided it.
+
+    With a `key`, an address is a hash of it, the same one each time; in a local-part and in a domain alike, case does not count.
+    """
+
+    def __init__(self, write: Callable[[str], None], key: bytes | None = None) -> None:
+        self._write = write
+        self._key = key
+        self._rules: dict[Peer, Rules] = {}
+
+    def decided(self, decision: Decision, facts: Facts) -> None:
+        """A rule has decided, in a transaction that has not ended yet."""
+        address = ""
+        if isinstance(facts, MessageFacts):
+            facts = facts.rcpt
+        if isinstance(facts, RecipientFacts):
+            address = facts.recipient.given
+        if decision.rule and isinstance(facts, SenderFacts | RecipientFacts | DataFacts) and not getattr(facts, "in_header", False):
+            self._rules.setdefault(facts.peer, {}).setdefault(address, {})[decision.stage.value] = decision.rule.name
+
+    def ended(self, record: Record) -> None:
+        """A transaction has ended."""
+        rules = self._rules.pop(record.peer, {})
+        line = {
+            "time": _now(),
+            "event": "transaction",
+            "connection": record.connection,
+            "transaction": record.number,
+            "peer": record.peer.address or "unix",
+            "lhlo": record.peer.lhlo,
+            "message_id": _message_id(record.content),
+            "from": self._spelled(record.sender),
+            "mail": _codes(record.mail),
+            "to": [self._recipient(attempt, rules) for attempt in record.recipients],
+            "data": _codes(record.data),
+            "rules": rules.get("", {}),
+            "octets": len(record.content),
+            "milliseconds": round(record.seconds * 1000, 3),
+            "end": record.end,
+        }
+        self._write(json.dumps({name: value for name, value in line.items() if value not in (None, {})}))
+
+    def _recipient(self, attempt: Attempt, rules: Rules) -> dict[str, Any]:
+        told = {
+            "address": self._spelled(attempt.address),
+            "rcpt": _codes(attempt.rcpt),
+            "final": _codes(attempt.final),
+            "rules": rules.get(attempt.address, {}),
+        }
+        return {name: value for name, value in told.items() if value not in (None, {})}
+
+    def _spelled(self, address: str) -> str:
+        if self._key is None or not address:
+            return address
+        return blake2b(address.lower().encode("utf-8", "surrogateescape"), digest_size=8, key=self._key).hexdigest()
+
+
+class JsonFormatter(logging.Formatter):
+    """Whatever else is logged, as a line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line = {"time": _now(), "event": "log", "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _codes(reply: Reply | None) -> str | None:
+    return reply and (f"{reply.code} {reply.enhanced}" if reply.enhanced else str(reply.code))
+
+
+def _message_id(content: bytes) -> str | None:
+    end = content.find(b"\r\n\r\n", 0, HEADER_OCTETS)
+    match = _MESSAGE_ID.search(content, 0, end if end >= 0 else HEADER_OCTETS)
+    return match and match[1].decode("utf-8", "replace")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _read_key(path: str) -> bytes:
+    try:
+        key = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise UsageError(f"--log-key: {path}: {error.strerror}") from error
+    if not 0 < len(key) <= MAX_KEY_OCTETS:
+        raise UsageError(f"--log-key: {path}: a key has 1 to {MAX_KEY_OCTETS} octets")
+    return key

@@ -1,0 +1,39 @@
+"""The command line.  Exit codes: 0 done; 1 failed or did not match; 2 usage or configuration; 3 timed out; 4 never started."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from lmtpref import __version__
+from lmtpref.cli import explain, lists, maps, milter, mock, queues, send, serve
+from lmtpref.protocol.errors import UsageError
+
+USAGE_EXIT = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="lmtpref: %(message)s")
+    try:
+        code: int = options.run(options)
+    except UsageError as error:
+        print(f"lmtpref: {error}", file=sys.stderr)
+        return USAGE_EXIT
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lmtpref", description="The reference for LMTP (RFC 2033).")
+    parser.add_argument("--version", action="version", version=f"lmtpref {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (serve, explain, lists, maps, milter, queues, send, mock):
+        command.add_to(commands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""`lmtpref maps`: from the configured lists, the files that an MTA needs to find them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lmtpref.cli.maps_addresses import places_of
+from lmtpref.cli.maps_files import Files, exim, postfix, sendmail
+from lmtpref.config.keys import MAP_CLASS, MAP_TYPE, MTA
+from lmtpref.config.loader import Configuration, load
+from lmtpref.lists import MemoryDirectory
+from lmtpref.net.listeners import Address, TcpAddress, UnixAddress, parse_address
+from lmtpref.protocol.errors import UsageError
+
+FAILED_EXIT = 1
+_ANY = {"", "0.0.0.0", "::", "localhost"}  # noqa: S104 - an MTA on this machine finds us on loopback, by number: `localhost` needs a look-up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maps:
+    """What `[maps]` says, or the command line: for which MTA, where to, and how it is to reach us.
+
+    `next_hop` is HOST:PORT or unix:PATH; without one it is the first address that the server listens on.
+    """
+
+    mta: str = "postfix"
+    out: Path | None = None
+    next_hop: str = ""
+    service: str = "lmtp"
+    type: str = "regexp"
+    address_class: str = "relay"
+    then: str = ""
+
+    def files(self, configuration: Configuration, where: Path) -> Files:
+        """The files by their names, for lists that are all known; `where` is the folder in which the MTA will find them."""
+        if not isinstance(configuration.directory, MemoryDirectory):
+            raise UsageError("the lists are in a database: the maps are made of [[list]] tables")
+        places = places_of(configuration.directory)
+        hop = _reachable(parse_address(self.next_hop or configuration.listen[0]))
+        match self.mta:
+            case "postfix":
+                return postfix(places, hop, where, type_=self.type, service=self.service, class_=self.address_class)
+            case "exim":
+                return exim(places, hop, where)
+            case _:
+                return sendmail(places, hop, where)
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Make `maps` one of the commands."""
+    maps = commands.add_parser("maps", help="what an MTA needs to find the lists: tables, and the lines of its configuration")
+    maps.add_argument("mta", choices=MTA.choices, help="which MTA")
+    maps.add_argument("config", metavar="CONFIG.toml", help="where the lists are")
+    maps.add_argument("--out", metavar="DIR", help="write the files here, those that have changed; without it they are printed")
+    maps.add_argument("--check", action="store_true", help="write nothing; say whether the files in DIR are current")
+    maps.add_argument("--next-hop", metavar="HOST:PORT|unix:PATH", help="where the MTA finds us (default: where the server listens first)")
+    maps.add_argument("--service", help="Postfix: which service of master.cf delivers (default: lmtp)")
+    maps.add_argument("--type", choices=MAP_TYPE.choices, help="Postfix: the kind of table (default: regexp)")
+    maps.add_argument("--class", dest="address_class", choices=MAP_CLASS.choices, help="Postfix: the class of the domains (default: relay)")
+    maps.add_argument("--then", metavar="COMMAND", help="run this when a file has changed")
+    maps.set_defaults(run=_maps)
+
+
+def _maps(options: argparse.Namespace) -> int:
+    configuration = load(options.config)
+    given = {name: getattr(options, name) for name in ("mta", "next_hop", "service", "type", "address_class", "then")}
+    maps = replace(configured(configuration) or Maps(), **{name: value for name, value in given.items() if value is not None})
+    out = Path(options.out) if options.out else maps.out
+    if out is None:
+        if options.check:
+            raise UsageError("--check needs --out DIR, or [maps] in the configuration")
+        for name, text in maps.files(configuration, Path("/etc/lmtpref")).items():
+            print(f"==> {name} <==", text, sep="\n")
+        return 0
+    files = maps.files(configuration, out.absolute())
+    return _check(files, out) if options.check else _write(files, out, maps.then)
+
+
+def configured(configuration: Configuration) -> Maps | None:
+    """What the configuration's `[maps]` says; None if there is none."""
+    values: Mapping[str, Any] = configuration.maps
+    return Maps(**{"address_class" if key == "class" else key: value for key, value in values.items()}) if values else None
+
+
+def made_again(configuration: Configuration) -> None:
+    """Write the files that `[maps]` asks for, if it does, and say on stderr what was written.
+
+    Raises UsageError where they cannot be written.
+    """
+    maps = configured(configuration)
+    if maps and maps.out:
+        _write(maps.files(configuration, maps.out.absolute()), maps.out, maps.then, _log)
+
+
+def _log(line: str) -> None:
+    print(f"lmtpref: {line}", file=sys.stderr, flush=True)
+
+
+def _check(files: Files, out: Path) -> int:
+    stale = _stale(files, out)
+    for name in files:
+        print(f"{out / name}: {'not current' if name in stale else 'current'}")
+    return FAILED_EXIT if stale else 0
+
+
+def _write(files: Files, out: Path, then: str, say: Callable[[str], None] = print) -> int:
+    """Write what has changed, each file at once: who reads it sees the old one or the new one, whole."""
+    stale = _stale(files, out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in stale:
+            replace_file(out / name, files[name])
+            say(f"{out / name}: written")
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from None
+    return _run(then) if then and stale else 0
+
+
+def _stale(files: Files, out: Path) -> list[str]:
+    return [name for name, text in files.items() if _content(out / name) != text]
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):  # what is wrong with it, writing will tell
+        return None
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Let `path` hold `text`, which is on disk before it is seen."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)  # the MTA is another user
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink()
+            raise
+
+
+def _run(command: str) -> int:
+    code = subprocess.run(command, shell=True, check=False, stdin=subprocess.DEVNULL, stdout=2).returncode  # noqa: S602 - it is the postmaster's own
+    if code:
+        print(f"lmtpref: {command!r} failed, with exit code {code}", file=sys.stderr)
+    return FAILED_EXIT if code else 0
+
+
+def _reachable(address: Address) -> Address:
+    """The address as an MTA on this machine finds it.  Raises UsageError for port 0, which is another each time."""
+    if isinstance(address, UnixAddress):
+        return UnixAddress(str(Path(address.path).absolute()))
+    if not address.port:
+        raise UsageError(f"an MTA needs a port that stays: {address}; --next-hop says which")
+    return TcpAddress("127.0.0.1" if address.host in _ANY else address.host, address.port)

@@ -1,0 +1,102 @@
+"""`lmtpref milter`: Postfix and Sendmail ask at their own RCPT whether this sender may post."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Iterable
+
+from lmtpref.config.loader import Configuration, load
+from lmtpref.lists import ListHandler, MemoryQueues
+from lmtpref.lists.addresses import fold
+from lmtpref.lists.delivery_state import judged_of
+from lmtpref.net.milter import Mail, Milter
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.handler import Answer, Envelope, Peer, Recipient
+from lmtpref.protocol.replies import Reply
+from lmtpref.protocol.syntax import Path
+
+
+class Judge:
+    """Answers for recipients at domains that hold a list, as the server would at MAIL and RCPT; all else is the MTA's.
+
+    So is, at the domains `mixed`, which have mailboxes too, what is no list's address.  A 4xx says that something is wrong
+    here, and is passed on with `tempfail`; without, the MTA goes on, and the server decides when the message comes.  While
+    the lists cannot be looked up, only domains at which one was found are ours.
+    """
+
+    def __init__(self, handler: ListHandler, *, mixed: Iterable[str] = (), tempfail: bool = True) -> None:
+        self.handler = handler
+        self.tempfail = tempfail
+        self._mixed = frozenset(map(fold, mixed))
+        self._served: set[str] = set()
+
+    async def __call__(self, mail: Mail, path: Path) -> Reply | None:
+        """The refusal for this sender and this recipient; None if there is none, or if it is not ours to say."""
+        envelope, recipient = Envelope(Peer(), mail.sender, mail.parameters), Recipient(path)
+        refusal = await _awaited(self.handler.rcpt(envelope, recipient))
+        if not self._is_ours(recipient):
+            return None
+        refusal = await _awaited(self.handler.mail(envelope)) or refusal
+        return None if refusal and refusal.code < 500 and not self.tempfail else refusal
+
+    def _is_ours(self, recipient: Recipient) -> bool:
+        found, domain = judged_of(recipient).facts.found, fold(recipient.path.domain)
+        if found.served:
+            self._served.add(domain)
+        if domain in self._mixed and found.list is None:
+            return False
+        return found.served or (found.down and domain in self._served)
+
+
+async def _awaited(answer: Answer) -> Reply | None:
+    return await answer if isinstance(answer, Awaitable) else answer
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Make `milter` one of the commands."""
+    milter = commands.add_parser("milter", help="answer for the lists at Postfix's or Sendmail's own RCPT")
+    milter.add_argument("config", metavar="CONFIG.toml", help="where the lists are")
+    milter.add_argument("--listen", action="append", required=True, metavar="inet:HOST:PORT|unix:PATH", help="where; may be repeated")
+    milter.add_argument("--mixed", action="append", default=[], metavar="DOMAIN", help="it has mailboxes besides lists; may be repeated")
+    milter.add_argument("--on-outage", choices=("tempfail", "continue"), default="tempfail", help="when the lists cannot be asked")
+    milter.set_defaults(run=_milter)
+
+
+def _milter(options: argparse.Namespace) -> int:
+    configuration = load(options.config)
+    judge = Judge(_handler(configuration), mixed=options.mixed, tempfail=options.on_outage == "tempfail")
+    asyncio.run(_until_told_to_stop(Milter(judge), judge, options, configuration.group()))
+    return 0
+
+
+def _handler(configuration: Configuration) -> ListHandler:
+    return configuration.handler(MemoryQueues())  # in which nothing will ever be put
+
+
+async def _until_told_to_stop(milter: Milter, judge: Judge, options: argparse.Namespace, group: str | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _read_again, judge, options.config)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(milter.aclose)
+        for address in options.listen:
+            await milter.listen(address.removeprefix("inet:"), group)
+        for address in milter.addresses:
+            print(f"listening on {address if address.startswith('unix:') else f'inet:{address}'}", flush=True)
+        await stop.wait()
+
+
+def _read_again(judge: Judge, path: str) -> None:
+    try:
+        before, judge.handler = judge.handler.directory, _handler(load(path))
+        if close := getattr(before, "close", None):  # a database's connections
+            close()
+        print(f"lmtpref: {path} was read again", file=sys.stderr, flush=True)
+    except UsageError as error:
+        print(f"lmtpref: {error}; the old configuration stays", file=sys.stderr, flush=True)

@@ -1,0 +1,76 @@
+"""SIGHUP: the configuration is read again while the server serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator, Callable
+
+from lmtpref.cli import maps
+from lmtpref.config.loader import Configuration, load
+from lmtpref.net.listeners import known_peers
+from lmtpref.protocol.errors import ConfigurationError, UsageError
+from lmtpref.server import Server
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def reloading(server: Server, path: str, configuration: Configuration) -> AsyncIterator[None]:
+    """While this lasts, SIGHUP lets `server`, which has `configuration`, do what the file `path` says then.
+
+    What cannot be used is told in one line, and the old configuration stays.  Where there is no SIGHUP, nothing happens.
+    """
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    await asyncio.to_thread(_make_maps, configuration)
+    task = loop.create_task(_whenever(asked, server, path, configuration))
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _whenever(asked: asyncio.Event, server: Server, path: str, current: Configuration) -> None:
+    """Read the file each time that is asked for; asked several times while it reads, once more."""
+    while await asked.wait():
+        asked.clear()
+        try:
+            configuration, is_known, tls = await asyncio.to_thread(_read, path)  # a million members take seconds
+            server.reconfigure(configuration, is_known, tls)
+            current.close()
+            current = configuration
+            print(f"lmtpref: {path} was read again", file=sys.stderr, flush=True)
+            await asyncio.to_thread(_make_maps, configuration)
+        except UsageError as error:
+            print(f"lmtpref: {error}; the old configuration stays", file=sys.stderr, flush=True)
+        except Exception:
+            log.exception("%s could not be read; the old configuration stays", path)
+
+
+def _make_maps(configuration: Configuration) -> None:
+    """Make the MTA's maps anew, if that is wanted; if it fails, the server serves all the same."""
+    try:
+        maps.made_again(configuration)
+    except UsageError as error:
+        print(f"lmtpref: {error}", file=sys.stderr, flush=True)
+
+
+def _read(path: str) -> tuple[Configuration, Callable[[str | None], bool], ssl.SSLContext | None]:
+    configuration = load(path)
+    configuration.group()  # of no use now, and missed when the server starts again
+    tls = configuration.tls()
+    try:
+        return configuration, known_peers(configuration.known_mtas), tls
+    except UsageError as error:
+        raise ConfigurationError(str(error), file=path) from None

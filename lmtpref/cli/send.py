@@ -1,0 +1,72 @@
+"""`lmtpref send`: one message, a line for each recipient."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import smtplib
+import sys
+
+from lmtpref.net.client.sync import Client
+from lmtpref.net.listeners import UnixAddress, parse_address
+from lmtpref.protocol.client.session import Outcome
+
+FAILED_EXIT, TIMED_OUT_EXIT = 1, 3
+
+_NEWLINE = re.compile(rb"\r?\n")
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Make `send` one of the commands."""
+    send = commands.add_parser("send", help="send a message from standard input; prints what became of each recipient")
+    send.add_argument("address", metavar="HOST:PORT|unix:PATH", help="where the server listens")
+    send.add_argument("--from", dest="sender", required=True, metavar="ADDRESS", help="the sender; <> is none")
+    send.add_argument("--to", dest="recipients", action="append", required=True, metavar="ADDRESS", help="a recipient; may be repeated")
+    send.add_argument("--lhlo", metavar="NAME", help="what to say to be called (default: this host's name)")
+    send.add_argument("--timeout", type=float, metavar="SECONDS", help="what each reply may take (default: as RFC 5321 has it)")
+    send.add_argument("--starttls", action="store_true", help="only in TLS; SSL_CERT_FILE names the certificates to trust")
+    send.set_defaults(run=_send)
+
+
+def _send(options: argparse.Namespace) -> int:
+    place = parse_address(options.address)
+    host, port = (str(place), 0) if isinstance(place, UnixAddress) else place
+    content = _NEWLINE.sub(b"\r\n", sys.stdin.buffer.read())
+    client = Client(local_hostname=options.lhlo, timeout=... if options.timeout is None else options.timeout)
+    try:
+        greeting = client.connect(host, port)
+        if greeting[0] // 100 != 2:
+            raise smtplib.SMTPConnectError(*greeting)
+        with client:
+            if options.starttls:
+                client.starttls()
+            client.sendmail(options.sender, options.recipients, content)
+    except OSError as error:  # smtplib's are too
+        return _tell(client, error)
+    return _tell(client, None)
+
+
+def _tell(client: Client, error: OSError | None) -> int:
+    """Print what became of each recipient, or that it did not come to that; the exit code."""
+    for outcome in client.outcomes:
+        print(_spelt(outcome))
+    if not client.outcomes:
+        print(f"lmtpref: {_words(error)}", file=sys.stderr)
+    elif any(outcome.stage == "lost" for outcome in client.outcomes):
+        print(f"lmtpref: {client.problem}", file=sys.stderr)
+    if client.timed_out or isinstance(error, TimeoutError):
+        return TIMED_OUT_EXIT
+    return 0 if client.outcomes and all(outcome.delivered for outcome in client.outcomes) else FAILED_EXIT
+
+
+def _spelt(outcome: Outcome) -> str:
+    """A recipient and a reply, on one line."""
+    reply = outcome.reply
+    return " ".join([f"{outcome.address}:", str(reply.code), *([str(reply.enhanced)] if reply.enhanced else []), *reply.lines])
+
+
+def _words(error: OSError | None) -> str:
+    if isinstance(error, smtplib.SMTPResponseException):
+        text = error.smtp_error if isinstance(error.smtp_error, str) else error.smtp_error.decode(errors="replace")
+        return f"{error.smtp_code} {text}"
+    return str(error)

@@ -1,0 +1,123 @@
+"""`lmtpref serve`: the reference server."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from lmtpref.cli import log_json, serve_faults
+from lmtpref.cli.reload import reloading
+from lmtpref.config.loader import Configuration, cast, load
+from lmtpref.lists import MaildirQueues, MemoryQueues
+from lmtpref.net.engine import loop_factory
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.handler import Handler
+from lmtpref.server import Server
+from lmtpref.testing.session import WatchedSession
+
+FAILED_EXIT = 1
+COLLECTED_AFTER = (50_000, 20, 10)  # new objects, and so on; see gc.set_threshold
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Make `serve` one of the commands."""
+    serve = commands.add_parser("serve", help="run the server; without CONFIG, three lists in memory for a demonstration")
+    serve.add_argument("config", nargs="?", metavar="CONFIG.toml", help="what to serve (docs: configuration)")
+    serve.add_argument("--listen", action="append", metavar="HOST:PORT|unix:PATH", help="listen here instead; may be repeated")
+    serve.add_argument("--allow-remote", action="store_true", help="listen elsewhere than on loopback; CONFIG must name known_mtas")
+    serve.add_argument("--spool", metavar="DIR", help="keep messages in this folder, on disk, instead of where CONFIG says")
+    serve.add_argument(
+        "--stdio", action="store_true", help="instead of listening, serve the one client on standard input and output; needs a spool"
+    )
+    serve.add_argument("--uvloop", choices=("auto", "yes", "no"), default="auto", help="the event loop (default: auto)")
+    serve_faults.add_to(serve)
+    log_json.add_to(serve)
+    serve.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    configuration = _configuration(options)
+    _check_stdio(options, configuration)
+    watch, journal = serve_faults.watch_for(options), log_json.journal_for(options)
+    server = Server.configured(
+        configuration,
+        listen=options.listen or (),
+        allow_remote=options.allow_remote,
+        session_factory=partial(WatchedSession, watch=watch) if watch else None,
+        journal=journal,
+    )
+    if options.accept_all:
+        server.handler = Handler()
+    _spare_the_collector()
+    with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
+        runner.run(_one_conversation(server) if options.stdio else _until_told_to_stop(server, options.config, configuration))
+    finished = server.queues.close()
+    if not options.stdio:
+        _print_summary(server.queues)
+    missing = serve_faults.tell_missing(watch)
+    return 0 if finished and not missing else FAILED_EXIT
+
+
+def _spare_the_collector() -> None:
+    """Look for cycles seldom: hardly anything here is in one, and to look takes the longer, with all else at a stand, the more is kept."""
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
+
+
+def _configuration(options: argparse.Namespace) -> Configuration:
+    if options.config and options.accept_all:
+        raise UsageError("a CONFIG has lists, and --accept-all does without; not both")
+    configuration = load(options.config) if options.config else cast()
+    if options.stdio:  # no socket, and no TLS: an MTA's user may not even read the key
+        configuration = replace(configuration, unix_group=None, tls_certificate=None, tls_key=None)
+    return replace(configuration, maildir=Path(options.spool)) if options.spool else configuration
+
+
+def _check_stdio(options: argparse.Namespace, configuration: Configuration) -> None:
+    if not options.stdio:
+        return
+    if options.listen or not configuration.maildir:
+        raise UsageError("--stdio goes without --listen" if options.listen else "--stdio needs a spool, on disk, as --spool DIR says")
+    if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()):
+        logging.disable()  # an MTA has made them one, and would take what is logged for replies
+
+
+async def _until_told_to_stop(server: Server, config: str | None, configuration: Configuration) -> None:
+    stop = _told_to_stop()
+    async with server, reloading(server, config, configuration) if config else contextlib.nullcontext():
+        if isinstance(server.queues, MemoryQueues):
+            print("lmtpref: messages are kept in memory and end with this process", file=sys.stderr, flush=True)
+        for address in server.addresses:
+            print(f"listening on {address}", flush=True)
+        await stop.wait()
+
+
+async def _one_conversation(server: Server) -> None:
+    stop = asyncio.create_task(_told_to_stop().wait())
+    over = asyncio.create_task(server.converse())
+    await asyncio.wait([stop, over], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    await server.hang_up()
+    await over
+
+
+def _told_to_stop() -> asyncio.Event:
+    """What is set at SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # no such signals outside Unix: Ctrl-C ends it there
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _print_summary(queues: MemoryQueues | MaildirQueues) -> None:
+    print("queued: " + ", ".join(f"{name} {len(queue)}" for name, queue in queues.items()), flush=True)

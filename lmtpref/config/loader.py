@@ -1,0 +1,231 @@
+"""TOML -> settings and lists.  What is wrong with a file is told with file, line and key."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from dataclasses import field as attribute
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmtpref.config.host_files import Named, group_name, tls_context
+from lmtpref.config.keys import KEYS
+from lmtpref.config.toml import line_of, read_text, read_toml
+from lmtpref.lists.directory.memory import MemoryDirectory
+from lmtpref.lists.directory.open_database import open_database
+from lmtpref.lists.handler import DIRECTORY_SECONDS, ListHandler, banned_everywhere
+from lmtpref.lists.mailinglist import ListDirectory, MailingList, parse_address
+from lmtpref.lists.policy.default import DEFAULT_POLICY, Policy
+from lmtpref.lists.policy.rules import Rule
+from lmtpref.lists.queues.memory import Queues
+from lmtpref.protocol.errors import ConfigurationError
+from lmtpref.protocol.settings import Settings
+
+if TYPE_CHECKING:
+    import ssl
+
+CAST = Path(__file__).with_name("cast.toml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What a configuration file says.
+
+    `known_mtas` holds networks and host names; None stands for loopback only.
+    """
+
+    listen: tuple[str, ...] = ("127.0.0.1:8024",)
+    site_owner: str = ""
+    known_mtas: tuple[str, ...] | None = None
+    allow_remote: bool = False
+    unix_group: Named | None = None
+    tls_certificate: Named | None = None
+    tls_key: Named | None = None
+    banned_senders: tuple[str, ...] = ()
+    directory_seconds: float = DIRECTORY_SECONDS
+    rules: Policy = ()
+    maildir: Path | None = None  # where the spool is; without one, messages are kept in memory
+    maps: Mapping[str, Any] = attribute(default_factory=dict)  # what [maps] says, for `lmtpref maps`
+    settings: Settings = attribute(default_factory=Settings)
+    limits: Mapping[str, Any] = attribute(default_factory=dict)  # what [server] says of the limits of connections
+    directory: ListDirectory = attribute(default_factory=MemoryDirectory)
+
+    def handler(self, queues: Queues) -> ListHandler:
+        """The handler that answers for these lists, and puts what was accepted into `queues`."""
+        return ListHandler(
+            self.directory,
+            queues,
+            hostname=self.settings.hostname,
+            site_owner=self.site_owner,
+            banned_senders=self.banned_senders,
+            directory_seconds=self.directory_seconds,
+            policy=(*self.rules, *DEFAULT_POLICY),
+        )
+
+    def tls(self) -> ssl.SSLContext | None:
+        """What STARTTLS needs, from the files as they are now; None without a certificate.  Raises ConfigurationError."""
+        return tls_context(self.tls_certificate, self.tls_key) if self.tls_certificate and self.tls_key else None
+
+    def group(self) -> str | None:
+        """The group of the Unix sockets; None for that of the process.  Raises ConfigurationError if there is no such group."""
+        return group_name(self.unix_group) if self.unix_group else None
+
+    def close(self) -> None:
+        """Let go of the connections and threads that the directory has, if any; asked again, it has new ones."""
+        if close := getattr(self.directory, "close", None):
+            close()
+
+
+_KINDS = {table: {key.name: key.kind for key in KEYS if key.table == table} for table in ("server", "spool", "directory", "maps", "list")}
+_NAMED = frozenset({"unix_group", "tls_certificate", "tls_key"})
+_SETTINGS = frozenset(field.name for field in fields(Settings))
+_LIMITS = frozenset({"max_connections", "idle_seconds", "transaction_seconds", "hook_seconds", "max_buffered_octets"})
+
+
+def load(path: Path | str) -> Configuration:
+    """The configuration in the file `path`.  Raises ConfigurationError, naming file, line and key, for the first mistake."""
+    return _File(Path(path)).configuration()
+
+
+def cast() -> Configuration:
+    """The cast's configuration: ant, bee and cat, in a directory of their own."""
+    return load(CAST)
+
+
+class _File:
+    """One configuration file while it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text, self.data = read_toml(path)
+
+    def configuration(self) -> Configuration:
+        """What the file says."""
+        for name in self.data.keys() - _KINDS.keys():
+            raise self.error("unknown table or key", None, key=name)
+        server = self.data.get("server", {})
+        self.check("server", server, table="server")
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in server.items()}
+        self.check_senders(values)
+        values |= self.named(server)
+        values["rules"] = tuple(self.rule(name) for name in server.get("rules", ()))
+        directory = self.database() if "directory" in self.data else self.lists()
+        if wait_seconds := self.data.get("directory", {}).get("wait_seconds"):
+            values["directory_seconds"] = wait_seconds + 1  # so that its own limit comes first
+        return Configuration(
+            maildir=self.maildir(),
+            maps=self.maps(),
+            directory=directory,
+            settings=Settings(**{key: values.pop(key) for key in _SETTINGS & values.keys()}),
+            limits={key: values.pop(key) for key in _LIMITS & values.keys()},
+            **values,
+        )
+
+    def check_senders(self, server: Mapping[str, Any]) -> None:
+        try:
+            banned_everywhere(server.get("banned_senders", ()))
+            if owner := server.get("site_owner"):
+                parse_address(owner, key="site_owner")
+        except ConfigurationError as error:
+            raise self.placed(error, "server") from None
+
+    def named(self, server: Mapping[str, Any]) -> dict[str, Named]:
+        """What is not looked for before the server starts."""
+        for key, other in ("tls_certificate", "tls_key"), ("tls_key", "tls_certificate"):
+            if key in server and other not in server:
+                raise self.error(f"there is no {other} to go with it", "server", key=key)
+        return {key: Named(server[key], self.path, line_of(self.text, "server", key), key) for key in _NAMED & server.keys()}
+
+    def maildir(self) -> Path | None:
+        table = self.data.get("spool", {})
+        self.check("spool", table, table="spool")
+        return self.path.parent / table["maildir"] if "maildir" in table else None
+
+    def maps(self) -> dict[str, Any]:
+        table = self.data.get("maps", {})
+        self.check("maps", table, table="maps")
+        return table | {"out": self.path.parent / table["out"]} if "out" in table else dict(table)
+
+    def rule(self, name: str) -> Rule[Any]:
+        """The rule that `name` says where to find."""
+        module, _, attribute_name = name.partition(":")
+        try:
+            found = getattr(import_module(module), attribute_name)
+        except Exception as error:
+            raise self.error(f"{name!r} cannot be imported: {error}", "server", key="rules") from error
+        if not isinstance(found, Rule):
+            raise self.error(f"not a rule, made by @at(stage): {name!r}", "server", key="rules")
+        return found
+
+    def database(self) -> ListDirectory:
+        table = self.data["directory"]
+        self.check("directory", table, table="directory")
+        if "list" in self.data:
+            raise self.error("lists stand here or in a database, not in both", "list 0", key="list")
+        try:
+            return open_database(self.path.parent, **table)
+        except ConfigurationError as error:
+            raise self.placed(error, "directory") from None
+
+    def lists(self) -> MemoryDirectory:
+        tables = self.data.get("list", [])
+        if not isinstance(tables, list):
+            raise self.error("lists are written [[list]]", "list", key="list")
+        directory = MemoryDirectory()
+        for number, table in enumerate(tables):
+            self.add_list(directory, f"list {number}", table)
+        for number, mailing_list in enumerate(directory):
+            self.check_other_lists(directory, f"list {number}", mailing_list)
+        return directory
+
+    def add_list(self, directory: MemoryDirectory, header: str, table: dict[str, Any]) -> None:
+        self.check(header, table, table="list")
+        if "address" not in table:
+            raise self.error("a list needs an address", header, key="address")
+        values = dict(table)
+        if "members_file" in values:
+            values["members"] = [*values.get("members", ()), *self.members(header, values.pop("members_file"))]
+        try:
+            directory.add(MailingList(**values))
+        except ConfigurationError as error:
+            raise self.placed(error, header) from None
+
+    def members(self, header: str, name: str) -> Collection[str]:
+        """The addresses in a members_file: one on each line; blank lines and what follows `#` do not count."""
+        file = self.path.parent / name
+        try:
+            lines = read_text(file).splitlines()
+        except ConfigurationError as error:
+            raise self.error(str(error), header, key="members_file") from None
+        numbered = ((number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1))
+        members = [(number, address) for number, address in numbered if address]
+        for number, address in members:
+            try:
+                parse_address(address)
+            except ConfigurationError as error:
+                raise ConfigurationError(error.problem, file=file, line=number, key="members_file") from None
+        return [address for _, address in members]
+
+    def check_other_lists(self, directory: MemoryDirectory, header: str, mailing_list: MailingList) -> None:
+        for key, senders in (("accept_these_nonmembers", mailing_list.nonmembers), ("banned", mailing_list.outlaws)):
+            for other in senders.lists:
+                if directory.find(other.address) is None:
+                    raise self.error(f"there is no list {other.address!r}", header, key=key)
+
+    def check(self, header: str, values: object, *, table: str) -> None:
+        """Return if every key of `values` is one of `table`'s, and its value of the right kind."""
+        if not isinstance(values, dict):
+            raise self.error(f"a table is needed: [{table}]", None, key=table)
+        for key, value in values.items():
+            kind = _KINDS[table].get(key)
+            if kind is None:
+                raise self.error(f"unknown key in [{table}]", header, key=key)
+            if not kind.fits(value):
+                raise self.error(f"must be {kind.words}, not {value!r}", header, key=key)
+
+    def placed(self, error: ConfigurationError, header: str) -> ConfigurationError:
+        return self.error(error.problem, header, key=error.key or "")
+
+    def error(self, problem: str, header: str | None, *, key: str) -> ConfigurationError:
+        return ConfigurationError(problem, file=self.path, line=line_of(self.text, header, key), key=key)

@@ -1,0 +1,1 @@
+"""What runs and renders documents with transcripts in them."""

@@ -1,0 +1,113 @@
+"""The policy as a picture: what each rule may say, read from the rule itself, and drawn as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from html import escape
+from inspect import getclosurevars
+from types import FunctionType
+from typing import Any
+
+from lmtpref.lists.policy.default import SESSION_LIMITS, Policy, rules_of
+from lmtpref.lists.policy.facts import Stage
+from lmtpref.lists.policy.rules import Rule
+from lmtpref.lists.policy.verdicts import Accept, Defer, Discard, Hold, Refuse, Verdict
+from lmtpref.protocol import catalogue
+from lmtpref.protocol.replies import Reply
+
+WIDTH, ROW, BAND, EDGE = 860, 26, 34, 12
+_NAME_AT, _SAYS_AT = 30, 300
+
+
+def verdicts_of(rule: Rule[Any]) -> list[str]:
+    """What `rule` may say, in the words of the picture; read from the names that its function uses."""
+    return list(dict.fromkeys(_words(found) for found in _said(rule.decide)))
+
+
+def draw(policy: Policy) -> str:
+    """`policy` as an SVG document: a band for each stage, a row for each rule in their order, what it may say to its right."""
+    rows, y = [], EDGE
+    for stage in Stage:
+        rows.append(_band(stage, y))
+        y += BAND
+        lines = [*((limit.setting, [_words(limit.reply)], "session") for limit in SESSION_LIMITS if limit.stage is stage)]
+        lines += [(rule.name, verdicts_of(rule), "rule") for rule in rules_of(policy, stage)]
+        for name, says, kind in lines:
+            rows.append(_row(name, says, kind, y))
+            y += ROW
+        y += EDGE
+    return _document(rows, y)
+
+
+def _said(decide: Any) -> Iterator[Verdict | Reply]:  # noqa: ANN401 - a function
+    """The verdicts and replies that a function names, and those of our functions that it calls."""
+    assert isinstance(decide, FunctionType)
+    used = getclosurevars(decide).globals
+    for name in decide.__code__.co_names:
+        value = used.get(name)
+        if isinstance(value, FunctionType):
+            yield from _said(value)
+        elif isinstance(value, dict):
+            yield from (item for item in value.values() if item is not None)
+        elif isinstance(value, Accept | Hold | Discard | Refuse | Defer):
+            yield value
+        elif isinstance(reply := vars(catalogue).get(name), Reply):
+            yield reply
+        elif value in (Hold, Discard):
+            yield value("as unvouched says")
+    if {"verdict", "by_header"} & set(decide.__code__.co_names) and decide.__name__ != "_object":
+        yield _EARLIER
+
+
+_EARLIER = Hold("what was decided before")
+
+
+def _words(said: Verdict | Reply) -> str:
+    if said is _EARLIER:
+        return _EARLIER.reason
+    if isinstance(said, Reply):
+        return f"{said.code} {said.enhanced}"
+    return _words(said.reply) if said.reply else type(said).__name__.lower()
+
+
+def _band(stage: Stage, y: int) -> str:
+    line = f'<path class="line" d="M{EDGE} {y + 29}H{WIDTH - EDGE}"/>'
+    return f'<text class="stage" x="{EDGE}" y="{y + 22}">{escape(stage.value)}</text>{line}'
+
+
+def _row(name: str, says: Iterable[str], kind: str, y: int) -> str:
+    boxes, x = [], _SAYS_AT
+    for word in says:
+        width = 7 * len(word) + 16
+        boxes.append(f'<g class="{_colour(word)}"><rect x="{x}" y="{y + 3}" width="{width}" height="20" rx="4"/>')
+        boxes.append(f'<text x="{x + 8}" y="{y + 17}">{escape(word)}</text></g>')
+        x += width + 6
+    return f'<text class="{kind}" x="{_NAME_AT}" y="{y + 17}">{escape(name)}</text>{"".join(boxes)}'
+
+
+def _colour(word: str) -> str:
+    return {"5": "refuse", "4": "defer"}.get(word[0], word if word in {"accept", "hold", "discard"} else "other")
+
+
+_STYLE = {
+    "text": "font:12px monospace;fill:#222",
+    ".stage": "font:bold 15px sans-serif",
+    ".session": "font-style:italic",
+    ".line": "stroke:#999",
+    ".ground": "fill:#fff",
+    ".accept rect": "fill:#d4edda",
+    ".hold rect": "fill:#fff3cd",
+    ".discard rect": "fill:#e2e3e5",
+    ".refuse rect": "fill:#f8d7da",
+    ".defer rect": "fill:#ffe0c2",
+    ".other rect": "fill:#dbe9f6",
+}
+
+
+def _document(rows: list[str], height: int) -> str:
+    style = "".join(f".lmtp-policy {what}{{{how}}}" for what, how in _STYLE.items())
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="lmtp-policy" viewBox="0 0 {WIDTH} {height}" role="img">'
+        f"<title>The default policy</title><style>{style}</style>"
+        f'<rect class="ground" width="{WIDTH}" height="{height}"/>{"".join(rows)}</svg>'
+    )

@@ -1,0 +1,163 @@
+"""Transcripts in Sphinx: highlighted, drawn as a ladder, linked by their names, and none that is not run.
+
+`extensions = ["lmtpref.doctools.sphinx"]` is all that a conf.py needs.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.builders import Builder
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.fileutil import copy_asset_file
+from sphinx.writers.html5 import HTML5Translator
+
+from lmtpref import __version__
+from lmtpref.doctools.ledger import CLAUSES, Clause, Ledger
+from lmtpref.doctools.policy_picture import draw
+from lmtpref.doctools.pygments import LmtpLexer
+from lmtpref.doctools.sybil import LANGUAGE, blocks
+from lmtpref.lists import DEFAULT_POLICY
+
+_CSS = Path(__file__).with_name("ladder.css")
+_SIDES = {"C": "client", "S": "server"}
+
+log = logging.getLogger(__name__)
+
+
+class Ladder(nodes.General, nodes.Element):
+    """A transcript that is drawn; `text` is its text, `name` its name as written."""
+
+
+class ClausesDirective(SphinxDirective):
+    """`.. clauses::` has a section for each RFC of the ledger, with a row for each of its clauses."""
+
+    builder: ClassVar[Builder]  # of the present build; what the environment says of it goes with Sphinx 11
+
+    def run(self) -> list[nodes.Node]:
+        """Draw the tables; they are drawn anew with every build, since any page may cite a clause."""
+        ledger = Ledger(Path(self.env.srcdir))
+        self.env.note_dependency(str(ledger.docs / CLAUSES))
+        self.env.note_reread()
+        return self.parse_text_to_nodes("\n".join(_tables(ledger, self._uri)), allow_section_headings=True)
+
+    def _uri(self, page: str) -> str:
+        return self.builder.get_relative_uri(self.env.docname, page)
+
+
+class DrawLadders(SphinxPostTransform):
+    """Puts a `Ladder` in the place of each transcript; other formats than HTML keep the literal block."""
+
+    default_priority = 500
+    formats = ("html",)
+
+    def run(self, **_kwargs: object) -> None:
+        """Replace the transcripts of one document."""
+        for block in list(_transcripts(self.document)):
+            ladder = Ladder("", text=block.astext(), ids=block["ids"], name=next(iter(block["names"]), ""))
+            block.replace_self(ladder)
+
+
+class PolicyDirective(SphinxDirective):
+    """`.. policy-picture::`, the default policy as it is when the documents are built."""
+
+    def run(self) -> list[nodes.Node]:
+        """The picture, for HTML."""
+        return [nodes.raw("", draw(DEFAULT_POLICY), format="html")]
+
+
+def visit_ladder(translator: HTML5Translator, node: Ladder) -> None:
+    """Draw one transcript."""
+    ids = {*node["ids"], *filter(None, [node["name"]])} - {""}
+    anchors = "".join(f'<span id="{html.escape(id_)}"></span>' for id_ in sorted(ids))
+    drawn = translator.highlighter.highlight_block(node["text"], LANGUAGE, location=node)
+    translator.body.append(f'<div class="lmtp-transcript">{anchors}{_permalink(node["name"])}')
+    translator.body.append(f'<div class="highlight-{LANGUAGE} notranslate">{_in_turns(drawn, node["text"])}</div></div>\n')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register all of this with Sphinx."""
+    app.add_lexer(LANGUAGE, LmtpLexer)
+    app.add_node(Ladder, html=(visit_ladder, None))
+    app.add_directive("clauses", ClausesDirective)
+    app.add_directive("policy-picture", PolicyDirective)
+    app.add_post_transform(DrawLadders)
+    app.add_css_file(_CSS.name)
+    app.connect("builder-inited", _note_builder)
+    app.connect("builder-inited", _copy_css)
+    app.connect("doctree-read", _check_that_all_are_run)
+    return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _tables(ledger: Ledger, uri: Callable[[str], str]) -> Iterator[str]:
+    """A section and a table for each RFC, as reStructuredText."""
+    for rfc, subject in ledger.rfcs.items():
+        title = f"RFC {rfc}, {subject}" if rfc.isdigit() else subject
+        yield from ("", title, "-" * len(title), "", ".. list-table::", "   :header-rows: 1", "   :widths: 16 44 40", "")
+        yield from ("   * - clause", "     - what it asks", "     - shown by")
+        for clause in (clause for clause in ledger.clauses if clause.rfc == rfc):
+            yield f"   * - | **{clause.id}**"
+            yield f"       | {clause.section}"
+            yield f"       | {clause.party}, {clause.level}"
+            yield f"     - {_escaped(clause.text)}"
+            yield f"     - {_shown(ledger, clause, uri)}"
+
+
+def _shown(ledger: Ledger, clause: Clause, uri: Callable[[str], str]) -> str:
+    if clause.argued:
+        return f"*{_escaped(clause.argued)}*"
+    return ", ".join(f"`{place.name} <{uri(place.page)}#{place.anchor}>`__" for place in ledger.places(clause))
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*`|\\])", r"\\\1", text)
+
+
+def _transcripts(document: nodes.document) -> list[nodes.literal_block]:
+    return [block for block in document.findall(nodes.literal_block) if block.get("language") == LANGUAGE]
+
+
+def _note_builder(app: Sphinx) -> None:
+    ClausesDirective.builder = app.builder
+
+
+def _copy_css(app: Sphinx) -> None:
+    if app.builder.format == "html":
+        target = Path(app.outdir, "_static")
+        target.mkdir(parents=True, exist_ok=True)
+        copy_asset_file(_CSS, target)
+
+
+def _check_that_all_are_run(app: Sphinx, document: nodes.document) -> None:
+    """Warn where Sphinx and Sybil do not see the same transcripts: one that is shown but not run proves nothing."""
+    shown = len(_transcripts(document))
+    run = len(blocks(app.env.doc2path(app.env.docname)))
+    if shown != run:
+        log.warning("%d transcripts are shown, but %d are run", shown, run, location=app.env.docname, type="lmtp")
+
+
+def _permalink(name: str) -> str:
+    escaped = html.escape(name)
+    return f'<p class="lmtp-name"><a href="#{escaped}" title="Link to this transcript">{escaped}</a></p>' if name else ""
+
+
+def _in_turns(drawn: str, text: str) -> str:
+    """The highlighted lines, those of one side gathered in an element of that side's class."""
+    start, opening, body = drawn.partition("<pre>")
+    body, closing, end = body.rpartition("</pre>")
+    lines = zip(text.split("\n"), body.split("\n"), strict=False)
+    turns = []
+    for side, group in groupby(lines, key=lambda line: _SIDES.get(line[0][:1], "head")):
+        gathered = "\n".join(line for _, line in group)
+        turns.append(f'<span class="lmtp-turn lmtp-{side}">{gathered}\n</span>')
+    return start + opening + "".join(turns) + closing + end

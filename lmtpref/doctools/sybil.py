@@ -1,0 +1,169 @@
+"""Transcripts in documents, as examples that Sybil runs.
+
+In a conftest.py::
+
+    pytest_collect_file = Sybil([TranscriptParser(connect)], pattern="*.rst").pytest()
+
+where `connect(namespace)` opens a `Wire` to the server that the page is about.  Transcripts with `# role: client` are for
+pages about a client; `TranscriptParser(connect, flip=flip)` has them played the other way round.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sybil import Document, Example, Region
+from sybil.parsers.rest.lexers import DirectiveLexer
+
+from lmtpref.protocol.errors import TranscriptError, UsageError
+from lmtpref.transcripts.memory_wire import Wire
+from lmtpref.transcripts.notation import Level, Transcript, parse
+from lmtpref.transcripts.player import play
+
+LANGUAGE = "lmtp"
+
+Flip = Callable[[Transcript, dict[str, Any]], str]
+
+_DIRECTIVE = DirectiveLexer("code-block|code|sourcecode")
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:[.-]+[a-z0-9]+)*")
+_TITLE = re.compile(r"^(?P<title>\S[^\n]*)\n(?P<line>(?P<mark>[=\-~^\"'#*+.:`_])(?P=mark)+)$", re.MULTILINE)
+_NOT_IN_ANCHOR = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A `.. code-block:: lmtp` in a document: its name, its text, and the number of the text's first line."""
+
+    path: str
+    line: int
+    name: str | None
+    text: str
+    argument: str  # what stands behind the directive's colons
+
+    @property
+    def problem(self) -> str | None:
+        """Why this block would not be what it seems; None if it is."""
+        if self.argument != LANGUAGE:
+            return f"the directive's argument must be {LANGUAGE!r}, without blanks behind it: {self.argument!r}"
+        if self.name is not None and not _NAME.fullmatch(self.name):
+            return f"a name is of small letters, digits, dots and hyphens, and begins with a letter: {self.name!r}"
+        return None
+
+    def parse(self) -> Transcript:
+        """The transcript.  Raises TranscriptError if there is none to be read."""
+        if self.problem:
+            raise TranscriptError(f"{self.path}:{self.line}: {self.problem}")
+        return parse(self.text, path=self.path, line=self.line, name=self.name)
+
+
+class TranscriptParser:
+    """Finds the transcripts of a document, and plays each over a wire of its own, that `connect` opens.
+
+    One with `# role: client` is handed to `flip` instead, with the document's namespace: it returns why the client did not say
+    what the transcript says, or nothing (`Script.explain` does).
+    """
+
+    def __init__(self, connect: Callable[[dict[str, Any]], Wire], *, level: Level = "exact", flip: Flip | None = None) -> None:
+        self._connect, self._level, self._flip = connect, level, flip
+
+    def __call__(self, document: Document) -> Iterator[Region]:
+        """The transcripts of `document`, as Sybil wants them."""
+        for region, block in _blocks(document):
+            yield Region(region.start, region.end, block, self.evaluate)
+
+    def evaluate(self, example: Example) -> str:
+        """Why the server did not say what the transcript says; nothing if it did."""
+        block: Block = example.parsed
+        try:
+            transcript = block.parse()
+            if transcript.role == "client" and self._flip:
+                return self._flip(transcript, example.namespace)
+            outcome = play(transcript, self._connect(example.namespace), level=self._level)
+        except TranscriptError as problem:
+            return str(problem)
+        except (OSError, UsageError) as problem:
+            return f"{block.path}:{block.line}: {problem}"
+        return outcome.explain(example.document.text)
+
+
+def identify(example: Example, wire: str = "") -> str:
+    """What an example is called: its `:name:`, or the section that it stands in and its number there; then the wire."""
+    if name := _name(example.region):
+        return f"{name}[{wire}]" if wire else name
+    sections = _sections(example.document.text)
+    section = _section_at(sections, example.start)
+    nameless = (start for start, region in example.document.regions if not _name(region))
+    number = sum(start <= example.start and _section_at(sections, start) == section for start in nameless)
+    return f"{section}[{number}-{wire}]" if wire else f"{section}[{number}]"
+
+
+def blocks(path: Path) -> list[Block]:
+    """The transcripts of the document at `path`."""
+    return [block for _, block in _blocks(Document(path.read_text(encoding="utf-8"), str(path)))]
+
+
+def sections(path: Path) -> dict[str, str]:
+    """What stands in each section of the document at `path`, by the name that its examples there go by."""
+    text = path.read_text(encoding="utf-8")
+    begun = [(0, "top"), *_sections(text)]
+    found: dict[str, str] = {}
+    for (start, section), (end, _) in zip(begun, [*begun[1:], (len(text), "")], strict=True):
+        found[section] = found.get(section, "") + text[start:end]
+    return found
+
+
+def problems(paths: Iterable[Path]) -> list[str]:
+    """What would keep the transcripts of these documents from being run, or found by their names; a line each.
+
+    A name must be the only one of its kind in all of them, also as the anchor that docutils makes of it.
+    """
+    found: list[str] = []
+    places: dict[str, str] = {}
+    for block in (block for path in sorted(paths) for block in blocks(path)):
+        place = f"{block.path}:{block.line}"
+        if block.problem:
+            found.append(f"{place}: {block.problem}")
+        elif block.name and (other := places.setdefault(anchor(block.name), place)) != place:
+            found.append(f"{place}: the name {block.name!r} is taken, in {other}")
+    return found
+
+
+def anchor(name: str) -> str:
+    """What docutils makes of `name` for HTML: dots become hyphens."""
+    return _NOT_IN_ANCHOR.sub("-", name.lower()).strip("-")
+
+
+def _blocks(document: Document) -> Iterator[tuple[Region, Block]]:
+    path = _shown(document.path)
+    for region in _DIRECTIVE(document):
+        argument = region.lexemes["arguments"] or ""
+        if argument.strip().lower() == LANGUAGE:
+            source = region.lexemes["source"]
+            line = document.text.count("\n", 0, region.start) + source.line_offset + 2
+            name = region.lexemes["options"].get("name", "").strip() or None
+            yield region, Block(path, line, name, source.rstrip("\n"), argument)
+
+
+def _shown(path: str) -> str:
+    """`path` from here, so that `patch -p0` finds it; as it is if it is elsewhere."""
+    place, here = Path(path), Path.cwd()
+    return str(place.relative_to(here)) if place.is_relative_to(here) else path
+
+
+def _name(region: Region) -> str | None:
+    return region.parsed.name if isinstance(region.parsed, Block) else None
+
+
+@lru_cache(maxsize=4)
+def _sections(text: str) -> list[tuple[int, str]]:
+    """Where each section of a document begins, and what it is called."""
+    return [(match.start(), anchor(match["title"])) for match in _TITLE.finditer(text) if len(match["title"]) <= len(match["line"])]
+
+
+def _section_at(sections: list[tuple[int, str]], position: int) -> str:
+    return next((section for start, section in reversed(sections) if start <= position), "top")

@@ -1,0 +1,1 @@
+"""Who may post: rules, what they are told, and what they can say."""

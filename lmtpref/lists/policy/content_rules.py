@@ -1,0 +1,111 @@
+"""The rules at the end of data, for each recipient: what is known of the message -> a verdict, or None."""
+
+from __future__ import annotations
+
+from lmtpref.lists.mailinglist import NullSender, Unvouched
+from lmtpref.lists.policy.facts import MessageFacts, Stage
+from lmtpref.lists.policy.rules import at, exceeds
+from lmtpref.lists.policy.verdicts import Defer, Discard, Hold, Refuse, Verdict
+from lmtpref.protocol import catalogue as say
+from lmtpref.protocol.replies import Reply
+
+MAX_RECEIVED_FIELDS = 100  # RFC 5321 section 6.3 asks that a loop be seen in no fewer than 100
+
+
+@at(Stage.END_OF_DATA)
+def directory_down_since(facts: MessageFacts) -> Verdict | None:
+    """Where the list cannot be looked up again, the sender is to try again."""
+    return _DIRECTORY_DOWN if facts.down else None
+
+
+@at(Stage.END_OF_DATA)
+def list_removed(facts: MessageFacts) -> Verdict | None:
+    """A list that was removed since RCPT is unknown."""
+    return _UNKNOWN_LIST if facts.list is None and facts.rcpt.list else None
+
+
+@at(Stage.END_OF_DATA)
+def still_not_a_post(facts: MessageFacts) -> Verdict | None:
+    """What is not a post is not looked into."""
+    return None if facts.rcpt.is_post else facts.verdict
+
+
+@at(Stage.END_OF_DATA)
+def null_sender(facts: MessageFacts) -> Verdict | None:
+    """The null sender's post is refused, held or accepted, as the list says."""
+    return None if facts.rcpt.sender or not facts.list else _NULL_SENDER_VERDICTS[facts.list.null_sender]
+
+
+@at(Stage.END_OF_DATA)
+def header_refuses(facts: MessageFacts) -> Verdict | None:
+    """Where the list goes by the header too, a post is refused if nobody named there or in the envelope may post."""
+    return facts.by_header if facts.by_header and facts.by_header.reply else None
+
+
+@at(Stage.END_OF_DATA)
+def too_big(facts: MessageFacts) -> Verdict | None:
+    """A post larger than the list takes is not wanted, whatever size was declared."""
+    over = facts.list and exceeds(len(facts.content), facts.list.max_message_octets)
+    return _object(facts, say.OVER_LIST_LIMIT_552, "too big") if over else None
+
+
+@at(Stage.END_OF_DATA)
+def no_from(facts: MessageFacts) -> Verdict | None:
+    """A post without a From is not wanted (RFC 5322 section 3.6), where the list does not say otherwise."""
+    if facts.list is None or not facts.list.require_from or facts.header.has_from:
+        return None
+    return _object(facts, say.NO_FROM_554, "no From")
+
+
+@at(Stage.END_OF_DATA)
+def own_list(facts: MessageFacts) -> Verdict | None:
+    """A post that has the list's own List-Id or List-Post has been here before."""
+    loops = facts.list and facts.header.lists and facts.header.lists & facts.list.identities
+    return _object(facts, say.OWN_LIST_554, "own list") if loops else None
+
+
+@at(Stage.END_OF_DATA)
+def too_many_hops(facts: MessageFacts) -> Verdict | None:
+    """A post with more than 100 Received fields goes round in circles (RFC 5321 section 6.3)."""
+    return _object(facts, say.TOO_MANY_HOPS_554, "too many hops") if facts.header.received > MAX_RECEIVED_FIELDS else None
+
+
+@at(Stage.END_OF_DATA)
+def emergency(facts: MessageFacts) -> Verdict | None:
+    """A list in an emergency holds every post that it would distribute."""
+    holds = facts.list and facts.list.emergency and not facts.discarded
+    return _HOLD_EMERGENCY if holds else None
+
+
+@at(Stage.END_OF_DATA)
+def header_allows(facts: MessageFacts) -> Verdict | None:
+    """Where the list goes by the header too, the best that anyone named there or in the envelope may do counts."""
+    return facts.by_header
+
+
+@at(Stage.END_OF_DATA)
+def as_at_rcpt(facts: MessageFacts) -> Verdict | None:
+    """What was decided at RCPT stands."""
+    return facts.verdict
+
+
+_DIRECTORY_DOWN = Defer(say.DIRECTORY_451)
+_UNKNOWN_LIST = Refuse(say.UNKNOWN_LIST_550)
+_HOLD_EMERGENCY = Hold("emergency")
+_NULL_SENDER_VERDICTS: dict[str, Verdict | None] = {
+    NullSender.REFUSE: Refuse(say.NULL_SENDER_554),
+    NullSender.HOLD: Hold("null sender"),
+    NullSender.ACCEPT: None,
+}
+
+
+def _object(facts: MessageFacts, reply: Reply, reason: str) -> Verdict:
+    """What an objection to the content comes to: the MTA would turn a refusal into a bounce, so the list says to whom.
+
+    What is discarded anyhow is not brought to anybody's notice.
+    """
+    if facts.rcpt.vouched or facts.list is None or facts.list.unvouched == Unvouched.REFUSE:
+        return Refuse(reply)
+    if facts.list.unvouched == Unvouched.DISCARD or facts.discarded:
+        return Discard(reason)
+    return Hold(reason)

@@ -1,0 +1,117 @@
+"""The default policy, and how a policy decides."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any, NamedTuple, NoReturn
+
+from lmtpref.lists.policy import content_rules as rules_at_end
+from lmtpref.lists.policy import rules
+from lmtpref.lists.policy.facts import Stage
+from lmtpref.lists.policy.rules import Rule
+from lmtpref.lists.policy.verdicts import ACCEPT, Accept, Defer, Discard, Hold, Refuse, Verdict
+from lmtpref.protocol import catalogue as say
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.replies import Reply
+
+log = logging.getLogger(__name__)
+
+Policy = tuple[Rule[Any], ...]
+_FROM_BEST_TO_WORST = (Accept, Hold, Discard, Defer, Refuse)
+RULE_FAILED = Defer(say.LOCAL_ERROR_451)
+
+# Read from top to bottom: at each stage the first rule that has a verdict decides.
+DEFAULT_POLICY: Policy = (
+    # Connect: who is there?
+    rules.anyone,
+    # LHLO: is this an MTA that we take mail from?
+    rules.unknown_mta,
+    # MAIL: is the sender barred from every list?
+    rules.banned_everywhere,
+    # RCPT: may this sender send to this address?  The envelope decides.
+    rules.directory_down,
+    rules.members_unreadable,
+    rules.retired,
+    rules.postmaster,
+    rules.unknown_list,
+    rules.not_a_post,
+    rules.banned,
+    rules.declared_too_big,
+    rules.null_sender_waits,
+    rules.accept_these_nonmembers,
+    rules.header_decides,
+    rules.generic_nonmember_action,
+    rules.member,
+    rules.closed_list,
+    # DATA: can any recipient still take it?
+    rules.null_sender_at_data,
+    # End of data, for each recipient: may this message go there?
+    rules_at_end.directory_down_since,
+    rules_at_end.list_removed,
+    rules_at_end.still_not_a_post,
+    rules_at_end.null_sender,
+    rules_at_end.header_refuses,
+    rules_at_end.too_big,
+    rules_at_end.no_from,
+    rules_at_end.own_list,
+    rules_at_end.too_many_hops,
+    rules_at_end.emergency,
+    rules_at_end.header_allows,
+    rules_at_end.as_at_rcpt,
+)
+
+
+class Limit(NamedTuple):
+    """A reply that no rule gives: the session does, by its settings, before a rule is asked."""
+
+    stage: Stage
+    setting: str
+    reply: Reply
+
+
+SESSION_LIMITS = (
+    Limit(Stage.MAIL, "max_message_octets", say.DECLARED_TOO_BIG_552),
+    Limit(Stage.RCPT, "max_recipients", say.TOO_MANY_RECIPIENTS_452),
+    Limit(Stage.END_OF_DATA, "max_message_octets", say.MESSAGE_TOO_BIG_552),
+)
+
+
+class Decision(NamedTuple):
+    """A verdict, and where it comes from: the stage, and the rule that gave it (None if none objected)."""
+
+    stage: Stage
+    rule: Rule[Any] | None
+    verdict: Verdict
+
+    def __str__(self) -> str:
+        return f"{self.stage.value}: {self.rule.name if self.rule else 'no rule'}: {self.verdict}"
+
+
+def rules_of(policy: Iterable[Rule[Any]], stage: Stage) -> Policy:
+    """The rules of `policy` that speak at `stage`, in their order."""
+    return tuple(rule for rule in policy if rule.stage is stage)
+
+
+def decide(stage: Stage, stage_rules: Policy, facts: object) -> Decision:
+    """The decision of the first of `stage_rules` that has a verdict; if none has, accept.
+
+    A rule that raises, or returns what is no verdict, is a local fault: it is logged, and defers with 451 4.3.0.
+    """
+    for rule in stage_rules:
+        try:
+            if (verdict := rule.decide(facts)) is not None:
+                return Decision(stage, rule, verdict if type(verdict) in _FROM_BEST_TO_WORST else _reject(verdict))
+        except Exception:
+            log.exception("the rule %s failed", rule.name)
+            return Decision(stage, rule, RULE_FAILED)
+    return Decision(stage, None, ACCEPT)
+
+
+def best(verdicts: Iterable[Verdict]) -> Verdict:
+    """The most favourable of `verdicts`; of those that are equally so, the first."""
+    return min(verdicts, key=lambda verdict: _FROM_BEST_TO_WORST.index(type(verdict)))
+
+
+def _reject(said: object) -> NoReturn:
+    raise UsageError(f"not a verdict: {said!r}")

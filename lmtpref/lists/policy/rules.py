@@ -1,0 +1,210 @@
+"""The rules up to DATA, each a pure function: what is known -> a verdict, or None where the rule has nothing to say.
+
+A rule's first line says its policy in one sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+from typing import Generic, TypeVar
+
+from lmtpref.lists.mailinglist import Judge, NonmemberAction, NullSender
+from lmtpref.lists.policy.facts import DataFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
+from lmtpref.lists.policy.verdicts import ACCEPT, Defer, Discard, Hold, Refuse, Verdict
+from lmtpref.protocol import catalogue as say
+from lmtpref.protocol.errors import UsageError
+
+F_contra = TypeVar("F_contra", contravariant=True)  # what a rule is told
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[F_contra]):
+    """A named rule of one stage; calling it asks it."""
+
+    stage: Stage
+    name: str
+    policy: str  # one sentence
+    decide: Callable[[F_contra], Verdict | None]
+
+    def __call__(self, facts: F_contra) -> Verdict | None:
+        """The rule's verdict on `facts`; None if it has none."""
+        return self.decide(facts)
+
+
+def at(stage: Stage) -> Callable[[Callable[[F_contra], Verdict | None]], Rule[F_contra]]:
+    """Make the function below a rule of `stage`, with its own name and the first line of its docstring.
+
+    Raises UsageError for a function that is `async`: a rule never waits.
+    """
+
+    def make(decide: Callable[[F_contra], Verdict | None]) -> Rule[F_contra]:
+        if iscoroutinefunction(decide):
+            raise UsageError(f"a rule never waits: {decide.__name__} is async")
+        policy, *_ = (decide.__doc__ or "").splitlines() or [""]
+        return Rule(stage, decide.__name__, policy, decide)
+
+    return make
+
+
+# Connect
+
+
+@at(Stage.CONNECT)
+def anyone(_facts: PeerFacts) -> Verdict | None:
+    """Anyone may connect; a greeting is no place to say why not."""
+    return ACCEPT
+
+
+# LHLO
+
+
+@at(Stage.LHLO)
+def unknown_mta(facts: PeerFacts) -> Verdict | None:
+    """Only a sending MTA that we know may talk to us."""
+    return None if facts.peer.known else _UNKNOWN_MTA
+
+
+# MAIL
+
+
+@at(Stage.MAIL)
+def banned_everywhere(facts: SenderFacts) -> Verdict | None:
+    """A sender banned from all lists is told so before naming any."""
+    return _BANNED_EVERYWHERE if facts.banned else None
+
+
+# RCPT
+
+
+@at(Stage.RCPT)
+def directory_down(facts: RecipientFacts) -> Verdict | None:
+    """Where the lists cannot be looked up, the sender is to try again."""
+    return _DIRECTORY_DOWN if facts.found.down else None
+
+
+@at(Stage.RCPT)
+def members_unreadable(facts: RecipientFacts) -> Verdict | None:
+    """Where a list is known but not who its members are, the sender is to try again."""
+    return None if facts.found.standing.known or not facts.is_post else _MEMBERS_UNREADABLE
+
+
+@at(Stage.RCPT)
+def retired(facts: RecipientFacts) -> Verdict | None:
+    """A list that is retired takes no posts from anyone."""
+    found = facts.found
+    return _RETIRED if found.list and found.list.retired and facts.is_post else None
+
+
+@at(Stage.RCPT)
+def postmaster(facts: RecipientFacts) -> Verdict | None:
+    """Everyone may write to postmaster (RFC 5321 section 4.5.1)."""
+    return ACCEPT if facts.recipient.is_postmaster and facts.served else None
+
+
+@at(Stage.RCPT)
+def unknown_list(facts: RecipientFacts) -> Verdict | None:
+    """What is neither a list nor a sub-address of one is unknown."""
+    return _UNKNOWN_LIST if facts.found.list is None else None
+
+
+@at(Stage.RCPT)
+def not_a_post(facts: RecipientFacts) -> Verdict | None:
+    """Everyone may write to a sub-address: nothing sent there is distributed."""
+    return None if facts.is_post else ACCEPT
+
+
+@at(Stage.RCPT)
+def banned(facts: RecipientFacts) -> Verdict | None:
+    """A sender in the list's banned may not post, member or not."""
+    return _BANNED if facts.found.standing.banned else None
+
+
+@at(Stage.RCPT)
+def declared_too_big(facts: RecipientFacts) -> Verdict | None:
+    """A post declared larger than the list takes need not be sent."""
+    return _TOO_BIG if facts.found.list and exceeds(facts.declared_octets, facts.found.list.max_message_octets) else None
+
+
+@at(Stage.RCPT)
+def null_sender_waits(facts: RecipientFacts) -> Verdict | None:
+    """The null sender is judged at DATA, because call-outs end at RCPT."""
+    return ACCEPT if facts.sender is None else None
+
+
+@at(Stage.RCPT)
+def accept_these_nonmembers(facts: RecipientFacts) -> Verdict | None:
+    """A sender in the list's accept_these_nonmembers may post."""
+    return ACCEPT if facts.found.standing.listed else None
+
+
+@at(Stage.RCPT)
+def header_decides(facts: RecipientFacts) -> Verdict | None:
+    """Where the list goes by the header too, a sender it does not know may pass until that is here."""
+    found = facts.found
+    if found.standing.member or found.list is None or facts.in_header:
+        return None
+    return ACCEPT if found.list.judge == Judge.ENVELOPE_OR_FROM else None
+
+
+@at(Stage.RCPT)
+def generic_nonmember_action(facts: RecipientFacts) -> Verdict | None:
+    """What the list does with the posts of non-members, unless it rejects them."""
+    if facts.found.list is None or facts.found.standing.member:
+        return None
+    return _NONMEMBER_VERDICTS.get(facts.found.list.generic_nonmember_action)
+
+
+@at(Stage.RCPT)
+def member(facts: RecipientFacts) -> Verdict | None:
+    """A member may post; a moderated one is held, or refused where the list says so."""
+    if facts.found.list is None or not facts.found.standing.member:
+        return None
+    if not facts.found.standing.moderated:
+        return ACCEPT
+    return _MODERATED if facts.found.list.reject_moderated else _HOLD_MODERATED
+
+
+@at(Stage.RCPT)
+def closed_list(_facts: RecipientFacts) -> Verdict | None:
+    """Who gets this far is a non-member of a closed list, and may not post."""
+    return _CLOSED_LIST
+
+
+# DATA
+
+
+@at(Stage.DATA)
+def null_sender_at_data(facts: DataFacts) -> Verdict | None:
+    """A message from the null sender to nothing but posting addresses that refuse it need not be sent."""
+    refused = facts.sender is None and all(rcpt.is_post and _refuses_null_sender(rcpt) for rcpt in facts.recipients)
+    return _NULL_SENDER if refused else None
+
+
+# Verdicts are values: each is made once.
+_UNKNOWN_MTA = Refuse(say.UNKNOWN_MTA_550)
+_BANNED_EVERYWHERE = Refuse(say.BANNED_550)
+_DIRECTORY_DOWN = Defer(say.DIRECTORY_451)
+_MEMBERS_UNREADABLE = Defer(say.MEMBERS_450)
+_RETIRED = Refuse(say.RETIRED_550)
+_UNKNOWN_LIST = Refuse(say.UNKNOWN_LIST_550)
+_BANNED = Refuse(say.BANNED_FROM_LIST_550)
+_TOO_BIG = Refuse(say.OVER_LIST_LIMIT_552)
+_MODERATED, _HOLD_MODERATED = Refuse(say.MODERATED_550), Hold("moderated member")
+_CLOSED_LIST = Refuse(say.CLOSED_LIST_550)
+_NULL_SENDER = Refuse(say.NULL_SENDER_554)
+_NONMEMBER_VERDICTS: dict[str, Verdict] = {
+    NonmemberAction.ACCEPT: ACCEPT,
+    NonmemberAction.HOLD: Hold("not a member"),
+    NonmemberAction.DISCARD: Discard("not a member"),
+}
+
+
+def exceeds(octets: int | None, limit: int | None) -> bool:
+    """Whether `octets`, if there is a number, are more than `limit`, if there is one."""
+    return octets is not None and limit is not None and octets > limit
+
+
+def _refuses_null_sender(facts: RecipientFacts) -> bool:
+    return facts.found.list is not None and facts.found.list.null_sender == NullSender.REFUSE

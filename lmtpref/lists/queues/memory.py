@@ -1,0 +1,193 @@
+"""Where accepted messages go."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import threading
+from collections.abc import Awaitable, Iterator, Mapping
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import TYPE_CHECKING, Protocol
+
+from lmtpref.lists.addresses import Subaddress
+from lmtpref.lists.policy.verdicts import ACCEPT, Discard, Hold, Verdict
+from lmtpref.protocol.catalogue import BUSY_452, FULL_452, LOCAL_ERROR_451
+from lmtpref.protocol.replies import Reply
+from lmtpref.protocol.xforward import UNAVAILABLE, Origin
+
+if TYPE_CHECKING:
+    from lmtpref.lists.policy.default import Decision
+
+QUEUES = ("in", "bounces", "command", "hold", "discard")
+MSGDATA_VERSION = 1
+
+PARSING = default.clone(refold_source="none")  # headers are shown as they were sent
+_BY_SUBADDRESS = {None: "in", Subaddress.OWNER: "in", Subaddress.BOUNCES: "bounces"}
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Entry:
+    """One message for one recipient.
+
+    `content` is what was sent, octet for octet; `trace` the lines put on top of it.  `reverse_path` is "" for the null
+    sender; it, `forward_path` and MAIL's `parameters` are as given; `origin` is what XFORWARD said.  `list` is the list's
+    own address, None for postmaster; `subaddress` the canonical name, None for a post; `detail` what followed the `+`.
+    `trail` holds the decisions that led here.
+    """
+
+    content: bytes
+    trace: bytes = b""
+    reverse_path: str = ""
+    forward_path: str = ""
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
+    origin: Origin = field(default_factory=lambda: UNAVAILABLE)
+    list: str | None = None
+    subaddress: Subaddress | None = None
+    detail: str | None = None
+    verdict: Verdict = ACCEPT
+    trail: tuple[Decision, ...] = ()
+    site_owner: str = ""
+    _msg: EmailMessage | None = field(default=None, init=False, repr=False)
+
+    @property
+    def queue(self) -> str:
+        """The name of the queue it belongs in."""
+        if isinstance(self.verdict, Hold):
+            return "hold"
+        if isinstance(self.verdict, Discard):
+            return "discard"
+        return _BY_SUBADDRESS.get(self.subaddress, "command")
+
+    @property
+    def head(self) -> bytes:
+        """What is stored before the content: the trace, and X-MailFrom.
+
+        X-MailFrom stands above whatever the sender wrote, so that a forged one is not the first.  Content that begins
+        with a blank would be read as its next line (RFC 5322 section 2.2.3), so there an empty line comes between.
+        """
+        fold = b"\r\n" if self.content.startswith((b" ", b"\t")) else b""
+        return b"%sX-MailFrom: %s\r\n%s" % (self.trace, (self.reverse_path or "<>").encode(), fold)
+
+    @property
+    def octets(self) -> bytes:
+        """The message as it is stored: the head and the content."""
+        return self.head + self.content
+
+    @property
+    def msg(self) -> EmailMessage:
+        """`octets`, parsed when first asked for."""
+        if self._msg is None:
+            self._msg = message_from_bytes(self.octets, policy=PARSING)
+        return self._msg
+
+    @property
+    def msgdata(self) -> dict[str, object]:
+        """What a list manager wants to know besides the message."""
+        data: dict[str, object] = {"_parsemsg": False, "original_size": len(self.content), "version": MSGDATA_VERSION}
+        if self.list is None:
+            data["to_postmaster"] = True
+        else:
+            data["listname"] = self.list
+        if self.subaddress:
+            data["subaddress"] = self.subaddress.value
+        elif self.list:
+            data["to_list"] = True
+        if self.subaddress is Subaddress.OWNER:
+            data |= {"to_owner": True, "envsender": self.site_owner}
+        if self.detail is not None:
+            data["detail"] = self.detail
+        if isinstance(self.verdict, Hold | Discard):
+            data["reason"] = self.verdict.reason
+        return data
+
+
+def show(entry: Entry) -> None:
+    """Print an entry's `msgdata`, sorted and aligned, a line a key."""
+    data = entry.msgdata
+    width = max(map(len, data))
+    sys.stdout.writelines(f"{key:{width}}: {data[key]}\n" for key in sorted(data))
+
+
+class Queues(Protocol):
+    """Where entries are put."""
+
+    def put(self, entry: Entry) -> Awaitable[None] | None:
+        """Keep `entry` in its queue; when this returns, or what it returns is done, the entry is safe.
+
+        An asyncio.Future stands for work that is under way, so that more may be put meanwhile.
+        Whatever it raises is a local fault: the sender is told to try again.
+        """
+
+
+_REPLIES = {errno.ENOSPC: FULL_452, errno.EDQUOT: FULL_452, errno.EAGAIN: BUSY_452}
+
+
+def reply_to(error: OSError) -> Reply:
+    """What a client is told whose message could not be kept: that there is no room, that too much waits, or no more than that."""
+    return _REPLIES.get(error.errno or 0, LOCAL_ERROR_451)
+
+
+class MemoryQueue:
+    """A queue of entries, oldest first; reading it does not empty it.  Any thread may read."""
+
+    def __init__(self, changed: threading.Condition) -> None:
+        self._entries: list[Entry] = []
+        self._changed = changed
+
+    def put(self, entry: Entry) -> None:
+        """Add `entry`, and wake who waits."""
+        with self._changed:
+            self._entries.append(entry)
+            self._changed.notify_all()
+
+    def take(self) -> list[Entry]:
+        """The entries, which are no longer in the queue."""
+        with self._changed:
+            taken, self._entries = self._entries, []
+        return taken
+
+    def wait_for(self, count: int, timeout: float) -> list[Entry]:
+        """The entries, once there are `count`.  Raises TimeoutError if there are fewer after `timeout` seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self._entries) >= count, timeout):
+                raise TimeoutError(f"{len(self._entries)} of {count} entries after {timeout} s")
+            return list(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class MemoryQueues(Mapping[str, MemoryQueue]):
+    """The queues by name, in memory: for documents and tests, because what they hold is gone with the process."""
+
+    def __init__(self) -> None:
+        changed = threading.Condition()
+        self._queues = {name: MemoryQueue(changed) for name in QUEUES}
+
+    def put(self, entry: Entry) -> None:
+        """Keep `entry` in its queue."""
+        self._queues[entry.queue].put(entry)
+
+    def clear(self) -> None:
+        """Empty every queue."""
+        for queue in self._queues.values():
+            queue.take()
+
+    def close(self) -> bool:
+        """Whether everything was kept that was put: it was."""
+        return True
+
+    def __getitem__(self, name: str) -> MemoryQueue:
+        return self._queues[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._queues)
+
+    def __len__(self) -> int:
+        return len(self._queues)

@@ -1,0 +1,1 @@
+"""aiosmtpd's interfaces on our engine."""

@@ -1,0 +1,181 @@
+"""aiosmtpd's Controller and UnixSocketController on our engine: change one import, keep the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiosmtpd.controller import get_localhost
+from aiosmtpd.smtp import DATA_SIZE_DEFAULT
+
+from lmtpref.net.aiosmtpd.handler import AiosmtpdHandler
+from lmtpref.net.engine import Engine, EngineThread
+from lmtpref.net.limits import Limits
+from lmtpref.net.listeners import TcpAddress, UnixAddress
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.handler import Handler
+from lmtpref.protocol.settings import Settings
+
+_NO_AUTH = "there is no AUTH: a client is known by its address, or by its right to open the Unix socket"
+_NO_TLS_AT_ONCE = "TLS begins with STARTTLS, for which there is tls_context"
+
+# Arguments of aiosmtpd's that ask for what this engine does not do: the value that asks for nothing, and why not another.
+_REFUSED: Mapping[str, tuple[object, str]] = {
+    "loop": (None, "the event loop is made in the thread that runs it"),
+    "enable_SMTPUTF8": (True, "SMTPUTF8 is always offered"),
+    "ident": (None, "the greeting names lmtpref"),
+    "ssl_context": (None, _NO_TLS_AT_ONCE),
+    "require_starttls": (False, "STARTTLS is the client's to ask for"),
+    "auth_required": (False, _NO_AUTH),
+    "auth_require_tls": (True, _NO_AUTH),
+    "auth_exclude_mechanism": (None, _NO_AUTH),
+    "auth_callback": (None, _NO_AUTH),
+    "authenticator": (None, _NO_AUTH),
+    "command_call_limit": (None, "what is limited is the mistakes on one connection"),
+    "proxy_protocol_timeout": (None, "there is no PROXY protocol"),
+    "server_kwargs": (None, "give its entries as arguments of the controller"),
+}
+
+
+class _Controller(ABC):
+    """What both controllers share: a handler, an engine, and a thread while it runs."""
+
+    def __init__(
+        self,
+        handler: object,
+        *,
+        server_hostname: str | None = None,
+        data_size_limit: int = DATA_SIZE_DEFAULT,
+        decode_data: bool = False,
+        tls_context: ssl.SSLContext | None = None,
+        timeout: float = 300.0,  # seconds
+        ready_timeout: float | None = None,  # never reached: the address is bound before the thread starts  # noqa: ARG002
+        **others: object,
+    ) -> None:
+        _refuse(type(self), data_size_limit=data_size_limit, **others)
+        hostname = server_hostname or socket.getfqdn()
+        self._settings = Settings(hostname=hostname, max_message_octets=data_size_limit, starttls=tls_context is not None)
+        self._tls = tls_context
+        self._limits = Limits(idle_seconds=timeout)
+        self._decode_data = decode_data
+        self._thread: EngineThread | None = None
+        self.server: Engine | None = None  # while it runs
+        self.loop: asyncio.AbstractEventLoop | None = None  # the thread's, while it runs
+        self.handler = handler
+
+    @property
+    def handler(self) -> object:
+        """The handler as it was given; another one is asked by the connections that come after."""
+        return self._handler
+
+    @handler.setter
+    def handler(self, handler: object) -> None:
+        if self._tls and hasattr(handler, "handle_STARTTLS"):
+            raise UsageError("handle_STARTTLS is not called: what TLS asks of a client belongs into tls_context")
+        self._asked = handler if isinstance(handler, Handler) else AiosmtpdHandler(handler, self._settings, decode_data=self._decode_data)
+        self._handler = handler
+        if self.server:
+            self.server.handler = self._asked
+
+    def start(self) -> None:
+        """Listen; when this returns, clients may connect.  Raises UsageError at once if the address cannot be had."""
+        if self.server:
+            raise UsageError("this controller runs already")
+        engine = self._engine()
+        engine.bind([self._address()])
+        self._thread = EngineThread(engine, self._new_loop).start()
+        self.server = engine
+
+    def stop(self, no_assert: bool = False) -> None:  # noqa: FBT001, FBT002  (aiosmtpd's signature)
+        """Stop, and wait for the end, which is bounded.  Raises UsageError if it does not run, unless `no_assert`."""
+        if self._thread:
+            self._thread.stop()
+        elif not no_assert:
+            raise UsageError("this controller does not run")
+        self._thread = self.server = self.loop = None
+
+    def _engine(self) -> Engine:
+        return Engine(self._asked, self._settings, limits=self._limits, tls=self._tls)
+
+    def _new_loop(self) -> asyncio.AbstractEventLoop:
+        self.loop = asyncio.new_event_loop()
+        return self.loop
+
+    @abstractmethod
+    def _address(self) -> str:
+        """Where to listen, as `Engine.bind` reads it."""
+
+
+class Controller(_Controller):
+    """Serves `handler`, aiosmtpd's kind or ours, on a TCP port, in a thread.
+
+    Port 0 lets the system choose; `port` is the real one from `start` on.  `data_size_limit` is in octets, `timeout` in
+    seconds without an octet from the client.  `allow_remote` and `known_mtas` are needed for an address other than loopback.
+    Raises UsageError for an argument of aiosmtpd's that asks for what this engine does not do, and names it.
+    """
+
+    def __init__(
+        self,
+        handler: object,
+        hostname: str | None = None,
+        port: int = 8025,
+        loop: None = None,
+        *,
+        allow_remote: bool = False,
+        known_mtas: Iterable[str] | None = None,
+        **keywords: Any,  # noqa: ANN401  (checked by name, and each by its own annotation)
+    ) -> None:
+        super().__init__(handler, loop=loop, **keywords)
+        self.hostname = get_localhost() if hostname is None else hostname
+        self.port = self._wanted_port = port
+        self._allow_remote = allow_remote
+        self._known_mtas = known_mtas
+
+    def start(self) -> None:
+        """As `_Controller.start`; afterwards `port` is the port that clients reach."""
+        super().start()
+        assert self.server
+        self.port = int(self.server.addresses[0].rpartition(":")[2])
+
+    def _engine(self) -> Engine:
+        known, remote = self._known_mtas, self._allow_remote
+        return Engine(self._asked, self._settings, limits=self._limits, known_mtas=known, allow_remote=remote, tls=self._tls)
+
+    def _address(self) -> str:
+        return str(TcpAddress(self.hostname, self._wanted_port))
+
+
+class UnixSocketController(_Controller):
+    """Serves `handler` on the Unix socket at path `unix_socket`, in a thread; otherwise as `Controller`."""
+
+    def __init__(
+        self,
+        handler: object,
+        unix_socket: str | os.PathLike[str],
+        loop: None = None,
+        **keywords: Any,  # noqa: ANN401  (as Controller's)
+    ) -> None:
+        super().__init__(handler, loop=loop, **keywords)
+        self.unix_socket = os.fspath(unix_socket)
+
+    def _address(self) -> str:
+        return str(UnixAddress(self.unix_socket))
+
+
+def _refuse(controller: type, *, data_size_limit: int | None, **others: object) -> None:
+    """Raise UsageError for whatever would otherwise be ignored."""
+    if hasattr(controller, "factory"):
+        raise UsageError("factory() is not called: the engine speaks LMTP by itself; what must differ goes into the handler")
+    if not data_size_limit:
+        raise UsageError(f"data_size_limit={data_size_limit!r}: a server without a limit is not to be had")
+    for name, value in others.items():
+        if name not in _REFUSED:
+            raise UsageError(f"{name}: neither aiosmtpd nor lmtpref knows this argument")
+        nothing, reason = _REFUSED[name]
+        if value != nothing:
+            raise UsageError(f"{name}={value!r}: {reason}")

@@ -1,0 +1,245 @@
+"""`Client` for asyncio: the same outcomes, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import smtplib
+import ssl
+from collections.abc import Callable, Sequence
+from email.message import Message
+from types import EllipsisType
+from typing import Any, Self, cast
+
+from lmtpref.net.client.smtplib_adapter import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, HasDialogue, Said, own_name
+from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
+from lmtpref.protocol.client.session import Outcome
+
+CLOSING_SECONDS = 1.0  # that a server may take to say farewell to TLS
+
+
+class AsyncClient(HasDialogue):
+    """An LMTP client on the running loop: `async with AsyncClient("127.0.0.1:8024") as client`.
+
+    `address` is HOST:PORT or unix:PATH.  `sendmail`, `outcomes`, `on_outcome`, `timeout`, `prefer_chunks` and the exceptions are
+    those of `Client`; one task at a time may use it.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        local_hostname: str | None = None,
+        timeout: float | EllipsisType | None = ...,
+        *,
+        on_outcome: Callable[[Outcome], object] | None = None,
+        prefer_chunks: bool = False,
+    ) -> None:
+        self._address = parse_address(address)
+        self._name, self._timeout, self._prefer_chunks = local_hostname, timeout, prefer_chunks
+        self.on_outcome = on_outcome
+        self._dialogue = self._new_dialogue("localhost")
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._leaving: asyncio.StreamWriter | None = None  # of the connection that was closed last
+
+    @property
+    def esmtp_features(self) -> dict[str, str]:
+        """The server's extensions: keywords in small letters, and what stands behind each."""
+        return self._dialogue.features
+
+    def has_extn(self, opt: str) -> bool:
+        """Whether the server offers this extension."""
+        return opt.lower() in self.esmtp_features
+
+    # Connection -------------------------------------------------------------------------------------------------
+
+    async def connect(self) -> Said:
+        """Connect, and say LHLO; the greeting.  Raises SMTPConnectError, SMTPHeloError, or OSError without a server."""
+        self._dialogue = self._new_dialogue(await asyncio.to_thread(own_name) if self._name is None else self._name)
+        self._streams = await self._dial()
+        greeting = await self._answer()
+        if greeting[0] // 100 != 2:
+            raise smtplib.SMTPConnectError(*greeting)
+        await self._hear_lhlo()
+        return greeting
+
+    async def starttls(self, context: ssl.SSLContext | None = None) -> Said:
+        """Go on in TLS, the server's certificate checked unless `context` says otherwise; raises what `Client.starttls` does."""
+        if not self.has_extn("starttls"):
+            raise smtplib.SMTPNotSupportedError("STARTTLS extension not supported by server.")
+        reply = await self.docmd("STARTTLS")
+        if not self._dialogue.session.securing:
+            raise smtplib.SMTPServerDisconnected(self.problem) if self.problem else smtplib.SMTPResponseException(*reply)
+        name = self._address.host if isinstance(self._address, TcpAddress) else self._address.path
+        try:
+            await self._connected[1].start_tls(context or ssl.create_default_context(), server_hostname=name)
+        except BaseException:
+            self.close()
+            raise
+        self._dialogue.session.secured()
+        await self._hear_lhlo()
+        return reply
+
+    async def quit(self) -> Said:
+        """Say QUIT, and close."""
+        try:
+            return await self.docmd("QUIT")
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._streams:
+            self._leaving = self._streams[1]
+            self._leaving.close()
+            self._streams = None
+        self._dialogue.end()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.connect()
+        except BaseException:
+            await self._closed()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self.quit()
+        except smtplib.SMTPServerDisconnected:
+            self.close()
+        finally:
+            await self._closed()
+
+    async def _closed(self) -> None:
+        """Let the loop see the connection closed, lest it be found open when the loop is gone."""
+        if self._leaving:
+            with contextlib.suppress(OSError, TimeoutError):
+                await asyncio.wait_for(self._leaving.wait_closed(), CLOSING_SECONDS)
+
+    # What is asked and heard ------------------------------------------------------------------------------------
+
+    async def sendmail(
+        self,
+        from_addr: str,
+        to_addrs: str | Sequence[str],
+        msg: bytes | str,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> dict[str, Said]:
+        """Send a message; the recipients that did not get it, each with its reply.  Raises what `Client.sendmail` does."""
+        await self._overhear()
+        self._dialogue.send(from_addr, to_addrs, msg, mail_options, rcpt_options)
+        await self._carry(self._dialogue.sent)
+        return self._dialogue.result()
+
+    async def send_message(
+        self, msg: Message, from_addr: str | None = None, to_addrs: str | Sequence[str] | None = None
+    ) -> dict[str, Said]:
+        """Send a message, to the addresses of its header unless others are given; as `smtplib.SMTP.send_message`."""
+        sending: Any = smtplib.SMTP.send_message(cast(Any, self), msg, from_addr, to_addrs)  # what our `sendmail` returns
+        failed: dict[str, Said] = await sending
+        return failed
+
+    def ehlo_or_helo_if_needed(self) -> None:
+        """Nothing: LHLO was said.  For `smtplib.SMTP.send_message`."""
+
+    async def docmd(self, cmd: str, args: str = "") -> Said:
+        """Say a command that is part of no transaction; its answer."""
+        await self._overhear()
+        self._dialogue.ask(cmd, args)
+        return await self._answer()
+
+    async def noop(self) -> Said:
+        """Say NOOP."""
+        return await self.docmd("NOOP")
+
+    async def rset(self) -> Said:
+        """Say RSET."""
+        return await self.docmd("RSET")
+
+    async def vrfy(self, address: str) -> Said:
+        """Say VRFY."""
+        return await self.docmd("VRFY", address)
+
+    # Octets -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._streams is None:
+            raise smtplib.SMTPServerDisconnected(self.problem or "please run connect() first")
+        return self._streams
+
+    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        async with asyncio.timeout(self._seconds(self._dialogue.session.patience)):
+            if isinstance(self._address, UnixAddress):
+                return await asyncio.open_unix_connection(self._address.path)
+            return await asyncio.open_connection(*self._address)
+
+    async def _hear_lhlo(self) -> None:
+        reply = await self._answer()
+        if reply[0] // 100 != 2:
+            raise smtplib.SMTPHeloError(*reply)
+
+    async def _answer(self) -> Said:
+        await self._carry(self._dialogue.answered)
+        return self._dialogue.answer()
+
+    async def _carry(self, enough: Callable[[], bool]) -> None:
+        """Carry octets to and fro until `enough` says so; whatever interrupts it, the connection would be out of step then."""
+        try:
+            while not enough():
+                await self._say()
+                await self._hear()
+            if self._dialogue.session.closed:
+                await self._say()
+                self.close()
+        except BaseException:
+            self.close()
+            raise
+
+    async def _say(self) -> None:
+        """Send what is to be said.  A server that does not take it may have answered all the same."""
+        octets = memoryview(self._dialogue.session.take())
+        if not octets or not self._streams:
+            return
+        seconds = self._seconds(BLOCK_SECONDS)
+        try:
+            for start in range(0, len(octets), BLOCK_OCTETS):
+                self._streams[1].write(octets[start : start + BLOCK_OCTETS])
+                async with asyncio.timeout(seconds):
+                    await self._streams[1].drain()
+        except TimeoutError:
+            await self._overhear()
+            self._dialogue.give_up(seconds)
+        except OSError:
+            pass  # its last words can still be read, and then its end
+
+    async def _hear(self) -> None:
+        """Take the next line, or the end."""
+        seconds = self._seconds(self._dialogue.session.patience)
+        line = b""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._dialogue.session.closed and not line.endswith(b"\n"):
+                    self._dialogue.hear(line := await self._read())
+        except TimeoutError:
+            self._dialogue.give_up(seconds)
+
+    async def _overhear(self) -> None:
+        """Take what has come uncalled for, such as a 421: nothing is asked of a server that is out of step or gone."""
+        try:
+            async with asyncio.timeout(0):
+                self._dialogue.hear(await self._read())
+        except TimeoutError:
+            return
+        await self._carry(lambda: True)
+
+    async def _read(self) -> bytes:
+        reader, _ = self._connected
+        try:
+            return await reader.read(READ_OCTETS)
+        except OSError:
+            return b""
+
+    def _seconds(self, patience: float) -> float | None:
+        return patience if isinstance(self._timeout, EllipsisType) else self._timeout

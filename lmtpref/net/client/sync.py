@@ -1,0 +1,236 @@
+"""smtplib.LMTP made right: a reply for each recipient."""
+
+from __future__ import annotations
+
+import os
+import smtplib
+import ssl
+import sys
+import time
+from collections.abc import Callable, Sequence
+from socket import socket
+from types import EllipsisType
+
+from lmtpref.net.client.smtplib_adapter import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, HasDialogue, Said, own_name
+from lmtpref.protocol.client.session import Outcome
+
+
+class Client(HasDialogue, smtplib.LMTP):
+    """An `smtplib.LMTP` that does what RFC 2033 asks of a client.
+
+    `sendmail` and `send_message` return {recipient: (code, text)} for those that failed, at RCPT or after the content;
+    `outcomes` has what became of each in order, and `on_outcome` is told of each as its reply comes.
+
+    `host` is a name, an address, HOST:PORT, /PATH or unix:PATH.  `timeout` is the seconds that a reply may take, or None;
+    left out, it is what RFC 5321 section 4.5.3.2 gives each reply.  With `prefer_chunks` BDAT is used wherever it is offered.
+
+    Raises what smtplib raises: SMTPConnectError and SMTPHeloError for a server that will not have us, OSError without a server.
+    """
+
+    default_port = smtplib.LMTP_PORT  # where neither `port` nor `host` says; smtplib.LMTP has SMTP's
+
+    def __init__(
+        self,
+        host: str = "",
+        port: int = 0,
+        local_hostname: str | None = None,
+        source_address: tuple[str, int] | None = None,
+        timeout: float | EllipsisType | None = ...,
+        *,
+        on_outcome: Callable[[Outcome], object] | None = None,
+        prefer_chunks: bool = False,
+    ) -> None:
+        super().__init__("", port, local_hostname or own_name(), source_address)
+        self.on_outcome = on_outcome
+        self._prefer_chunks = prefer_chunks
+        self._patient = timeout is ...
+        if not isinstance(timeout, EllipsisType):
+            self.timeout = timeout  # type: ignore[assignment]  # typeshed lacks the None that the documentation has
+        self._lhlo: Said | None = None
+        self._forget()
+        if host:
+            code, text = self.connect(host, port)
+            if code != 220:
+                self.close()
+                raise smtplib.SMTPConnectError(code, text)
+
+    # Connection -------------------------------------------------------------------------------------------------
+
+    def connect(  # type: ignore[override]  # typeshed allows stranger source addresses
+        self, host: str = "localhost", port: int = 0, source_address: tuple[str, int] | None = None
+    ) -> Said:
+        """Connect, and say LHLO; the greeting.  Raises SMTPHeloError if LHLO is refused."""
+        self._forget()
+        if host.startswith("unix:"):
+            host = os.path.abspath(host.removeprefix("unix:"))  # noqa: PTH100 - text, as the system call takes it
+        self._host = host if port or host.count(":") > 1 else host.partition(":")[0]  # whose certificate it must be
+        try:
+            greeting: Said = super().connect(host, port, source_address)
+            if greeting[0] == 220:
+                self.ehlo_or_helo_if_needed()
+        except BaseException:
+            self.close()
+            raise
+        return greeting
+
+    def ehlo(self, name: str = "") -> Said:
+        """The reply to LHLO, which is said once: behind the greeting, and again when TLS has begun.
+
+        Raises SMTPNotSupportedError for another `name` than the `local_hostname` that it was said with.
+        """
+        if name not in {"", self.local_hostname}:
+            raise smtplib.SMTPNotSupportedError(f"LHLO was said with {self.local_hostname}")
+        if self._lhlo is None or self.sock is None:
+            self._lhlo = self.getreply()
+            self.ehlo_resp = self._lhlo[1]
+            self.esmtp_features = self._dialogue.features
+            self.does_esmtp = self._lhlo[0] // 100 == 2
+        return self._lhlo
+
+    def ehlo_or_helo_if_needed(self) -> None:
+        """Return if the server liked LHLO; nothing else is tried (RFC 2033 section 4.1).  Raises SMTPHeloError if it did not."""
+        reply = self.ehlo()
+        if not self.does_esmtp:
+            raise smtplib.SMTPHeloError(*reply)
+
+    def starttls(self, *, context: ssl.SSLContext | None = None) -> Said:  # type: ignore[override]  # as in Python 3.12
+        """Go on in TLS, the server's certificate checked unless `context` says otherwise.
+
+        Raises SMTPNotSupportedError where STARTTLS is not offered, SMTPResponseException where it is refused, and SSLError for
+        a handshake that failed: the connection is closed then.
+        """
+        self.ehlo_or_helo_if_needed()
+        if not self.has_extn("starttls"):
+            raise smtplib.SMTPNotSupportedError("STARTTLS extension not supported by server.")
+        reply = self.docmd("STARTTLS")
+        if not self._dialogue.session.securing:
+            raise smtplib.SMTPServerDisconnected(self.problem) if self.problem else smtplib.SMTPResponseException(*reply)
+        try:
+            self.sock = (context or ssl.create_default_context()).wrap_socket(self._socket, server_hostname=self._host)
+            self._dialogue.session.secured()
+            self._lhlo = self.ehlo_resp = None
+            self.ehlo_or_helo_if_needed()
+        except BaseException:
+            self.close()
+            raise
+        return reply
+
+    def close(self) -> None:
+        """Hang up, without QUIT."""
+        super().close()
+        self._dialogue.end()
+
+    # What is asked and heard ------------------------------------------------------------------------------------
+
+    def sendmail(  # type: ignore[override]  # typeshed has more names for the same types
+        self,
+        from_addr: str,
+        to_addrs: str | Sequence[str],
+        msg: bytes | str,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> dict[str, Said]:
+        """Send a message; the recipients that did not get it, each with its reply.
+
+        Raises SMTPSenderRefused, SMTPDataError, SMTPRecipientsRefused or SMTPServerDisconnected if nobody got it,
+        SMTPNotSupportedError, before anything is sent, for what the message needs and the server lacks.
+        """
+        self.ehlo_or_helo_if_needed()
+        self._overhear()
+        self._dialogue.send(from_addr, to_addrs, msg, mail_options, rcpt_options)
+        self._carry(self._dialogue.sent)
+        return self._dialogue.result()
+
+    def putcmd(self, cmd: str, args: str = "") -> None:
+        """Say a command that is part of no transaction; `getreply` has its answer."""
+        self._overhear()
+        self._dialogue.ask(cmd, args)
+
+    def getreply(self) -> Said:
+        """The next answer.  Raises SMTPServerDisconnected if none comes."""
+        self._carry(self._dialogue.answered)
+        return self._dialogue.answer()
+
+    def send(self, s: object) -> None:  # noqa: ARG002 - smtplib's name
+        """Not to be had: octets that the session does not know of would put it out of step."""
+        raise smtplib.SMTPNotSupportedError("use sendmail() for messages, docmd() for other commands")
+
+    # Octets -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _socket(self) -> socket:
+        if self.sock is None:
+            raise smtplib.SMTPServerDisconnected(self.problem or "please run connect() first")
+        return self.sock
+
+    def _forget(self) -> None:
+        self._dialogue = self._new_dialogue(self.local_hostname)
+        self._lhlo = self.ehlo_resp = None
+        self.esmtp_features = {}
+        self.does_esmtp = False
+
+    def _carry(self, enough: Callable[[], bool]) -> None:
+        """Carry octets to and fro until `enough` says so; whatever interrupts it, the connection would be out of step then."""
+        try:
+            while not enough():
+                self._say()
+                self._hear()
+            if self._dialogue.session.closed:
+                self._say()
+                self.close()
+        except BaseException:
+            self.close()
+            raise
+
+    def _say(self) -> None:
+        """Send what is to be said.  A server that does not take it may have answered all the same."""
+        octets = memoryview(self._dialogue.session.take())
+        seconds = self._seconds(BLOCK_SECONDS)
+        try:
+            for start in range(0, len(octets), BLOCK_OCTETS):
+                self._debug("send", block := octets[start : start + BLOCK_OCTETS])
+                self._socket.settimeout(seconds)
+                self._socket.sendall(block)
+        except TimeoutError:
+            self._overhear()
+            self._dialogue.give_up(seconds)
+        except OSError:
+            pass  # its last words can still be read, and then its end
+
+    def _hear(self) -> None:
+        """Take the next line, or the end."""
+        seconds = self._seconds(self._dialogue.session.patience)
+        until = None if seconds is None else time.monotonic() + seconds
+        line = b""
+        while not self._dialogue.session.closed and not line.endswith(b"\n"):
+            heard = self._read(None if until is None else max(until - time.monotonic(), 0))
+            if heard is None:
+                self._dialogue.give_up(seconds)
+            else:
+                self._dialogue.hear(line := heard)
+
+    def _overhear(self) -> None:
+        """Take what has come uncalled for, such as a 421: nothing is asked of a server that is out of step or gone."""
+        if self.sock and (heard := self._read(0)) is not None:
+            self._dialogue.hear(heard)
+            self._carry(lambda: True)
+
+    def _read(self, seconds: float | None) -> bytes | None:
+        """What comes within `seconds`, nothing if that is the end; None if nothing comes."""
+        connected = self._socket
+        try:
+            connected.settimeout(seconds)
+            heard = connected.recv(READ_OCTETS)
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
+            return None
+        except OSError:
+            heard = b""
+        self._debug("reply", heard)
+        return heard
+
+    def _seconds(self, patience: float) -> float | None:
+        return patience if self._patient else self.timeout
+
+    def _debug(self, what: str, octets: bytes | memoryview) -> None:
+        if self.debuglevel > 0:
+            sys.stderr.write(f"{what}: {bytes(octets)!r}\n")

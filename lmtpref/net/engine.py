@@ -1,0 +1,260 @@
+"""The engine: every listener of a server on one event loop, in the caller's loop or in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any, Self, TypeVar
+
+from lmtpref.net.connection import Connection
+from lmtpref.net.context import SessionFactory, Shared
+from lmtpref.net.journal import JournalSession, Record
+from lmtpref.net.limits import Limits
+from lmtpref.net.listeners import BACKLOG, bind, known_peers, parse_address, spell
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.handler import Handler
+from lmtpref.protocol.settings import Settings
+
+T = TypeVar("T")
+
+GRACE_SECONDS = 2.0  # how long a stop waits for transactions under way
+ABORT_SECONDS = 0.2  # how long, after that, for clients to take their last reply
+ACCEPT_TURNS = 5  # of the loop, in which what was just accepted becomes a connection
+
+
+class Engine:
+    """An LMTP server: `bind`, then `serve` on an event loop, at the end `aclose`.
+
+    `known_mtas` are networks and host names; None means loopback.  With `allow_remote` and `known_mtas` it may listen
+    elsewhere than on loopback and Unix sockets.  With `tls` it offers STARTTLS.  `session_factory` makes the session of each
+    connection; without it, `journal` is told of each transaction when it has ended.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        settings: Settings | None = None,
+        *,
+        limits: Limits | None = None,
+        known_mtas: Iterable[str] | None = None,
+        allow_remote: bool = False,
+        unix_group: str | int | None = None,
+        tls: ssl.SSLContext | None = None,
+        session_factory: SessionFactory | None = None,
+        journal: Callable[[Record], None] | None = None,
+    ) -> None:
+        known = None if known_mtas is None else list(known_mtas)
+        settings = dataclasses.replace(settings or Settings(), starttls=tls is not None)
+        self._shared = Shared(handler, settings, limits or Limits(), known_peers(known), tls)
+        if session_factory is not None:
+            self._shared.session = session_factory
+        elif journal is not None:
+            self._shared.session = partial(JournalSession, tell=journal)
+        self._allow_remote = allow_remote and bool(known)
+        self._unix_group = unix_group
+        self._sockets: list[socket.socket] = []
+        self._addresses: list[str] = []
+        self._files: list[str] = []  # of Unix sockets
+        self._servers: list[asyncio.Server] = []
+
+    @property
+    def handler(self) -> Handler:
+        """Whom new connections ask; it may be replaced while the server runs."""
+        return self._shared.handler
+
+    @handler.setter
+    def handler(self, handler: Handler) -> None:
+        self._shared.handler = handler
+
+    def reconfigure(
+        self, handler: Handler, settings: Settings, limits: Limits, is_known: Callable[[str | None], bool], tls: ssl.SSLContext | None
+    ) -> None:
+        """Go on with these: new connections at once; open ones, as they are known, ask `handler` from their next MAIL on."""
+        self._shared.handler = handler
+        self._shared.settings = dataclasses.replace(settings, starttls=tls is not None)
+        self._shared.tls = tls or self._shared.tls  # an open connection may have been offered it
+        self._shared.limits = limits
+        self._shared.is_known = is_known
+        for connection in self._shared.connections:
+            connection.successor = handler
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, HOST:PORT or unix:PATH, the ports as they really are."""
+        return list(self._addresses)
+
+    def bind(self, listen: Iterable[str]) -> None:
+        """Bind every address, or none: raises UsageError for one that cannot be had, port 25 and strangers' reach included."""
+        try:
+            for text in listen:
+                listening = bind(parse_address(text), allow_remote=self._allow_remote, group=self._unix_group)
+                self._sockets.append(listening)
+                self._addresses.append(spell(listening))
+                if self._addresses[-1].startswith("unix:"):
+                    self._files.append(self._addresses[-1].removeprefix("unix:"))
+        except BaseException:
+            self.release()
+            raise
+        if not self._sockets:
+            raise UsageError("a server needs an address to listen on")
+
+    async def serve(self) -> None:
+        """Accept connections on the running loop from now on."""
+        self._shared.stopping = False
+        loop = asyncio.get_running_loop()
+        try:
+            for listening in self._sockets:
+                create = loop.create_unix_server if listening.family == getattr(socket, "AF_UNIX", None) else loop.create_server
+                self._servers.append(await create(lambda: Connection(self._shared), sock=listening, backlog=BACKLOG))
+        except BaseException:
+            await self.aclose(0)
+            raise
+
+    async def adopt(self, connected: socket.socket) -> None:
+        """Serve the client at the other end of a socket that is connected already; the engine closes it."""
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: Connection(self._shared), connected)
+
+    async def aclose(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Stop: transactions under way may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""
+        self._shared.stopping = True
+        self._unlink()
+        try:
+            await self._stop_accepting()
+            self._wind_down(now=False)
+            await self._wait_until(lambda: not any(c.in_transaction for c in self._shared.connections), grace_seconds)
+            self._wind_down(now=True)
+            await self._wait_until(lambda: not self._shared.connections, ABORT_SECONDS)
+            for connection in list(self._shared.connections):
+                connection.abort()
+            await self._wait_until(lambda: not self._shared.connections and not self._shared.farewells, ABORT_SECONDS)
+        finally:
+            self._servers.clear()
+            self.release()
+
+    async def settle(self, done: Callable[[], bool], seconds: float) -> None:
+        """Deal with what clients have already sent, connections included; then wait, no longer than `seconds`, until `done`."""
+        await self._turns()
+        await self._wait_until(done, seconds)
+
+    async def drop_connections(self) -> None:
+        """Drop every connection, and let their handlers know."""
+        for connection in list(self._shared.connections):
+            connection.abort()
+        await self.settle(lambda: not self._shared.connections and not self._shared.farewells, ABORT_SECONDS)
+
+    def release(self) -> None:
+        """Close the listening sockets, and take the socket files away."""
+        self._unlink()
+        for listening in self._sockets:
+            listening.close()
+        self._sockets.clear()
+        self._addresses.clear()
+
+    def _unlink(self) -> None:
+        """Take the socket files away while they are ours: another server may bind one that nobody answers on."""
+        while self._files:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._files.pop())
+
+    async def _stop_accepting(self) -> None:
+        """Close the listeners, but not while asyncio makes connections of what it accepted: it would lose them, open."""
+        for listening in self._sockets:
+            with contextlib.suppress(NotImplementedError):  # Windows, where none are lost
+                asyncio.get_running_loop().remove_reader(listening)
+        await self._turns()
+        for server in self._servers:
+            server.close()
+
+    async def _turns(self) -> None:
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
+
+    def _wind_down(self, *, now: bool) -> None:
+        for connection in list(self._shared.connections):
+            connection.wind_down(now=now)
+
+    async def _wait_until(self, done: Callable[[], bool], seconds: float) -> None:
+        """Wait, no longer than `seconds`, until `done`."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while not done() and loop.time() < end:
+            await asyncio.sleep(0.005)
+
+
+class EngineThread:
+    """An engine on an event loop in a thread of its own, for callers that have none."""
+
+    def __init__(self, engine: Engine, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+        self._engine = engine
+        self._loop_factory = loop_factory
+        self._thread: threading.Thread | None = None
+        self._started = threading.Event()
+        self._error: BaseException | None = None
+
+    def start(self) -> Self:
+        """Serve; returns when connections are accepted.  Raises what the engine raised if it could not."""
+        self._started.clear()
+        self._error = None
+        self._thread = threading.Thread(target=self._main, name="lmtpref", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        if self._error:
+            self._thread.join()
+            raise self._error
+        return self
+
+    def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Stop, bounded as `Engine.aclose` is; nothing happens if it was not started."""
+        if self._thread and self._thread.is_alive():
+            self._grace_seconds = grace_seconds
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+        self._thread = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns, done on the engine's loop.  Raises UsageError if it does not run."""
+        if not self._thread:
+            work.close()
+            raise UsageError("the server does not run in a thread")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _main(self) -> None:
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        try:
+            await self._engine.serve()
+        except BaseException as error:
+            self._error = error
+            return
+        finally:
+            self._started.set()
+        await self._stop.wait()
+        await self._engine.aclose(self._grace_seconds)
+
+
+def loop_factory(uvloop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop: `uvloop` is `yes`, `no`, or `auto` (if it is installed).  None is asyncio's own.
+
+    Raises UsageError for `yes` where uvloop is not installed.
+    """
+    if uvloop == "no":
+        return None
+    try:
+        import uvloop as fast
+    except ImportError:
+        if uvloop == "yes":
+            raise UsageError("uvloop is not installed; pip install 'lmtpref[fast]' brings it") from None
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = fast.new_event_loop
+    return factory

@@ -1,0 +1,206 @@
+"""What a client says, and when: each part of a conversation is a generator, that yields what it awaits a reply to."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import NamedTuple, TypeVar
+
+from lmtpref.protocol.client.delivery import LOST_451, Delivery, Done, Outcome, Stage, groups
+from lmtpref.protocol.client.message import Command, Extensions, chunked, envelope_of, refusal_of, stuffed
+from lmtpref.protocol.errors import ReplyError
+from lmtpref.protocol.replies import Reply
+
+IDLE, TLS = "nothing", "TLS"  # awaited where no reply is: a job, and the handshake
+
+T = TypeVar("T")
+Talk = Generator[str, Reply, T]
+
+
+class Answered(NamedTuple):
+    """A command outside transactions was answered; `connect` is the greeting."""
+
+    verb: str
+    reply: Reply
+
+    def __str__(self) -> str:
+        return f"{self.verb}: {self.reply}"
+
+
+class Closed(NamedTuple):
+    """The conversation is over; `problem` says why, unless the caller wanted it."""
+
+    problem: str | None
+
+    def __str__(self) -> str:
+        return f"closed: {self.problem}" if self.problem else "closed"
+
+
+Event = Answered | Outcome | Done | Closed
+
+
+class ClientConversation:
+    """One conversation: `talk` is the whole of it, `jobs` what is to be done next, `deliveries` those not done yet.
+
+    A job tells whether the conversation goes on.  ReplyError leaves `talk` where it cannot.
+    """
+
+    def __init__(self, lhlo: bytes, *, prefer_chunks: bool, chunk_octets: int) -> None:
+        self.extensions: Extensions = {}
+        self.problem: str | None = None
+        self.leaving: Reply | None = None  # the server's 421
+        self.out: list[bytes] = []
+        self.events: deque[Event] = deque()
+        self.jobs: deque[Callable[[], Talk[bool]]] = deque()
+        self.deliveries: deque[Delivery] = deque()
+        self._lhlo = lhlo
+        self._prefer_chunks, self._chunk_octets = prefer_chunks, chunk_octets
+
+    def talk(self) -> Talk[None]:
+        """The conversation, from the greeting to the reply to QUIT."""
+        greeting = yield "connect"
+        self.events.append(Answered("connect", greeting))
+        if greeting.positive:
+            usable = yield from self._introduce()
+        else:
+            usable = self._give_up("connect", greeting)
+        while usable:
+            while not self.jobs:
+                self.stay()
+                yield IDLE
+            usable = yield from self.jobs.popleft()()
+        yield from self._ask("QUIT", b"QUIT\r\n")
+
+    def end(self, problem: str | None) -> None:
+        """It is over; of recipients without an answer nothing is known (RFC 2033 section 5)."""
+        self.problem = self.problem or problem
+        self._settle(LOST_451, "lost")
+        self.events.append(Closed(self.problem))
+
+    def stay(self) -> None:
+        """Return unless the server is leaving: what it still owes may come, but it is told no more (RFC 5321 section 3.8)."""
+        if self.leaving:
+            raise ReplyError(f"the server is shutting down: {self.leaving}")
+
+    # Jobs -------------------------------------------------------------------------------------------------------
+
+    def deliver(self, delivery: Delivery) -> Talk[bool]:
+        """Send a message."""
+        usable = True
+        if refusal := refusal_of(delivery.mail, self.extensions):
+            delivery.settle_all(refusal, "client")
+        elif not (yield from self._transact(delivery)):
+            self._write(b"RSET\r\n")
+            usable = self._is_reset((yield "RSET"))
+        self._finish(delivery)
+        return usable
+
+    def perform(self, verb: str, line: bytes) -> Talk[bool]:
+        """Send a command that changes nothing."""
+        yield from self._ask(verb, line)
+        return True
+
+    def reset(self) -> Talk[bool]:
+        """Send RSET."""
+        return self._is_reset((yield from self._ask("RSET", b"RSET\r\n")))
+
+    def starttls(self) -> Talk[bool]:
+        """Send STARTTLS, and LHLO when TLS has begun: what was offered in the clear is forgotten (RFC 3207 section 4.2)."""
+        reply = yield from self._ask("STARTTLS", b"STARTTLS\r\n")
+        if not reply.positive:
+            return True
+        yield TLS
+        return (yield from self._introduce())
+
+    def leave(self) -> Talk[bool]:
+        """End the conversation."""
+        yield from ()
+        return False
+
+    # One transaction --------------------------------------------------------------------------------------------
+
+    def _transact(self, delivery: Delivery) -> Talk[bool]:
+        """Whether the server has ended the transaction too; if not, RSET has to."""
+        mail = delivery.mail
+        in_chunks = mail.binary or (self._prefer_chunks and "CHUNKING" in self.extensions)
+        yield from self._envelope(delivery, data=not in_chunks)
+        if delivery.go_ahead:
+            self._check_go_ahead(delivery)
+            self._write(stuffed(mail.content))
+        elif not in_chunks or not delivery.hopeful or not (yield from self._chunks(delivery)):
+            return False
+        replies = []
+        for position in delivery.accepted:
+            replies.append((yield "."))
+            delivery.settle(position, replies[-1], ".")
+        return not in_chunks or all(reply.positive for reply in replies)
+
+    def _envelope(self, delivery: Delivery, *, data: bool) -> Talk[None]:
+        """Send MAIL, each RCPT and DATA, as far as there is hope."""
+        delivery.size_declared = "SIZE" in self.extensions
+        commands = [*envelope_of(delivery.mail, self.extensions), *([Command("DATA", b"DATA\r\n")] if data else [])]
+        for group in groups(commands, pipelining="PIPELINING" in self.extensions):
+            if group[0].verb != "MAIL" and not delivery.hopeful:
+                break
+            self._write(b"".join(command.octets for command in group))
+            for command in group:
+                delivery.hear(command.verb, (yield command.verb))
+
+    def _check_go_ahead(self, delivery: Delivery) -> None:
+        """Return if there is somebody to send the content to.  Raises ReplyError for a server that must have miscounted."""
+        if not delivery.hopeful:
+            if not delivery.accepted:
+                self._write(b".\r\nQUIT\r\n")  # RFC 2920 section 3.1; how many replies that earns, nobody can know
+            raise ReplyError("the server asked for a message that it had refused")
+
+    def _chunks(self, delivery: Delivery) -> Talk[bool]:
+        """Send the content in chunks; False when one was refused, and no more are sent (RFC 3030 section 2)."""
+        for command, last in chunked(delivery.mail.content, self._chunk_octets):
+            self._write(command)
+            if not last and not (reply := (yield "BDAT")).positive:
+                delivery.settle_all(reply, "BDAT")
+                return False
+        return True
+
+    # Book-keeping -----------------------------------------------------------------------------------------------
+
+    def _introduce(self) -> Talk[bool]:
+        """Say LHLO; whether the server likes it.  Nothing else is tried (RFC 2033 section 4.1)."""
+        self.extensions = {}
+        reply = yield from self._ask("LHLO", self._lhlo)
+        if not reply.positive:
+            return self._give_up("LHLO", reply)
+        offers = (line.upper().split() for line in reply.lines[1:])
+        self.extensions = {keyword: tuple(words) for keyword, *words in filter(None, offers)}
+        return True
+
+    def _ask(self, verb: str, line: bytes) -> Talk[Reply]:
+        self._write(line)
+        reply = yield verb
+        self.events.append(Answered(verb, reply))
+        return reply
+
+    def _write(self, octets: bytes) -> None:
+        self.stay()
+        self.out.append(octets)
+
+    def _is_reset(self, reply: Reply) -> bool:
+        """Whether RSET did its work; if not, nobody knows what state the server is in."""
+        if not reply.positive:
+            self.problem = f"RSET was refused: {reply}"
+        return reply.positive
+
+    def _give_up(self, stage: Stage, reply: Reply) -> bool:
+        """The server will not have us: each message is answered with `reply`, and the conversation does not go on."""
+        self.problem = f"{stage} was refused: {reply}"
+        self._settle(reply, stage)
+        return False
+
+    def _settle(self, reply: Reply, stage: Stage) -> None:
+        while self.deliveries:
+            self.deliveries[0].settle_all(reply, stage)
+            self._finish(self.deliveries[0])
+
+    def _finish(self, delivery: Delivery) -> None:
+        self.deliveries.remove(delivery)
+        self.events.append(delivery.done)

@@ -1,0 +1,137 @@
+"""One transaction of a client's: which reply belongs to which recipient, and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from lmtpref.protocol.client.message import Command, Mail
+from lmtpref.protocol.replies import Reply
+
+# A group goes out whole, and the next one when all its replies have come.  100 replies of 512 octets (RFC 5321 section
+# 4.5.3.1.5) are 51,200: they fit in a window of 65,535, the largest without scaling, and in the default buffers of TCP
+# and of Unix sockets.  So the server can write them all while nobody reads, and then reads on: neither side waits for
+# the other for ever, and the group itself is far within a window too (RFC 2920 section 3.1).
+MAX_GROUP_COMMANDS = 100
+MAX_GROUP_OCTETS = 16_384
+
+LOST_451 = Reply(451, "4.4.2", "The connection was lost before the server had answered for this recipient")
+
+Stage = Literal["client", "connect", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", ".", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one recipient: `reply` decided it, at `stage`.
+
+    The stage is the command that was answered, `.` for the end of the content (LAST of BDAT too); `client` where the mail
+    is not for this server and nothing was sent; `lost` where no answer came, so that nobody knows.  `position` counts
+    RCPTs from 0: the same address may be there twice.
+    """
+
+    mail: Mail
+    position: int
+    reply: Reply
+    stage: Stage
+    size_declared: bool = False
+
+    @property
+    def address(self) -> str:
+        """The forward-path."""
+        return self.mail.forward_paths[self.position]
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the server has taken over the duty for this recipient (RFC 2033 section 4.2)."""
+        return self.reply.positive
+
+    @property
+    def temporary(self) -> bool:
+        """Whether another attempt for this recipient, and for no other, may succeed: a first digit 4 (RFC 5321 section 4.2.1).
+
+        A 552 to RCPT is one too where it means too many recipients (section 4.5.3.1.10): where it says 5.5.3, or says
+        nothing, and no size was declared that it could be about (RFC 1870 section 6.4).
+        """
+        if self.stage == "RCPT" and self.reply.code == 552:
+            return str(self.reply.enhanced) == "5.5.3" if self.reply.enhanced else not self.size_declared
+        return self.reply.code // 100 == 4
+
+    def __str__(self) -> str:
+        return f"{self.address}: {self.reply} ({self.stage})"
+
+
+class Done(NamedTuple):
+    """A message is done with: the outcomes in the order of its forward-paths, one for each."""
+
+    mail: Mail
+    outcomes: tuple[Outcome, ...]
+
+    def __str__(self) -> str:
+        return f"done: {sum(outcome.delivered for outcome in self.outcomes)} of {len(self.outcomes)} delivered"
+
+
+class Delivery:
+    """A transaction under way.  Replies are given to it in the order of the commands: nothing else pairs them."""
+
+    def __init__(self, mail: Mail, report: Callable[[Outcome], None]) -> None:
+        self.mail = mail
+        self.accepted: list[int] = []  # positions of the RCPTs that were answered 2xx, in their order
+        self.has_sender = False
+        self.go_ahead = False  # whether DATA was answered 3xx
+        self.size_declared = False
+        self._report = report
+        self._asked = 0  # RCPTs that were answered
+        self._outcomes: dict[int, Outcome] = {}
+
+    @property
+    def hopeful(self) -> bool:
+        """Whether a recipient may still get the message, when the sender was asked for."""
+        return self.has_sender and (bool(self.accepted) or self._asked < len(self.mail.forward_paths))
+
+    @property
+    def done(self) -> Done:
+        """The outcomes, when each recipient has one."""
+        return Done(self.mail, tuple(self._outcomes[position] for position in range(len(self.mail.forward_paths))))
+
+    def hear(self, verb: str, reply: Reply) -> None:
+        """Take the reply to MAIL, to the next RCPT, or to DATA."""
+        if verb == "RCPT":
+            self._hear_rcpt(reply)
+        elif verb == "MAIL":
+            self.has_sender = reply.positive
+        else:
+            self.go_ahead = reply.code // 100 == 3
+        if verb != "RCPT" and reply.code >= 400:
+            self.settle_all(reply, "MAIL" if verb == "MAIL" else "DATA")
+
+    def _hear_rcpt(self, reply: Reply) -> None:
+        if reply.positive:
+            self.accepted.append(self._asked)
+        else:
+            self.settle(self._asked, reply, "RCPT")
+        self._asked += 1
+
+    def settle(self, position: int, reply: Reply, stage: Stage) -> None:
+        """Report what became of a recipient; the first word is the last."""
+        if position not in self._outcomes:
+            self._outcomes[position] = Outcome(self.mail, position, reply, stage, self.size_declared)
+            self._report(self._outcomes[position])
+
+    def settle_all(self, reply: Reply, stage: Stage) -> None:
+        """Report `reply` for all recipients of whom nothing is known yet."""
+        for position in range(len(self.mail.forward_paths)):
+            self.settle(position, reply, stage)
+
+
+def groups(commands: Iterable[Command], *, pipelining: bool) -> Iterator[list[Command]]:
+    """`commands` in groups, each to be sent when those before it are answered (RFC 2920 section 3.1)."""
+    most = MAX_GROUP_COMMANDS if pipelining else 1
+    group: list[Command] = []
+    for command in commands:
+        octets = sum(len(earlier.octets) for earlier in group)
+        if group and (len(group) == most or octets + len(command.octets) > MAX_GROUP_OCTETS):
+            yield group
+            group = []
+        group.append(command)
+    yield group

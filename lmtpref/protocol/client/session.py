@@ -1,0 +1,209 @@
+"""The client's half of an LMTP conversation: mail in, commands out; replies in, outcomes out.
+
+No socket, no clock, no waiting.  Ask for what you want at any time; it is done in turn::
+
+    client = ClientSession("mta.example")
+    client.send(Mail("anne@home.test", ["ant@lists.example"], content))
+    client.quit()
+    while not client.closed:
+        send(client.take())
+        client.feed(receive())          # or client.eof()
+        for event in client.events():
+            ...
+
+The conversation is a generator, which yields what it awaits a reply to, and is sent that reply.  So nothing but the order
+pairs replies with commands (RFC 2920 section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from lmtpref.protocol.catalogue import SHUTTING_DOWN_421
+from lmtpref.protocol.client.conversation import IDLE, TLS, Answered, ClientConversation, Closed, Event, Talk
+from lmtpref.protocol.client.delivery import Delivery, Done, Outcome
+from lmtpref.protocol.client.message import Extensions, Mail
+from lmtpref.protocol.client.reply_reader import ReplyReader
+from lmtpref.protocol.errors import ReplyError, UsageError
+from lmtpref.protocol.replies import Reply
+
+__all__ = ["Answered", "ClientSession", "Closed", "Done", "Event", "Mail", "Outcome"]
+
+CHUNK_OCTETS = 1_048_576  # of one BDAT; the next one waits for its reply
+
+# Seconds that each reply may take (RFC 5321 section 4.5.3.2); 600 for every final reply (RFC 1047, RFC 2033 section 5).
+PATIENCE_SECONDS = {"connect": 300, "MAIL": 300, "RCPT": 300, "DATA": 120, "BDAT": 180, ".": 600}
+USUAL_PATIENCE_SECONDS = 300
+
+_LEGAL = {"DATA": (3, 4, 5)}  # first digits of a reply, where not these:
+_USUALLY_LEGAL = (2, 4, 5)
+_OURS = frozenset({"HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "STARTTLS", "QUIT", "AUTH"})
+
+
+class ClientSession:
+    """The client's half of one conversation, in which any number of messages may be sent.
+
+    `name` is LHLO's argument.  With `prefer_chunks` BDAT is used wherever it is offered; else only where DATA will not do.
+    `closed` says that the conversation is over: send what `take` still returns, then close.
+    """
+
+    def __init__(self, name: str, *, prefer_chunks: bool = False, chunk_octets: int = CHUNK_OCTETS) -> None:
+        if not name or " " in name:
+            raise UsageError(f"a host name, or an address in brackets (RFC 5321 section 4.1.1.1): {name!r}")
+        self.closed = False
+        self._leaving = False  # whether QUIT was asked for
+        self._conversation = ClientConversation(_line("LHLO", name), prefer_chunks=prefer_chunks, chunk_octets=chunk_octets)
+        self._reader = ReplyReader()
+        self._talk = self._conversation.talk()
+        self._awaited = next(self._talk)
+
+    @property
+    def extensions(self) -> Extensions:
+        """The server's latest offer: keywords in capitals, and the words behind each."""
+        return self._conversation.extensions
+
+    @property
+    def problem(self) -> str | None:
+        """Why the connection is of no use, as far as that is known."""
+        return self._conversation.problem
+
+    # The caller's side ------------------------------------------------------------------------------------------
+
+    def send(self, mail: Mail) -> None:
+        """Send `mail`; each recipient gets an Outcome as soon as it is known, then there is a Done."""
+        delivery = Delivery(mail, self._conversation.events.append)
+        self._queue(partial(self._conversation.deliver, delivery))
+        self._conversation.deliveries.append(delivery)
+        self._wake()
+
+    def command(self, verb: str, argument: str = "") -> None:
+        """Send NOOP, VRFY, HELP or the like, to be Answered.  Raises UsageError for a command that the session itself sends."""
+        if verb.upper() in _OURS:
+            raise UsageError(f"{verb} has a method of its own, or no place in LMTP")
+        self._queue(partial(self._conversation.perform, verb.upper(), _line(verb, argument)))
+        self._wake()
+
+    def reset(self) -> None:
+        """Send RSET, to be Answered; a server that refuses it is not used any more."""
+        self._queue(self._conversation.reset)
+        self._wake()
+
+    def starttls(self) -> None:
+        """Send STARTTLS, to be Answered.  Raises UsageError where it is not offered (RFC 3207 section 4)."""
+        if "STARTTLS" not in self.extensions:
+            raise UsageError("the server does not offer STARTTLS")
+        self._queue(self._conversation.starttls)
+        self._wake()
+
+    def quit(self) -> None:
+        """Send QUIT, to be Answered, and close then (RFC 5321 section 4.1.1.10)."""
+        self._queue(self._conversation.leave)
+        self._leaving = True
+        self._wake()
+
+    # The driver's side ------------------------------------------------------------------------------------------
+
+    def feed(self, octets: bytes) -> None:
+        """Take what the server sent.  After `closed` it is dropped."""
+        if self.closed or not octets:
+            return
+        self._reader.feed(octets)
+        try:
+            while not self.closed and (lines := self._reader.next()) is not None:
+                self._hear(lines)
+            self._check_clear()
+        except ReplyError as problem:
+            self._conversation.out.clear()  # written before this was known
+            self._end(str(problem))
+
+    def eof(self) -> None:
+        """The connection is gone, or the driver has lost patience: what was not answered is not known."""
+        self._end(None if self._awaited == "QUIT" else "the server closed the connection")
+
+    def take(self) -> bytes:
+        """The octets to send now.  A group of commands is small enough to be sent without reading (RFC 2920 section 3.1)."""
+        octets = b"".join(self._conversation.out)
+        self._conversation.out.clear()
+        return octets
+
+    def events(self) -> Iterator[Event]:
+        """What has happened since this was last asked."""
+        while self._conversation.events:
+            yield self._conversation.events.popleft()
+
+    @property
+    def awaited(self) -> str:
+        """What the next reply is to: a verb, `connect`, `.`; `TLS` while `securing`, `nothing` where none is due."""
+        return self._awaited
+
+    @property
+    def patience(self) -> float:
+        """How many seconds the next reply may take before the driver calls `eof` (RFC 5321 section 4.5.3.2)."""
+        return PATIENCE_SECONDS.get(self._awaited, USUAL_PATIENCE_SECONDS)
+
+    @property
+    def securing(self) -> bool:
+        """Whether the driver should begin TLS now; call `secured` when that has succeeded, `eof` when not."""
+        return self._awaited == TLS
+
+    def secured(self) -> None:
+        """TLS has begun.  Raises UsageError if STARTTLS was not agreed on."""
+        if not self.securing:
+            raise UsageError("STARTTLS was not agreed on")
+        self._advance(partial(next, self._talk))
+
+    # Replies ----------------------------------------------------------------------------------------------------
+
+    def _hear(self, lines: tuple[bytes, ...]) -> None:
+        """Take one reply: it is to what is awaited, whatever its code and its text (RFC 2920 section 3.1)."""
+        try:
+            reply = Reply.parse([line.decode("utf-8", "backslashreplace") for line in lines])
+        except UsageError as problem:
+            raise ReplyError(str(problem)) from None
+        if reply.code == SHUTTING_DOWN_421.code:
+            self._conversation.leaving = reply
+        if self._awaited in {IDLE, TLS} or self._conversation.out:  # nothing is due, or nothing that was sent already
+            self._conversation.stay()
+            raise ReplyError(f"a reply to nothing: {reply}")
+        if reply.code // 100 not in _LEGAL.get(self._awaited, _USUALLY_LEGAL):
+            raise ReplyError(f"no reply to {self._awaited}: {reply}")
+        self._advance(partial(self._talk.send, reply))
+
+    def _check_clear(self) -> None:
+        """Return unless something in the clear stands behind the reply to STARTTLS.  Raises ReplyError."""
+        if self.securing and self._reader.unfinished:
+            raise ReplyError("the server sent more in the clear after it had agreed to TLS (RFC 3207 section 4.2)")
+
+    # Book-keeping -----------------------------------------------------------------------------------------------
+
+    def _queue(self, job: Callable[[], Talk[bool]]) -> None:
+        if self.closed or self.problem or self._leaving:
+            raise UsageError(f"the conversation is over: {self.problem or 'QUIT was asked for'}")
+        self._conversation.jobs.append(job)
+
+    def _wake(self) -> None:
+        if self._awaited == IDLE:
+            self._advance(partial(next, self._talk))
+
+    def _advance(self, step: Callable[[], str]) -> None:
+        try:
+            self._awaited = step()
+        except ReplyError as problem:
+            self._end(str(problem))
+        except StopIteration:
+            self._end(None)
+
+    def _end(self, problem: str | None) -> None:
+        if not self.closed:
+            self.closed = True
+            self._awaited = IDLE
+            self._conversation.end(problem)
+
+
+def _line(verb: str, argument: str) -> bytes:
+    """A command line.  Raises UsageError for what it may not hold (RFC 5321 section 4.1.1)."""
+    line = f"{verb} {argument}".rstrip(" ")
+    if not verb or not (line.isascii() and line.isprintable()):
+        raise UsageError(f"a command line is printable ASCII: {line!r}")
+    return f"{line}\r\n".encode()

@@ -1,0 +1,212 @@
+"""The public server: an engine, a handler, and what the handler keeps."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Protocol, Self
+
+from lmtpref.config.loader import Configuration
+from lmtpref.lists import ListDirectory, ListHandler, Mailboxes, MaildirQueues, MailingList, MemoryDirectory, MemoryQueues
+from lmtpref.lists.policy.default import Decision
+from lmtpref.lists.policy.facts import Facts
+from lmtpref.net.client.sync import Client
+from lmtpref.net.context import SessionFactory
+from lmtpref.net.engine import GRACE_SECONDS, Engine, EngineThread, loop_factory
+from lmtpref.net.journal import Record
+from lmtpref.net.limits import Limits
+from lmtpref.net.listeners import UnixAddress, parse_address, tcp_among, unix_among
+from lmtpref.net.stdio import converse
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.handler import Handler
+from lmtpref.protocol.settings import Settings
+
+DEFAULT_SETTINGS = Settings(hostname="lists.example")
+
+
+class Journal(Protocol):
+    """What wants to know of each transaction, and of what was decided in it."""
+
+    def decided(self, decision: Decision, facts: Facts) -> None:
+        """A rule has decided."""
+
+    def ended(self, record: Record) -> None:
+        """A transaction has ended."""
+
+
+class Server:
+    """An LMTP server on loopback, on a port that the system chooses unless `listen` says otherwise.
+
+    `with Server() as server:` runs it in a thread, `async with Server() as server:` on the caller's loop.
+
+    With `lists` its handler judges posts to those lists and keeps them in `queues`; with a `handler` it asks that;
+    with neither it takes every message for every recipient (see `Mailboxes`).  Raises UsageError, from `start`, for
+    an address that cannot be had.
+    """
+
+    def __init__(
+        self,
+        handler: Handler | None = None,
+        *,
+        lists: Iterable[MailingList] | MemoryDirectory | None = None,
+        queues: MemoryQueues | MaildirQueues | None = None,
+        listen: str | Iterable[str] = "127.0.0.1:0",
+        settings: Settings = DEFAULT_SETTINGS,
+        limits: Limits | None = None,
+        known_mtas: Iterable[str] | None = None,
+        allow_remote: bool = False,
+        unix_group: str | int | None = None,
+        tls: ssl.SSLContext | None = None,
+        uvloop: str = "no",
+        session_factory: SessionFactory | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        if handler is not None and lists is not None:
+            raise UsageError("a server has a handler or lists, not both")
+        self.lists = lists if isinstance(lists, MemoryDirectory) else MemoryDirectory(lists or ())
+        self.queues: MemoryQueues | MaildirQueues = queues if queues is not None else MemoryQueues()
+        if handler is None:
+            handler = Mailboxes() if lists is None else ListHandler(self.lists, self.queues, hostname=settings.hostname)
+        self._journal = journal
+        self._attach(handler)
+        self._listen = [listen] if isinstance(listen, str) else list(listen)
+        self._engine = Engine(
+            handler,
+            settings,
+            limits=limits,
+            known_mtas=known_mtas,
+            allow_remote=allow_remote,
+            unix_group=unix_group,
+            tls=tls,
+            session_factory=session_factory,
+            journal=journal.ended if journal else None,
+        )
+        self._thread = EngineThread(self._engine, loop_factory(uvloop))
+
+    @classmethod
+    def configured(
+        cls,
+        configuration: Configuration,
+        *,
+        listen: Iterable[str] = (),
+        allow_remote: bool = False,
+        uvloop: str = "no",
+        session_factory: SessionFactory | None = None,
+        journal: Journal | None = None,
+    ) -> Self:
+        """The server that `configuration` describes; `listen`, if there is any, is where it listens instead.
+
+        Whoever has the server closes its `queues` when it has stopped.
+        """
+        tls, group = configuration.tls(), configuration.group()
+        queues = MaildirQueues(configuration.maildir) if configuration.maildir else MemoryQueues()
+        server = cls(
+            configuration.handler(queues),
+            queues=queues,
+            listen=list(listen) or configuration.listen,
+            settings=configuration.settings,
+            limits=Limits(**configuration.limits),
+            known_mtas=configuration.known_mtas,
+            allow_remote=allow_remote or configuration.allow_remote,
+            unix_group=group,
+            tls=tls,
+            uvloop=uvloop,
+            session_factory=session_factory,
+            journal=journal,
+        )
+        server._take(configuration.directory)
+        return server
+
+    def reconfigure(self, configuration: Configuration, is_known: Callable[[str | None], bool], tls: ssl.SSLContext | None) -> None:
+        """Do from now on what `configuration` says, but listen where it listens; `is_known` tells its `known_mtas`, `tls` is its `tls()`.
+
+        New connections do at once, open ones from their next transaction on, with the settings they began with.
+        """
+        handler = configuration.handler(self.queues)
+        self._attach(handler)
+        self._engine.reconfigure(handler, configuration.settings, Limits(**configuration.limits), is_known, tls)
+        self._take(configuration.directory)
+
+    @property
+    def handler(self) -> Handler:
+        """Whom new connections ask; it may be replaced while the server runs."""
+        return self._engine.handler
+
+    @handler.setter
+    def handler(self, handler: Handler) -> None:
+        self._engine.handler = handler
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, HOST:PORT or unix:PATH, the ports as they really are; empty when it does not run."""
+        return self._engine.addresses
+
+    @property
+    def host(self) -> str:
+        """The host of its first TCP listener.  Raises UsageError if it has none."""
+        return tcp_among(self.addresses).host
+
+    @property
+    def port(self) -> int:
+        """The port of its first TCP listener.  Raises UsageError if it has none."""
+        return tcp_among(self.addresses).port
+
+    @property
+    def unix_path(self) -> str:
+        """The path of its first Unix socket.  Raises UsageError if it has none."""
+        return unix_among(self.addresses).path
+
+    def _attach(self, handler: Handler) -> None:
+        """Let the journal, if there is one, know what `handler` decides."""
+        if self._journal and isinstance(handler, ListHandler):
+            handler.watch = self._journal.decided
+
+    def _take(self, directory: ListDirectory) -> None:
+        """Show the lists that are served, where they are in memory."""
+        self.lists = directory if isinstance(directory, MemoryDirectory) else MemoryDirectory()
+
+    def client(self, local_hostname: str = "localhost") -> Client:
+        """A client that is connected to its first listener; use it in a `with` block.  Raises UsageError if it does not run."""
+        if not self.addresses:
+            raise UsageError("this server does not run")
+        address = parse_address(self.addresses[0])
+        if isinstance(address, UnixAddress):
+            return Client(str(address), local_hostname=local_hostname)
+        return Client(*address, local_hostname=local_hostname)
+
+    def _bind(self) -> None:
+        if self.addresses:
+            raise UsageError("this server runs already")
+        self._engine.bind(self._listen)
+
+    def start(self) -> Self:
+        """Run in a thread of its own; returns when it accepts connections."""
+        self._bind()
+        self._thread.start()
+        return self
+
+    def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Stop: open transactions may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""
+        self._thread.stop(grace_seconds)
+
+    async def converse(self, hear: int = 0, say: int = 1) -> None:
+        """Serve one client over two descriptors instead of listening, until the conversation is over (see `stdio.converse`)."""
+        await converse(self._engine, hear, say)
+
+    async def hang_up(self) -> None:
+        """End what `converse` serves: a transaction under way may finish, else the client is told 421 4.3.2."""
+        await self._engine.aclose()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        self._bind()
+        await self._engine.serve()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._engine.aclose()

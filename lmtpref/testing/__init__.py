@@ -1,0 +1,1 @@
+"""Servers, faults and fixtures for tests."""

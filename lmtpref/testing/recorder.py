@@ -1,0 +1,137 @@
+"""What a watched server has seen: conversations, messages, what a handler failed at; and the faults it is to have."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import Protocol
+
+from lmtpref.protocol.handler import Envelope
+from lmtpref.protocol.replies import Reply
+from lmtpref.testing.faults import Faults
+from lmtpref.transcripts.recording import Recording
+
+_PARSING = default.clone(refold_source="none")  # headers are shown as they were sent
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One message, and what each recipient was answered at its end.
+
+    `sender` is "" for `<>`; `recipients` are those whose RCPT was accepted, as they were spelled, and `replies` theirs, in the
+    same order, as far as they were given.
+    """
+
+    sender: str
+    recipients: list[str]
+    content: bytes
+    peer: str | None = None  # the client's IP address; None on a Unix socket
+    lhlo: str | None = None
+    replies: list[Reply] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, envelope: Envelope) -> Message:
+        """The message in `envelope`, before anybody was answered."""
+        sender = envelope.reverse_path.given if envelope.reverse_path else ""
+        recipients = [recipient.path.given for recipient in envelope.recipients]
+        return cls(sender, recipients, envelope.content, envelope.peer.address, envelope.peer.lhlo)
+
+    @property
+    def codes(self) -> dict[str, int]:
+        """The reply code for each recipient; of one that was named twice, the last."""
+        return {recipient: reply.code for recipient, reply in zip(self.recipients, self.replies, strict=False)}
+
+    @property
+    def msg(self) -> EmailMessage:
+        """The content, parsed."""
+        return message_from_bytes(self.content, policy=_PARSING)
+
+
+class AtWork(Protocol):
+    """A conversation that can say whether its handler is at work."""
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a hook is being waited for."""
+
+
+class Watch:
+    """Looks on while a server serves; `on_message` is called for each message that a recipient was answered 2xx for.
+
+    Any thread may ask.  Without `keep` nothing is remembered but what the handler failed at.
+    """
+
+    def __init__(self, *, keep: bool = True, on_message: Callable[[Message], None] | None = None) -> None:
+        self.faults = Faults()
+        self.conversations: set[AtWork] = set()  # those that are under way
+        self._keep = keep
+        self._on_message = on_message
+        self._changed = threading.Condition()
+        self._messages: list[Message] = []
+        self._recordings: list[Recording] = []
+        self._failures: list[BaseException] = []
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages that at least one recipient was answered 2xx for, in the order of their last replies."""
+        with self._changed:
+            return list(self._messages)
+
+    @property
+    def transcripts(self) -> list[str]:
+        """What was said on each connection, in the order in which they came."""
+        with self._changed:
+            return [str(recording) for recording in self._recordings]
+
+    @property
+    def failures(self) -> list[BaseException]:
+        """What the handler's hooks raised."""
+        with self._changed:
+            return list(self._failures)
+
+    def wait_for(self, count: int, timeout: float) -> list[Message]:
+        """The messages, once there are `count`.  Raises AssertionError, that tells all that was said, after `timeout` seconds."""
+        __tracebackhide__ = True  # in pytest's failures
+        with self._changed:
+            if self._changed.wait_for(lambda: len(self._messages) >= count, timeout):
+                return list(self._messages)
+        said = "\n".join(self.transcripts) or "nobody connected\n"
+        raise AssertionError(f"{len(self.messages)} of {count} messages came within {timeout} s; this was said:\n{said}")
+
+    def clear(self) -> None:
+        """Forget everything, faults too."""
+        self.faults.clear()
+        with self._changed:
+            self._messages.clear()
+            self._recordings.clear()
+            self._failures.clear()
+
+    # What a conversation tells --------------------------------------------------------------------------------------
+
+    def record(self) -> Recording:
+        """A recording for a conversation that begins."""
+        recording = Recording()
+        if self._keep:
+            with self._changed:
+                self._recordings.append(recording)
+        return recording
+
+    def received(self, message: Message) -> None:
+        """All replies to this message are known."""
+        if not any(reply.positive for reply in message.replies):
+            return
+        if self._on_message:
+            self._on_message(message)
+        if self._keep:
+            with self._changed:
+                self._messages.append(message)
+                self._changed.notify_all()
+
+    def failed(self, error: BaseException) -> None:
+        """A hook raised this."""
+        with self._changed:
+            self._failures.append(error)

@@ -1,1 +1,0 @@
-"""One module for each outside tool; nothing below imports them."""

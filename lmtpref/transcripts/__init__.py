@@ -1,0 +1,1 @@
+"""Transcripts: C:/S: dialogues that are read, played and compared."""

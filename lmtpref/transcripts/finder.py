@@ -1,0 +1,76 @@
+"""Transcripts by their names: in a document, in a file of their own, or among those that come with the package."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from lmtpref.protocol.errors import UsageError
+from lmtpref.transcripts.notation import Transcript, parse
+
+_PACKAGE = Path(__file__).parents[1]
+# A directive, its options, an empty line, and what is indented more than the directive
+_BLOCK = re.compile(
+    r"^(?P<indent> *)\.\. (?:code-block|code|sourcecode):: *lmtp *\n(?P<options>(?:(?P=indent) +:.*\n)*)"
+    r"(?:[ \t]*\n)+(?P<text>(?:(?P=indent) +.*\n|[ \t]*\n)+)",
+    re.MULTILINE,
+)
+_NAME = re.compile(r":name: *(\S+)")
+_DIALOGUE = re.compile(r"\s*(?:[CS]:|# [a-z]+: )")
+
+
+def find(named: str, *, base: Path | None = None) -> Transcript:
+    """The transcript `named`: FILE.rst#ID in a document, FILE alone for a file that is nothing else, or the ID of one of ours.
+
+    A FILE is looked for in the folder `base` first.  Raises UsageError if there is none, TranscriptError if it cannot be read.
+    """
+    file, _, name = named.rpartition("#")
+    path = _path(file or named, base)
+    if path is None and file:
+        raise UsageError(f"there is no file {file!r}")
+    if path is None:
+        return _shipped(named)
+    return _in_document(path, name) if file else _alone(path)
+
+
+def shipped() -> Path:
+    """The folder of our documents: in the package where it was installed, beside it in a checkout."""
+    inside = _PACKAGE / "_docs"
+    return inside if inside.is_dir() else _PACKAGE.parent / "docs"
+
+
+def named_in(path: Path) -> Iterator[tuple[str, int, str]]:
+    """The name, the number of the first line, and the text of each transcript with a name in the document at `path`."""
+    document = path.read_text("utf-8") + "\n"
+    for match in _BLOCK.finditer(document):
+        if name := _NAME.search(match["options"]):
+            yield name[1], document.count("\n", 0, match.start("text")) + 1, textwrap.dedent(match["text"]).rstrip("\n")
+
+
+def _path(file: str, base: Path | None) -> Path | None:
+    places = [base / file, Path(file)] if base else [Path(file)]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _in_document(path: Path, name: str) -> Transcript:
+    for other, line, text in named_in(path):
+        if other == name:
+            return parse(text, path=str(path), line=line, name=name)
+    raise UsageError(f"{path} has no transcript {name!r}")
+
+
+def _alone(path: Path) -> Transcript:
+    text = path.read_text("utf-8")
+    if not _DIALOGUE.match(text):
+        raise UsageError(f"{path} is no transcript; one in a document is {path}#ID")
+    return parse(text, path=str(path))
+
+
+def _shipped(name: str) -> Transcript:
+    for path in sorted(shipped().rglob("*.rst")):
+        for other, line, text in named_in(path):
+            if other == name:
+                return parse(text, path=str(path), line=line, name=name)
+    raise UsageError(f"there is no file {name!r}, and no transcript of that name comes with lmtpref")

@@ -1,0 +1,140 @@
+"""Transcripts played against a server, over any `Wire`."""
+
+from __future__ import annotations
+
+from lmtpref.protocol.client.reply_reader import ReplyReader
+from lmtpref.protocol.errors import ReplyError, UsageError
+from lmtpref.transcripts.matching import loosest
+from lmtpref.transcripts.memory_wire import Wire
+from lmtpref.transcripts.notation import Level, Step, Transcript
+from lmtpref.transcripts.opening import LHLO, OPENING_CODES, goes_without_saying
+from lmtpref.transcripts.result import Fault, Outcome, Turn
+
+
+def play(transcript: Transcript, wire: Wire, *, level: Level = "exact") -> Outcome:
+    """What came of playing the client's side of `transcript` over `wire`, which is closed then.
+
+    Replies are compared at `level`, or as the transcript's `# match:` says where that asks for less.
+    Raises UsageError for a transcript that puts a client on trial.
+    """
+    player = _Player(transcript, wire)
+    try:
+        if transcript.role == "client":
+            raise UsageError("a transcript with 'role: client' is for a client, not for a server")
+        player.run()
+    finally:
+        wire.close()
+    return Outcome(transcript, loosest(level, transcript.level), player.turns, player.faults)
+
+
+class _Player:
+    """One run: what came is kept in `turns`, and in `faults` what can be told at the time only."""
+
+    def __init__(self, transcript: Transcript, wire: Wire) -> None:
+        self.turns: list[Turn] = []
+        self.faults: list[Fault] = []
+        self._transcript, self._wire = transcript, wire
+        self._reader = ReplyReader()
+        self._due = 0  # replies that the transcript has had so far
+        self._come = 0  # replies that have come so far
+
+    def run(self) -> None:
+        """Play every turn; over a wire on which waiting takes time, nothing after a reply that did not come."""
+        try:
+            if goes_without_saying(self._transcript) and not self._open():
+                return
+            for turn in _turns(self._transcript):
+                self._play(turn)
+                if self._gave_up:
+                    return
+            self._finish()
+        except ReplyError as error:
+            self._fault(self._transcript.lines[-1].number, str(error))
+
+    def _open(self) -> bool:
+        """Hear the greeting and say LHLO; whether the server took it."""
+        self.turns.append(Turn())
+        self._listen(until=1)
+        self._wire.send(f"{LHLO}\r\n".encode())
+        self._listen(until=len(OPENING_CODES))
+        heard = self.turns.pop().heard
+        self._come = 0
+        fine = tuple(reply[0][:3] for reply in heard) == OPENING_CODES
+        if not fine:
+            self._fault(self._transcript.lines[0].number, "greeting and LHLO, which go without saying, were not answered 220 and 250")
+        return fine
+
+    def _play(self, turn: Turn) -> None:
+        self.turns.append(turn)
+        for step in turn.client:
+            self._act(step)
+        if self._wire.instant:
+            self._take(self._wire.receive())
+        for step in turn.server:
+            self._expect(step)
+            if self._gave_up:
+                return
+
+    @property
+    def _gave_up(self) -> bool:
+        """Whether a reply did not come although it was waited for: the next would be waited for in vain, too."""
+        return self._come < self._due and not self._wire.instant
+
+    def _act(self, step: Step) -> None:
+        if step.what == "say":
+            self._wire.send(step.octets)
+        elif step.what == "pause":
+            self._take(self._wire.pause(step.lines[0].seconds))
+        else:
+            self._wire.half_close()
+
+    def _expect(self, step: Step) -> None:
+        if step.what == "say":
+            self._due += 1
+            self._listen(until=self._due)
+        elif step.what == "pause":
+            self._expect_silence(step)
+        else:
+            self._listen()
+            if not self._wire.closed:
+                self._fault(step.lines[0].number, "the server did not close the connection", step)
+
+    def _expect_silence(self, step: Step) -> None:
+        """Nothing may come; but where there is no time, the replies behind the pause have come with those before it."""
+        self._take(self._wire.pause(step.lines[0].seconds))
+        allowed = sum(len(turn.expected) for turn in self.turns) if self._wire.instant else self._due
+        if self._come > allowed or self._reader.unfinished:
+            self._fault(step.lines[0].number, "the server was not silent", step)
+
+    def _finish(self) -> None:
+        """Say that this is all, so that what is left to come comes at once."""
+        last = self._transcript.steps[-1]
+        if last.what != "close":
+            self._wire.half_close()
+        self._listen()
+        if self._reader.unfinished:
+            self._fault(last.lines[-1].number, f"octets came that are no whole reply: {self._reader.unfinished!r}")
+
+    def _listen(self, until: int | None = None) -> None:
+        """Read until `until` replies have come, or nothing more does."""
+        while (until is None or self._come < until) and (octets := self._wire.receive()):
+            self._take(octets)
+
+    def _take(self, octets: bytes) -> None:
+        self._reader.feed(octets)
+        while reply := self._reader.next():
+            self.turns[-1].heard.append(reply)
+            self._come += 1
+
+    def _fault(self, number: int, problem: str, step: Step | None = None) -> None:
+        self.faults.append(Fault(number, problem, step.lines if step else ()))
+
+
+def _turns(transcript: Transcript) -> list[Turn]:
+    """The dialogue, cut before each client's line that follows a server's; the first turn is the greeting's."""
+    turns = [Turn()]
+    for step in transcript.steps:
+        if step.who == "C" and (turns[-1].server or len(turns) == 1):
+            turns.append(Turn())
+        (turns[-1].client if step.who == "C" else turns[-1].server).append(step)
+    return turns
