@@ -16,7 +16,7 @@ Who = Literal["C", "S"]
 What = Literal["say", "pause", "close"]
 Level = Literal["exact", "enhanced", "code", "class"]
 
-KEYS = ("rule", "given", "needs", "match", "role", "accept")
+KEYS = ("rule", "given", "needs", "offers", "match", "role", "accept")
 LEVELS: tuple[Level, ...] = ("exact", "enhanced", "code", "class")  # from the strictest to the loosest
 ROLES = ("server", "client")  # which side of the dialogue is on trial
 WILDCARD = "[...]"
