@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from lmtpref.protocol.catalogue import PARAMETER_SYNTAX_501, UNKNOWN_PARAMETER_555
 from lmtpref.protocol.errors import PeerError
+from lmtpref.protocol.limits import announce
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.xforward import ATTRIBUTES
@@ -78,6 +79,7 @@ EXTENSIONS = (
     Extension("CHUNKING", "RFC 3030"),
     Extension("BINARYMIME", "RFC 3030", room_octets=16),
     Extension("SMTPUTF8", "RFC 6531", "SMTPUTF8", _is_absent, room_octets=10),
+    Extension("LIMITS", "RFC 9422", offered=lambda offer: bool(announce(offer.settings)), words=announce),
     Extension("STARTTLS", "RFC 3207", offered=lambda offer: offer.settings.starttls and not offer.secure),
     Extension("XFORWARD", "Postfix", offered=lambda offer: offer.known, words=lambda _settings: " ".join(ATTRIBUTES)),
 )
