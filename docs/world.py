@@ -1,10 +1,9 @@
-"""What a page is played in: the server that its transcripts talk to, and the names that its examples begin with."""
+"""The world of a page: the names its examples begin with, and the server its transcripts talk to."""
 
 import asyncio
 import re
 from collections.abc import Awaitable
 from contextlib import ExitStack
-from dataclasses import replace
 from logging import ERROR, getLogger
 from logging.handlers import BufferingHandler
 from tempfile import TemporaryDirectory
@@ -12,78 +11,124 @@ from typing import Any
 
 from sybil import Example
 
-from lmtpref import Handler, MemoryQueues, Reply, Server, Settings, show
+from lmtpref import Handler, ListHandler, MemoryQueues, Reply, Server, Settings, show
 from lmtpref.config.loader import cast
 from lmtpref.doctools.sybil import TranscriptParser
-from lmtpref.lists import DEFAULT_POLICY, Decision, Policy, Stage, decide
-from lmtpref.lists import handler as list_handler
+from lmtpref.lists import DEFAULT_POLICY, Decision
 from lmtpref.testing.replay import SocketWire
 from lmtpref.transcripts.memory_wire import MemoryWire, Wire
 from lmtpref.transcripts.notation import Transcript
 from lmtpref.transcripts.script import Script, converse
 
-FAULTS = BufferingHandler(capacity=10_000)  # what lmtpref logs as an error: a page shows it, or fails
-FAULTS.setLevel(ERROR)
-getLogger("lmtpref").addHandler(FAULTS)
+ERRORS = BufferingHandler(capacity=10_000)
+ERRORS.setLevel(ERROR)
+getLogger("lmtpref").addHandler(ERRORS)
 
-DECIDED: set[str] = set()  # the rules that have decided anything, since this was last emptied
 RULES = {rule.name for rule in DEFAULT_POLICY}
 
 
-def noted(stage: Stage, rules: Policy, facts: object) -> Decision:
-    """As `decide`, and noted."""
-    decision = decide(stage, rules, facts)
-    DECIDED.update([decision.rule.name] if decision.rule else ())
-    return decision
-
-
-vars(list_handler)["decide"] = noted  # where a handler looks it up
-
-
 class Transcripts(TranscriptParser):
-    """Transcripts that, where they name rules of the policy, are decided by these."""
+    """Transcripts whose `# rule:` lines may name rules of the policy: each of those must decide something."""
 
     def evaluate(self, example: Example) -> str:
-        """What is wrong with the server, or with what the transcript says of its rules."""
-        DECIDED.clear()
+        """Return why the server, or a claim about its rules, differs from the transcript."""
+        deciding: set[str] = example.namespace["world"].deciding
+        deciding.clear()
         problem = super().evaluate(example)
         claimed = {name for line in example.parsed.text.splitlines()[:3] for name in re.findall(r"\w+", line) if line.startswith("# rule:")}
-        undecided = sorted((claimed & RULES) - DECIDED)
+        undecided = sorted((claimed & RULES) - deciding)
         return problem or (f"rules that decided nothing here: {', '.join(undecided)}" if undecided else "")
 
 
 class World(ExitStack):
-    """What the transcripts of a page talk to: the cast's three lists, until the page serves something else."""
+    """The server that a page's transcripts talk to.
 
-    def __init__(self, wire: str) -> None:
+    It is the running `server` or the `handler` that the page bound last, with the page's `settings`; a page begins with the
+    cast's three lists.  A page may also name it with `serve`.
+    """
+
+    def __init__(self, wire: str, page: dict[str, Any]) -> None:
         super().__init__()
-        self.wire, self.cast, self.queues = wire, cast(), MemoryQueues()
-        self.serve(self.cast.handler(self.queues))
+        self.wire, self.page, self.cast, self.queues = wire, page, cast(), MemoryQueues()
+        self.deciding: set[str] = set()  # the rules that decided anything since this was last emptied
+        self.server: Server | None = None  # one of the page's own, while it runs
+        self._ours: Server | None = None  # serves `handler` on sockets
+        self._served: tuple[object, object] | None = None
+        self._seen_server: object = None
+        page.update(
+            world=self,
+            cast=self.cast,
+            handler=self.cast.handler(self.queues),
+            settings=self.cast.settings,
+            lists=self.cast.directory,
+            queues=self.queues,
+            show=show,
+            Server=Server,
+            connect=self.connect,
+            at_end=self.callback,
+            logged_errors=self.faults,
+        )
 
-    def serve(self, handler: Handler, settings: Settings | None = None, **changes: Any) -> None:  # noqa: ANN401 - as Settings has them
-        """From here on, transcripts talk to a server that asks `handler`, with the cast's settings but for `changes`."""
-        self.close()
-        self.handler, self.settings = handler, replace(settings or self.cast.settings, **changes)
-        if self.wire != "memory":
-            listen = f"unix:{self.enter_context(TemporaryDirectory())}/lmtp" if self.wire == "unix" else "127.0.0.1:0"
-            self.server = self.enter_context(Server(handler, settings=self.settings, listen=listen))
+    @property
+    def handler(self) -> Handler:
+        """The handler that transcripts reach, unless the page runs a server of its own."""
+        handler: Handler = self.page["handler"]
+        return handler
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that go with it."""
+        settings: Settings = self.page["settings"]
+        return settings
+
+    def serve(self, handler: Handler, **changes: Any) -> None:  # noqa: ANN401 - as Settings has them
+        """Bind `handler`, and the cast's settings with these changes."""
+        self.page.update(handler=handler, settings=Settings(**{"hostname": self.cast.settings.hostname, **changes}))
 
     def connect(self) -> Wire:
-        """A new connection; it ends with the page at the latest."""
-        in_memory = self.wire == "memory"
-        wire: Wire = MemoryWire(self.handler, self.settings, wait=_wait) if in_memory else SocketWire.dial(self.server.addresses[0])
+        """Open a connection, which ends with the page at the latest."""
+        self._notice_what_was_bound()
+        if isinstance(self.handler, ListHandler) and self.handler.watch is None:
+            self.handler.watch = self._note
+        if self.server:
+            wire: Wire = SocketWire.dial(self.server.addresses[0])
+        elif self._ours:
+            wire = SocketWire.dial(self._ours.addresses[0])
+        else:
+            wire = MemoryWire(self.handler, self.settings, wait=_wait)
         self.callback(wire.close)
         return wire
 
     def faults(self) -> list[str]:
-        """What lmtpref has logged as an error since this was last asked."""
-        messages = [record.getMessage() for record in FAULTS.buffer]
-        FAULTS.flush()
+        """Return what lmtpref has logged as an error since the last call."""
+        messages = [record.getMessage() for record in ERRORS.buffer]
+        ERRORS.flush()
         return messages
+
+    def _notice_what_was_bound(self) -> None:
+        """Find the page's running server if it is newer than the handler; serve a new handler on sockets if the wire asks for them."""
+        bound, server = (self.handler, self.settings), self.page.get("server")
+        if server is not self._seen_server:
+            self._seen_server = server
+            self.server = server if isinstance(server, Server) else None
+        elif bound != self._served:
+            self.server = None
+        if self.server and not self.server.addresses:
+            self.server = None
+        if bound != self._served:
+            self._served = bound
+            self._ours = self._start() if self.wire != "memory" else None
+
+    def _start(self) -> Server:
+        listen = f"unix:{self.enter_context(TemporaryDirectory())}/lmtp" if self.wire == "unix" else "127.0.0.1:0"
+        return self.enter_context(Server(self.handler, settings=self.settings, listen=listen))
+
+    def _note(self, decision: Decision, _facts: object) -> None:
+        self.deciding.update([decision.rule.name] if decision.rule else ())
 
 
 def _wait(answer: Awaitable[Reply | None]) -> Reply | None:
-    """The answer of a hook that waits, once it comes."""
+    """Return the answer of a hook that waits."""
 
     async def awaited() -> Reply | None:
         return await answer
@@ -92,24 +137,23 @@ def _wait(answer: Awaitable[Reply | None]) -> Reply | None:
 
 
 def begin(wire: str, page: dict[str, Any]) -> None:
-    """Begin a page's world, whatever the pages before it did."""
-    FAULTS.flush()
-    world = World(wire)
-    page.update(world=world, lists=world.cast.directory, queues=world.queues, show=show, Server=Server)
+    """Begin a page's world, whatever the pages before it left."""
+    ERRORS.flush()
+    World(wire, page)
 
 
 def end(page: dict[str, Any]) -> None:
-    """End it; what went wrong in it and was not shown fails the page."""
+    """End it.  An error that was logged and that the page did not show fails the page."""
     page["world"].close()
     assert not (unseen := page["world"].faults()), f"errors were logged that the page did not show: {unseen}"
 
 
 def connect(page: dict[str, Any]) -> Wire:
-    """A connection to what the page's transcripts talk to."""
+    """Open a connection to what the page's transcripts talk to."""
     wire: Wire = page["world"].connect()
     return wire
 
 
 def flip(transcript: Transcript, page: dict[str, Any]) -> str:
-    """Why the page's `client` did not say what the transcript says; nothing if it did."""
+    """Return why the page's `client` did not say what the transcript says; nothing if it did."""
     return converse(page["client"], Script(transcript)).explain()
