@@ -113,7 +113,7 @@ def _commands(lhlo: str, mail: Mail, steps: list[Step]) -> Iterator[tuple[str, b
     """What the client says, and the octets of it; what it says after LHLO depends on what it heard."""
     yield _line(f"LHLO {lhlo}")
     offered = {line.partition(" ")[0]: () for line in steps[-1].reply.lines[1:]}
-    for command in envelope_of(mail, offered):
+    for command in envelope_of(mail, offered, range(len(mail.forward_paths))):
         yield _line(command.octets.decode().rstrip())
     if mail.binary:
         [(octets, _)] = chunked(mail.content, mail.octets or 1)

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from lmtpref.protocol.client.delivery import LOST_451, Delivery, Done, Outcome, Stage, groups
 from lmtpref.protocol.client.message import Command, Extensions, chunked, envelope_of, refusal_of, stuffed
 from lmtpref.protocol.errors import ReplyError
+from lmtpref.protocol.limits import parse_limits
 from lmtpref.protocol.replies import Reply
 
 IDLE, TLS = "nothing", "TLS"  # awaited where no reply is: a job, and the handshake
@@ -85,13 +86,17 @@ class ClientConversation:
     # Jobs -------------------------------------------------------------------------------------------------------
 
     def deliver(self, delivery: Delivery) -> Talk[bool]:
-        """Send a message."""
+        """Send a message, in as many transactions as the server's RCPTMAX asks for (RFC 9422 section 4.2)."""
         usable = True
         if refusal := refusal_of(delivery.mail, self.extensions):
             delivery.settle_all(refusal, "client")
-        elif not (yield from self._transact(delivery)):
-            self._write(b"RSET\r\n")
-            usable = self._is_reset((yield "RSET"))
+        most = parse_limits(self.extensions.get("LIMITS", ())).get("RCPTMAX")
+        while usable and delivery.begin(most):
+            if not (yield from self._transact(delivery)):
+                self._write(b"RSET\r\n")
+                usable = self._is_reset((yield "RSET"))
+        if not usable:
+            delivery.settle_all(LOST_451, "lost")
         self._finish(delivery)
         return usable
 
@@ -138,7 +143,7 @@ class ClientConversation:
     def _envelope(self, delivery: Delivery, *, data: bool) -> Talk[None]:
         """Send MAIL, each RCPT and DATA, as far as there is hope."""
         delivery.size_declared = "SIZE" in self.extensions
-        commands = [*envelope_of(delivery.mail, self.extensions), *([Command("DATA", b"DATA\r\n")] if data else [])]
+        commands = [*envelope_of(delivery.mail, self.extensions, delivery.positions), *([Command("DATA", b"DATA\r\n")] if data else [])]
         for group in groups(commands, pipelining="PIPELINING" in self.extensions):
             if group[0].verb != "MAIL" and not delivery.hopeful:
                 break
@@ -158,7 +163,7 @@ class ClientConversation:
         for command, last in chunked(delivery.mail.content, self._chunk_octets):
             self._write(command)
             if not last and not (reply := (yield "BDAT")).positive:
-                delivery.settle_all(reply, "BDAT")
+                delivery.settle_transaction(reply, "BDAT")
                 return False
         return True
 

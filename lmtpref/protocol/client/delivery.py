@@ -1,4 +1,4 @@
-"""One transaction of a client's: which reply belongs to which recipient, and what became of each."""
+"""One message of a client's: which reply belongs to which recipient, and what became of each."""
 
 from __future__ import annotations
 
@@ -72,22 +72,38 @@ class Done(NamedTuple):
 
 
 class Delivery:
-    """A transaction under way.  Replies are given to it in the order of the commands: nothing else pairs them."""
+    """A message under way, in one transaction or several.
+
+    `positions` are those of the present transaction's recipients.  Replies are given to it in the order of the
+    commands: nothing else pairs them.
+    """
 
     def __init__(self, mail: Mail, report: Callable[[Outcome], None]) -> None:
         self.mail = mail
+        self.positions = range(0)
         self.accepted: list[int] = []  # positions of the RCPTs that were answered 2xx, in their order
         self.has_sender = False
         self.go_ahead = False  # whether DATA was answered 3xx
         self.size_declared = False
         self._report = report
-        self._asked = 0  # RCPTs that were answered
+        self._asked = 0  # the position of the RCPT that is answered next
         self._outcomes: dict[int, Outcome] = {}
+
+    def begin(self, most: int | None) -> bool:
+        """Begin the next transaction, with at most `most` recipients; False if each recipient had its transaction or an outcome."""
+        start, end = self.positions.stop, len(self.mail.forward_paths)
+        if start == end or start in self._outcomes:
+            return False
+        self.positions = range(start, min(start + most, end) if most else end)
+        self.accepted = []
+        self.has_sender = self.go_ahead = False
+        self._asked = start
+        return True
 
     @property
     def hopeful(self) -> bool:
         """Whether a recipient may still get the message, when the sender was asked for."""
-        return self.has_sender and (bool(self.accepted) or self._asked < len(self.mail.forward_paths))
+        return self.has_sender and (bool(self.accepted) or self._asked < self.positions.stop)
 
     @property
     def done(self) -> Done:
@@ -100,10 +116,12 @@ class Delivery:
             self._hear_rcpt(reply)
         elif verb == "MAIL":
             self.has_sender = reply.positive
+            if not reply.positive:
+                self.settle_all(reply, "MAIL")
         else:
             self.go_ahead = reply.code // 100 == 3
-        if verb != "RCPT" and reply.code >= 400:
-            self.settle_all(reply, "MAIL" if verb == "MAIL" else "DATA")
+            if not self.go_ahead:
+                self.settle_transaction(reply, "DATA")
 
     def _hear_rcpt(self, reply: Reply) -> None:
         if reply.positive:
@@ -117,6 +135,11 @@ class Delivery:
         if position not in self._outcomes:
             self._outcomes[position] = Outcome(self.mail, position, reply, stage, self.size_declared)
             self._report(self._outcomes[position])
+
+    def settle_transaction(self, reply: Reply, stage: Stage) -> None:
+        """Report `reply` for all recipients of the present transaction that have no outcome yet."""
+        for position in self.positions:
+            self.settle(position, reply, stage)
 
     def settle_all(self, reply: Reply, stage: Stage) -> None:
         """Report `reply` for all recipients of whom nothing is known yet."""

@@ -122,12 +122,12 @@ def refusal_of(mail: Mail, offered: Extensions) -> Reply | None:
     return None
 
 
-def envelope_of(mail: Mail, offered: Extensions) -> Iterator[Command]:
-    """MAIL and each RCPT, with the parameters that the server is owed."""
+def envelope_of(mail: Mail, offered: Extensions, positions: range) -> Iterator[Command]:
+    """MAIL and a RCPT for each of the recipients at `positions`, with the parameters that the server is owed."""
     parameters = _declared(mail, offered) | {name.upper(): value for name, value in mail.parameters.items()}
     yield Command("MAIL", f"MAIL FROM:<{mail.reverse_path or ''}>{_spelt(parameters)}\r\n".encode())
-    for path in mail.forward_paths:
-        yield Command("RCPT", f"RCPT TO:<{path}>{_spelt(mail.rcpt_parameters)}\r\n".encode())
+    for position in positions:
+        yield Command("RCPT", f"RCPT TO:<{mail.forward_paths[position]}>{_spelt(mail.rcpt_parameters)}\r\n".encode())
 
 
 def stuffed(content: bytes) -> bytes:
