@@ -79,7 +79,7 @@ servers = st.builds(
     max_recipients=st.sampled_from([100, 100, 3, 1]),
     max_errors=st.sampled_from([100, 100, 5, 0]),
     max_text_line_octets=st.sampled_from([None, 20]),
-    bare_newlines=st.sampled_from(["refuse", "refuse", "keep"]),
+    bare_newlines=st.sampled_from(["reject", "reject", "keep"]),
 )
 
 

@@ -31,7 +31,7 @@ COUNT = Kind("a number above 0", _is_count)
 SECONDS = Kind("a number of seconds, above 0, at most a year", lambda value: type(value) in {int, float} and 0 < value <= 31_536_000)
 TEXT_LINE = Kind("a number of octets, 1000 or more", lambda value: _is_count(value) and value >= 1000)  # RFC 5321 section 4.5.3.1.6
 RECIPIENTS = Kind("a number, 100 or more", lambda value: _is_count(value) and value >= 100)  # RFC 5321 section 4.5.3.1.8
-NEWLINES = Kind('"refuse" or "keep"', lambda value: value in ("refuse", "keep"))
+NEWLINES = Kind('"reject" or "keep"', lambda value: value in ("reject", "keep"))
 MTA = Kind.one_of("postfix", "exim", "sendmail")
 MAP_TYPE = Kind.one_of("regexp", "pcre", "texthash", "hash", "lmdb")
 MAP_CLASS = Kind.one_of("relay", "local", "mailbox", "virtual")
@@ -87,9 +87,9 @@ KEYS = (
     Key("list", "accept_these_nonmembers", TEXTS, "other senders that may post; ^pattern; @other-list: that list's members"),
     Key("list", "banned", TEXTS, "senders that may not post, members or not; ^pattern; @other-list"),
     Key("list", "generic_nonmember_action", TEXT, "accept, hold, reject or discard: the posts of everybody else"),
-    Key("list", "null_sender", TEXT, "refuse, hold or accept: posts from <>"),
+    Key("list", "null_sender", TEXT, "reject, hold or accept: posts from <>"),
     Key("list", "judge", TEXT, "envelope or envelope-or-from: whose right to post counts"),
-    Key("list", "unvouched", TEXT, "hold, refuse or discard: posts of senders it does not know, if their content is refused"),
+    Key("list", "unvouched", TEXT, "hold, reject or discard: posts of senders it does not know, if their content is rejected"),
     Key("list", "emergency", FLAG, "whether every post is held"),
     Key("list", "retired", FLAG, "whether no post is taken any more"),
     Key("list", "require_from", FLAG, "whether a post without a From is refused"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from dataclasses import field as attribute
@@ -20,10 +21,13 @@ from lmtpref.lists.policy.default import DEFAULT_POLICY, Policy
 from lmtpref.lists.policy.rules import Rule
 from lmtpref.lists.queues.memory import Queues
 from lmtpref.protocol.errors import ConfigurationError
+from lmtpref.protocol.renamed import RENAMED
 from lmtpref.protocol.settings import Settings
 
 if TYPE_CHECKING:
     import ssl
+
+log = logging.getLogger(__name__)
 
 CAST = Path(__file__).with_name("cast.toml")
 
@@ -99,6 +103,7 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.text, self.data = read_toml(path)
+        self.reported: set[str] = set()  # the keys whose old words were logged
 
     def configuration(self) -> Configuration:
         """What the file says."""
@@ -217,12 +222,22 @@ class _File:
         """Return if every key of `values` is one of `table`'s, and its value of the right kind."""
         if not isinstance(values, dict):
             raise self.error(f"a table is needed: [{table}]", None, key=table)
+        self.use_current_words(header, values)
         for key, value in values.items():
             kind = _KINDS[table].get(key)
             if kind is None:
                 raise self.error(f"unknown key in [{table}]", header, key=key)
             if not kind.fits(value):
                 raise self.error(f"must be {kind.words}, not {value!r}", header, key=key)
+
+    def use_current_words(self, header: str, values: dict[str, Any]) -> None:
+        """Put today's words in place of old ones; the first of each is logged, with file and line."""
+        for key, value in values.items():
+            if isinstance(value, str) and (new := RENAMED.get((key, value))):
+                if key not in self.reported:
+                    log.warning("%s", self.error(f"{value!r} is now called {new!r}", header, key=key))
+                self.reported.add(key)
+                values[key] = new
 
     def placed(self, error: ConfigurationError, header: str) -> ConfigurationError:
         return self.error(error.problem, header, key=error.key or "")

@@ -11,7 +11,7 @@ from typing import Any
 from lmtpref.lists.policy.default import SESSION_LIMITS, Policy, rules_of
 from lmtpref.lists.policy.facts import Stage
 from lmtpref.lists.policy.rules import Rule
-from lmtpref.lists.policy.verdicts import Accept, Defer, Discard, Hold, Refuse, Verdict
+from lmtpref.lists.policy.verdicts import Accept, Defer, Discard, Hold, Reject, Verdict
 from lmtpref.protocol import catalogue
 from lmtpref.protocol.replies import Reply
 
@@ -49,7 +49,7 @@ def _said(decide: Any) -> Iterator[Verdict | Reply]:  # noqa: ANN401 - a functio
             yield from _said(value)
         elif isinstance(value, dict):
             yield from (item for item in value.values() if item is not None)
-        elif isinstance(value, Accept | Hold | Discard | Refuse | Defer):
+        elif isinstance(value, Accept | Hold | Discard | Reject | Defer):
             yield value
         elif isinstance(reply := vars(catalogue).get(name), Reply):
             yield reply
@@ -86,7 +86,7 @@ def _row(name: str, says: Iterable[str], kind: str, y: int) -> str:
 
 
 def _colour(word: str) -> str:
-    return {"5": "refuse", "4": "defer"}.get(word[0], word if word in {"accept", "hold", "discard"} else "other")
+    return {"5": "reject", "4": "defer"}.get(word[0], word if word in {"accept", "hold", "discard"} else "other")
 
 
 _STYLE = {
@@ -98,7 +98,7 @@ _STYLE = {
     ".accept rect": "fill:#d4edda",
     ".hold rect": "fill:#fff3cd",
     ".discard rect": "fill:#e2e3e5",
-    ".refuse rect": "fill:#f8d7da",
+    ".reject rect": "fill:#f8d7da",
     ".defer rect": "fill:#ffe0c2",
     ".other rect": "fill:#dbe9f6",
 }

@@ -10,7 +10,7 @@ from lmtpref.lists.mailinglist import Judge, ListDirectory, Lookup, MailingList,
 from lmtpref.lists.policy.default import DEFAULT_POLICY, SESSION_LIMITS, Decision, Policy, decide, rules_of
 from lmtpref.lists.policy.facts import DataFacts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
 from lmtpref.lists.policy.rules import Rule, at
-from lmtpref.lists.policy.verdicts import ACCEPT, Accept, Defer, Discard, Hold, Refuse, Verdict
+from lmtpref.lists.policy.verdicts import ACCEPT, Accept, Defer, Discard, Hold, Reject, Verdict
 from lmtpref.lists.queues.entry_file import DamagedEntryError
 from lmtpref.lists.queues.group_commit import Disk
 from lmtpref.lists.queues.memory import Entry, MemoryQueue, MemoryQueues, Queues, show
@@ -49,7 +49,7 @@ __all__ = [
     "Queues",
     "Reading",
     "RecipientFacts",
-    "Refuse",
+    "Reject",
     "Rule",
     "SenderFacts",
     "Spool",

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from lmtpref.lists.addresses import Subaddress, fold
 from lmtpref.lists.patterns import Pattern
 from lmtpref.protocol.errors import ConfigurationError, LmtpError, UsageError
+from lmtpref.protocol.renamed import current_word
 from lmtpref.protocol.syntax import Path
 
 T = TypeVar("T")
@@ -38,14 +39,14 @@ class Unvouched(StrEnum):
     """What becomes of a post that a content rule objects to, when its sender is neither a member nor listed."""
 
     HOLD = "hold"
-    REFUSE = "refuse"
+    REJECT = "reject"
     DISCARD = "discard"
 
 
 class NullSender(StrEnum):
     """What becomes of a post from `<>`."""
 
-    REFUSE = "refuse"
+    REJECT = "reject"
     HOLD = "hold"
     ACCEPT = "accept"
 
@@ -120,9 +121,9 @@ class MailingList:
     accept_these_nonmembers: Collection[str] = ()  # addresses, ^patterns, and @other-list for the members of that list
     banned: Collection[str] = ()  # the same, for those who may not post
     generic_nonmember_action: NonmemberAction | Literal["accept", "hold", "reject", "discard"] = NonmemberAction.REJECT
-    null_sender: NullSender | Literal["refuse", "hold", "accept"] = NullSender.REFUSE
+    null_sender: NullSender | Literal["reject", "hold", "accept"] = NullSender.REJECT
     judge: Judge | Literal["envelope", "envelope-or-from"] = Judge.ENVELOPE
-    unvouched: Unvouched | Literal["hold", "refuse", "discard"] = Unvouched.HOLD
+    unvouched: Unvouched | Literal["hold", "reject", "discard"] = Unvouched.HOLD
     emergency: bool = False  # every post is held
     retired: bool = False  # no post is taken any more
     require_from: bool = True  # whether a post needs a From
@@ -237,6 +238,6 @@ def _domain(domain: str) -> str:
 
 def _choice(choices: type[E], value: str, *, key: str) -> E:
     try:
-        return choices(value)
+        return choices(current_word(key, value))
     except ValueError:
         raise ConfigurationError(f"one of {', '.join(choices)}; not {value!r}", key=key) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from lmtpref.protocol.renamed import current_word
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -15,5 +17,8 @@ class Settings:
     max_recipients: int = 1000  # in one transaction; beyond: 452 4.5.3; source: RFC 5321 section 4.5.3.1.8 asks for 100
     max_errors: int = 100  # 5xx for mistakes of the client's on one connection; beyond: 421 4.7.0; source: RFC 5321 section 7.8
     max_text_line_octets: int | None = None  # with CRLF; None: any; beyond: 500 5.5.2; source: RFC 5321 section 4.5.3.1.6 asks for 1000
-    bare_newlines: Literal["refuse", "keep"] = "refuse"  # CR or LF alone in the content (RFC 5321 section 2.3.8)
+    bare_newlines: Literal["reject", "keep"] = "reject"  # CR or LF alone in the content (RFC 5321 section 2.3.8)
     starttls: bool = False  # whether the transport can be secured (RFC 3207)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bare_newlines", current_word("bare_newlines", self.bare_newlines))

@@ -77,7 +77,7 @@ class Transaction:
 
 def _unfit(content: bytes, settings: Settings) -> Reply | None:
     """The reply that refuses content which is not text as RFC 5321 section 2.3.8 has it; None if it is."""
-    if settings.bare_newlines == "refuse" and (offset := first_bare_newline(content)) is not None:
+    if settings.bare_newlines == "reject" and (offset := first_bare_newline(content)) is not None:
         return Reply(554, "5.6.0", f"Bare CR or LF at octet {offset} of the message")
     limit = settings.max_text_line_octets
     if limit and any(len(line) + 2 > limit for line in content.split(b"\r\n")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmtpref.lists.mailinglist import NullSender, Unvouched
 from lmtpref.lists.policy.facts import MessageFacts, Stage
 from lmtpref.lists.policy.rules import at, exceeds
-from lmtpref.lists.policy.verdicts import Defer, Discard, Hold, Refuse, Verdict
+from lmtpref.lists.policy.verdicts import Defer, Discard, Hold, Reject, Verdict
 from lmtpref.protocol import catalogue as say
 from lmtpref.protocol.replies import Reply
 
@@ -90,10 +90,10 @@ def as_at_rcpt(facts: MessageFacts) -> Verdict | None:
 
 
 _DIRECTORY_DOWN = Defer(say.DIRECTORY_451)
-_UNKNOWN_LIST = Refuse(say.UNKNOWN_LIST_550)
+_UNKNOWN_LIST = Reject(say.UNKNOWN_LIST_550)
 _HOLD_EMERGENCY = Hold("emergency")
 _NULL_SENDER_VERDICTS: dict[str, Verdict | None] = {
-    NullSender.REFUSE: Refuse(say.NULL_SENDER_554),
+    NullSender.REJECT: Reject(say.NULL_SENDER_554),
     NullSender.HOLD: Hold("null sender"),
     NullSender.ACCEPT: None,
 }
@@ -104,8 +104,8 @@ def _object(facts: MessageFacts, reply: Reply, reason: str) -> Verdict:
 
     What is discarded anyhow is not brought to anybody's notice.
     """
-    if facts.rcpt.vouched or facts.list is None or facts.list.unvouched == Unvouched.REFUSE:
-        return Refuse(reply)
+    if facts.rcpt.vouched or facts.list is None or facts.list.unvouched == Unvouched.REJECT:
+        return Reject(reply)
     if facts.list.unvouched == Unvouched.DISCARD or facts.discarded:
         return Discard(reason)
     return Hold(reason)

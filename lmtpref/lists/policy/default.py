@@ -10,7 +10,7 @@ from lmtpref.lists.policy import content_rules as rules_at_end
 from lmtpref.lists.policy import rules
 from lmtpref.lists.policy.facts import Stage
 from lmtpref.lists.policy.rules import Rule
-from lmtpref.lists.policy.verdicts import ACCEPT, Accept, Defer, Discard, Hold, Refuse, Verdict
+from lmtpref.lists.policy.verdicts import ACCEPT, Accept, Defer, Discard, Hold, Reject, Verdict
 from lmtpref.protocol import catalogue as say
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import Reply
@@ -18,7 +18,7 @@ from lmtpref.protocol.replies import Reply
 log = logging.getLogger(__name__)
 
 Policy = tuple[Rule[Any], ...]
-_FROM_BEST_TO_WORST = (Accept, Hold, Discard, Defer, Refuse)
+_FROM_BEST_TO_WORST = (Accept, Hold, Discard, Defer, Reject)
 RULE_FAILED = Defer(say.LOCAL_ERROR_451)
 
 # Read from top to bottom: at each stage the first rule that has a verdict decides.

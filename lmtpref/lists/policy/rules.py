@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from lmtpref.lists.mailinglist import Judge, NonmemberAction, NullSender
 from lmtpref.lists.policy.facts import DataFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
-from lmtpref.lists.policy.verdicts import ACCEPT, Defer, Discard, Hold, Refuse, Verdict
+from lmtpref.lists.policy.verdicts import ACCEPT, Defer, Discard, Hold, Reject, Verdict
 from lmtpref.protocol import catalogue as say
 from lmtpref.protocol.errors import UsageError
 
@@ -183,17 +183,17 @@ def null_sender_at_data(facts: DataFacts) -> Verdict | None:
 
 
 # Verdicts are values: each is made once.
-_UNKNOWN_MTA = Refuse(say.UNKNOWN_MTA_550)
-_BANNED_EVERYWHERE = Refuse(say.BANNED_550)
+_UNKNOWN_MTA = Reject(say.UNKNOWN_MTA_550)
+_BANNED_EVERYWHERE = Reject(say.BANNED_550)
 _DIRECTORY_DOWN = Defer(say.DIRECTORY_451)
 _MEMBERS_UNREADABLE = Defer(say.MEMBERS_450)
-_RETIRED = Refuse(say.RETIRED_550)
-_UNKNOWN_LIST = Refuse(say.UNKNOWN_LIST_550)
-_BANNED = Refuse(say.BANNED_FROM_LIST_550)
-_TOO_BIG = Refuse(say.OVER_LIST_LIMIT_552)
-_MODERATED, _HOLD_MODERATED = Refuse(say.MODERATED_550), Hold("moderated member")
-_CLOSED_LIST = Refuse(say.CLOSED_LIST_550)
-_NULL_SENDER = Refuse(say.NULL_SENDER_554)
+_RETIRED = Reject(say.RETIRED_550)
+_UNKNOWN_LIST = Reject(say.UNKNOWN_LIST_550)
+_BANNED = Reject(say.BANNED_FROM_LIST_550)
+_TOO_BIG = Reject(say.OVER_LIST_LIMIT_552)
+_MODERATED, _HOLD_MODERATED = Reject(say.MODERATED_550), Hold("moderated member")
+_CLOSED_LIST = Reject(say.CLOSED_LIST_550)
+_NULL_SENDER = Reject(say.NULL_SENDER_554)
 _NONMEMBER_VERDICTS: dict[str, Verdict] = {
     NonmemberAction.ACCEPT: ACCEPT,
     NonmemberAction.HOLD: Hold("not a member"),
@@ -207,4 +207,4 @@ def exceeds(octets: int | None, limit: int | None) -> bool:
 
 
 def _refuses_null_sender(facts: RecipientFacts) -> bool:
-    return facts.found.list is not None and facts.found.list.null_sender == NullSender.REFUSE
+    return facts.found.list is not None and facts.found.list.null_sender == NullSender.REJECT

@@ -42,7 +42,7 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
+class Reject:
     """Do not take it, ever; `reply` is a 5xx.  Raises UsageError for another."""
 
     reply: Reply
@@ -51,7 +51,7 @@ class Refuse:
         _check_class(self.reply, 5)
 
     def __str__(self) -> str:
-        return f"refuse ({self.reply})"
+        return f"reject ({self.reply})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Defer:
 
 
 # `reply` is what the client is told; None stands for the usual positive reply.
-Verdict = Accept | Hold | Discard | Refuse | Defer
+Verdict = Accept | Hold | Discard | Reject | Defer
 ACCEPT = Accept()
 
 
