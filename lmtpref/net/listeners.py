@@ -104,7 +104,10 @@ def _bind_tcp(address: TcpAddress, *, allow_remote: bool) -> socket.socket:
     family, _, _, _, name = found[0]
     if not allow_remote and not ipaddress.ip_address(str(name[0]).partition("%")[0]).is_loopback:
         raise UsageError(f"{address} can be reached from other machines: that needs allow_remote and known_mtas (RFC 2033 section 5)")
-    return socket.create_server((str(name[0]), address.port), family=family, backlog=BACKLOG)
+    listening = socket.create_server((str(name[0]), address.port), family=family, backlog=BACKLOG)
+    # Connections inherit this.  asyncio sets it only if the socket names its protocol, which create_server's does not.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _bind_unix(address: UnixAddress, group: str | int | None) -> socket.socket:
