@@ -1,5 +1,6 @@
 """How the documents are played.  LMTP_WIRES says on what: memory (the default), tcp, unix, or several of them."""
 
+import faulthandler
 import os
 from functools import partial
 
@@ -14,6 +15,11 @@ from lmtpref.doctools.sybil import identify
 
 # Sybil 10.1.0's own ends the whole run at a traceback of one entry, such as a warning or a chained exception has.
 SybilItem._traceback_filter = lambda self, excinfo: excinfo.traceback  # type: ignore[method-assign]  # noqa: ARG005, SLF001
+
+# Commands that the pages start must flush what others wait for, wherever the pages are played.
+os.environ.pop("PYTHONUNBUFFERED", None)
+# The process must end soon after its last example: a thread that keeps it alive is a hang.
+EXIT_SECONDS = 60
 
 
 class Pages(Sybil):
@@ -43,3 +49,8 @@ pytest_collect_file = SybilCollection(PAGES).pytest()
 def pytest_report_header() -> str:
     """What this run leaves out."""
     return "" if "LMTP_MTAS" in os.environ else f"left out, for `nox -s mtas`: {' '.join(MTA_PAGES)}"
+
+
+def pytest_unconfigure() -> None:
+    """Show where every thread waits, and exit with an error, if the process does not end by itself."""
+    faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)

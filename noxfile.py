@@ -61,7 +61,7 @@ def runs(name: str, why: str, command: str, *groups: str, python: list[str] | No
 
 SPHINX = "sphinx-build -E -W --keep-going -n docs build/docs"
 POSTGRESQL = "python docs/use/private_postgresql.py pytest docs/use/directory-sql.rst"
-MTAS = "pytest docs/mta/postfix.rst docs/mta/exim.rst docs/mta/sendmail.rst"
+MTAS = "pytest -o timeout=600 -o faulthandler_timeout=660 docs/mta/postfix.rst docs/mta/exim.rst docs/mta/sendmail.rst"
 PYTHONS = nox.project.python_versions(PROJECT)
 runs("docs", "Render the documents into build/docs; a warning is an error.", SPHINX, "docs", default=True)
 runs("types", "Types, strictly.", "mypy", "types", default=True)
