@@ -69,6 +69,7 @@ runs("sockets", "The documents once more, transcripts over TCP and over a Unix s
 runs("pythons", "The documents on each Python we support that is found here; the others are named.", BESIDE, "test", python=PYTHONS)
 runs("mtas", "The pages about MTAs, with real ones, unpacked from Debian's packages; needs root.", MTAS, "test", env={"LMTP_MTAS": "1"})
 runs("sql", "The page about databases, on a PostgreSQL; what is skipped is named.", POSTGRESQL, "test", "sql", success_codes=[0, 77])
+runs("headers", "The header reader on real mail, downloaded for it.", "python docs/corners/headers.py", "headers", success_codes=[0, 77])
 runs("fuzz", "Octets that nobody would think of; `-- SECONDS`, of which 60 are the default.", "python docs/corners/fuzz.py", "fuzz")
 runs("soak", "10,000 connections, 1,000,000 messages, minutes; `-- CONNECTIONS MESSAGES` for others.", "python docs/corners/soak.py")
 runs("bench", "How fast: all of docs/performance/, a quarter of an hour; `-- SCRIPT` runs one.", "python docs/performance", "test")

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from lmtpref.lists.addresses import fold_address
 from lmtpref.lists.policy.default import Decision
 from lmtpref.lists.policy.facts import DataFacts, Facts, MessageFacts, RecipientFacts, SenderFacts
 from lmtpref.net.journal import Attempt, Record
@@ -101,7 +102,7 @@ class Journal:
     def _spelled(self, address: str) -> str:
         if self._key is None or not address:
             return address
-        return blake2b(address.lower().encode("utf-8", "surrogateescape"), digest_size=8, key=self._key).hexdigest()
+        return blake2b(fold_address(address).encode("utf-8", "surrogateescape"), digest_size=8, key=self._key).hexdigest()
 
 
 class JsonFormatter(logging.Formatter):

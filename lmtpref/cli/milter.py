@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Iterable
 
 from lmtpref.config.loader import Configuration, load
 from lmtpref.lists import ListHandler, MemoryQueues
-from lmtpref.lists.addresses import fold
 from lmtpref.lists.delivery_state import judged_of
 from lmtpref.net.milter import Mail, Milter
+from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Answer, Envelope, Peer, Recipient
 from lmtpref.protocol.replies import Reply
@@ -31,7 +31,7 @@ class Judge:
     def __init__(self, handler: ListHandler, *, mixed: Iterable[str] = (), tempfail: bool = True) -> None:
         self.handler = handler
         self.tempfail = tempfail
-        self._mixed = frozenset(map(fold, mixed))
+        self._mixed = frozenset(map(a_labels, mixed))
         self._served: set[str] = set()
 
     async def __call__(self, mail: Mail, path: Path) -> Reply | None:
@@ -44,7 +44,7 @@ class Judge:
         return None if refusal and refusal.code < 500 and not self.tempfail else refusal
 
     def _is_ours(self, recipient: Recipient) -> bool:
-        found, domain = judged_of(recipient).facts.found, fold(recipient.path.domain)
+        found, domain = judged_of(recipient).facts.found, a_labels(recipient.path.domain)
         if found.served:
             self._served.add(domain)
         if domain in self._mixed and found.list is None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
+
+from lmtpref.protocol.domains import a_labels, both_spellings
 
 
 class Subaddress(StrEnum):
@@ -39,9 +42,26 @@ class Reading(NamedTuple):
     detail: str | None = None
 
 
-def fold(text: str) -> str:
-    """`text` as addresses are compared: without case, in both parts."""
-    return text.lower()
+def fold_local(local: str) -> str:
+    """Return a local-part as it is compared: without case."""
+    return local.lower()
+
+
+def fold_address(address: str) -> str:
+    """Return `address` as it is compared: the local-part without case, the domain as A-labels.
+
+    A text without `@` is a domain.
+    """
+    if address.isascii():
+        return address.lower()
+    local, at, domain = address.rpartition("@")
+    return f"{fold_local(local)}{at}{a_labels(domain)}"
+
+
+def spellings(address: str) -> Iterable[str]:
+    """Return `address` as given, with its domain as A-labels, and with its domain as U-labels; each once."""
+    local, at, domain = address.rpartition("@")
+    return dict.fromkeys([address, *(f"{local}{at}{spelled}" for spelled in both_spellings(domain))])
 
 
 @lru_cache(maxsize=2048)  # the same few lists are written to again and again
@@ -54,9 +74,9 @@ def readings(local: str) -> tuple[Reading, ...]:
     No list name holds a `+`, so the first one begins the detail.
     """
     head, plus, detail = local.partition("+")
-    name, _, suffix = fold(head).rpartition("-")
+    name, _, suffix = fold_local(head).rpartition("-")
     subaddress = SUFFIXES.get(suffix) if name else None
     if plus:
         return (Reading(name, subaddress, detail),) if subaddress in WITH_DETAIL else ()
-    post = Reading(fold(local))
+    post = Reading(fold_local(local))
     return (post, Reading(name, subaddress)) if subaddress else (post,)

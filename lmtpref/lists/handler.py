@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import cast
 
-from lmtpref.lists.addresses import fold
 from lmtpref.lists.delivery_state import Delivery, Judged, Place, judged_of
 from lmtpref.lists.directory.bounded import NO_ANSWER, ask
 from lmtpref.lists.mailinglist import ListDirectory, Lookup, MailingList, Maybe, Senders
@@ -20,6 +19,7 @@ from lmtpref.lists.policy.verdicts import Verdict
 from lmtpref.lists.queues.memory import Entry, Queues, reply_to
 from lmtpref.lists.trace import trace, utc_now
 from lmtpref.protocol.catalogue import LOCAL_ERROR_451
+from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
 from lmtpref.protocol.replies import Reply
@@ -136,7 +136,7 @@ class ListHandler(Handler):
 
     def _judge(self, envelope: Envelope, recipient: Recipient, found: Lookup) -> Reply | None:
         path = recipient.path
-        served = found.served or not path.domain or fold(path.domain) == fold(self.hostname)
+        served = found.served or not path.domain or a_labels(path.domain) == a_labels(self.hostname)
         facts = RecipientFacts(envelope.peer, envelope.reverse_path, envelope.declared_octets, path, found, served)
         decision = self._decide(Stage.RCPT, facts)
         place = Place(found.list.address if found.list else None, found.subaddress, found.detail)

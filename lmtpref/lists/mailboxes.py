@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
 
-from lmtpref.lists.addresses import fold
+from lmtpref.lists.addresses import fold_address
 from lmtpref.lists.queues.memory import PARSING
 from lmtpref.protocol.handler import Envelope, Handler, Recipient
 
@@ -51,7 +51,7 @@ class Mailboxes(Handler):
                 first.tag = Kept(envelope.reverse_path.given if envelope.reverse_path else "", envelope.content)
                 self._kept.append(first.tag)
             first.tag.recipients.append(recipient.path.given)
-            mailbox = self._by_address.setdefault(fold(recipient.path.address), [])
+            mailbox = self._by_address.setdefault(fold_address(recipient.path.address), [])
             if not mailbox or mailbox[-1] is not first.tag:
                 mailbox.append(first.tag)
             self._changed.notify_all()
@@ -71,7 +71,7 @@ class Mailboxes(Handler):
 
     def __getitem__(self, address: str) -> list[Kept]:
         with self._changed:
-            return list(self._by_address.get(fold(address), ()))
+            return list(self._by_address.get(fold_address(address), ()))
 
     def __iter__(self) -> Iterator[Kept]:
         with self._changed:

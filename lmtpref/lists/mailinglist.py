@@ -8,8 +8,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from lmtpref.lists.addresses import Subaddress, fold
+from lmtpref.lists.addresses import Subaddress, fold_address, fold_local, spellings
 from lmtpref.lists.patterns import Pattern
+from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError, LmtpError, UsageError
 from lmtpref.protocol.renamed import current_word
 from lmtpref.protocol.syntax import Path
@@ -62,11 +63,11 @@ class Addresses(AbstractSet[str]):
     def __init__(self, given: Iterable[str] = (), *, key: str | None = None) -> None:
         self._given: dict[str, str] = {}
         for address in given:
-            folded = fold(parse_address(address, key=key).address)
+            folded = fold_address(parse_address(address, key=key).address)
             self._given[address if address == folded else folded] = address  # one string in memory, not two
 
     def __contains__(self, address: object) -> bool:
-        return isinstance(address, str) and fold(address) in self._given
+        return isinstance(address, str) and fold_address(address) in self._given
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._given.values())
@@ -101,7 +102,7 @@ class Senders(NamedTuple):
         """Whether `address` is named by itself or by a pattern; who is a member of other lists, a directory knows."""
         if address in self.addresses:
             return True
-        return bool(self.patterns) and any(pattern.matches(address) for pattern in self.patterns)
+        return bool(self.patterns) and any(pattern.matches(spelled) for spelled in spellings(address) for pattern in self.patterns)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -156,12 +157,12 @@ class MailingList:
     @property
     def identities(self) -> frozenset[str]:
         """What List-Id and List-Post call it, without case: its address, and its name and domain joined by a dot."""
-        return frozenset(f"{name}{mark}{domain}" for name, domain in self.places for mark in "@.")
+        return frozenset(fold_address(f"{name}{mark}{domain}") for name, domain in self.places for mark in "@.")
 
     @property
     def places(self) -> list[tuple[str, str]]:
         """Where it is found: its name at its own domain and at each alias domain, without case."""
-        return [(fold(self.path.local), fold(domain)) for domain in dict.fromkeys((self.path.domain, *self.alias_domains))]
+        return [(fold_local(self.path.local), domain) for domain in dict.fromkeys(map(a_labels, (self.path.domain, *self.alias_domains)))]
 
 
 class Standing(NamedTuple):

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+from lmtpref.protocol.domains import ascii_name, u_labels
 from lmtpref.protocol.handler import Envelope
 
 # RFC 5321 section 4.1.2: Domain and address-literal, loosely: whatever cannot end the clause or open a comment.
@@ -40,23 +41,18 @@ def _date(now: datetime, _offset: timedelta | None) -> str:  # equal moments are
 def _received(lhlo: str, address: str | None, hostname: str, smtputf8: bool, secure: bool) -> str:  # noqa: FBT001 - parts of the cache's key
     """The FROM, BY and WITH clauses (RFC 5321 section 4.4, RFC 3848, RFC 6531 section 4.3)."""
     protocol = f"{'UTF8' if smtputf8 else ''}LMTP{'S' if secure else ''}"
-    return f"Received: from {_origin(lhlo, address, smtputf8)}\r\n\tby {_u_labels(hostname) if smtputf8 else hostname} with {protocol}"
+    return f"Received: from {_origin(lhlo, address, smtputf8)}\r\n\tby {_domain(hostname, smtputf8)} with {protocol}"
 
 
 def _origin(lhlo: str, address: str | None, smtputf8: bool) -> str:  # noqa: FBT001 - as above
     """Extended-Domain: the name that the peer gave itself, and its address in parentheses if it has one."""
-    name = lhlo if _NAME.fullmatch(lhlo) else "unknown"
-    if smtputf8:
-        name = _u_labels(name)
+    name = _domain(lhlo, smtputf8) if _NAME.fullmatch(lhlo) else "unknown"
     return f"{name} ({_literal(address)})" if address else name
 
 
-def _u_labels(name: str) -> str:
-    """`name` with its A-labels as U-labels (RFC 6531 section 3.7.3); as it is where one of them is none."""
-    try:
-        return name.encode("ascii").decode("idna")
-    except UnicodeError:
-        return name
+def _domain(name: str, smtputf8: bool) -> str:  # noqa: FBT001 - as above
+    """Return `name` with U-labels in an internationalised message (RFC 6531 section 3.7.3), and in ASCII in every other."""
+    return u_labels(name) if smtputf8 else ascii_name(name)
 
 
 def _literal(address: str) -> str:

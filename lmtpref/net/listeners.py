@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import UsageError
 
 BACKLOG = 1024  # connections waiting to be accepted
@@ -100,7 +101,7 @@ def spell(listening: socket.socket) -> str:
 
 
 def _bind_tcp(address: TcpAddress, *, allow_remote: bool) -> socket.socket:
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = socket.getaddrinfo(a_labels(address.host), address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, name = found[0]
     if not allow_remote and not ipaddress.ip_address(str(name[0]).partition("%")[0]).is_loopback:
         raise UsageError(f"{address} can be reached from other machines: that needs allow_remote and known_mtas (RFC 2033 section 5)")
@@ -172,7 +173,7 @@ def _networks(mta: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     except ValueError:
         pass
     try:
-        found = socket.getaddrinfo(mta, None, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(a_labels(mta), None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise UsageError(f"known_mtas: {mta!r} is no network, and no host name with an address") from error
     return [ipaddress.ip_network(str(name[0]).partition("%")[0]) for *_, name in found]

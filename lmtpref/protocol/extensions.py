@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lmtpref.protocol.catalogue import PARAMETER_SYNTAX_501, UNKNOWN_PARAMETER_555
+from lmtpref.protocol.domains import ascii_name
 from lmtpref.protocol.errors import PeerError
 from lmtpref.protocol.limits import announce
 from lmtpref.protocol.replies import Reply
@@ -93,14 +94,14 @@ _MAIL_PARAMETERS = {e.parameter: e.legal for e in EXTENSIONS if e.parameter and 
 @lru_cache(maxsize=64)
 def greeting(hostname: str) -> Reply:
     """What is said first: our name, and what is spoken here (RFC 5321 section 4.2)."""
-    return Reply(220, None, f"{hostname} LMTP lmtpref")
+    return Reply(220, None, f"{ascii_name(hostname)} LMTP lmtpref")
 
 
 @lru_cache(maxsize=64)
 def lhlo_reply(offer: Offer) -> Reply:
     """LHLO's positive reply: our name, then a line for each extension; no enhanced codes (RFC 2034 section 4)."""
     lines = [extension.line(offer.settings) for extension in EXTENSIONS if extension.offered(offer)]
-    return Reply(250, None, offer.settings.hostname, *lines)
+    return Reply(250, None, ascii_name(offer.settings.hostname), *lines)
 
 
 def check_mail_parameters(parameters: Mapping[str, str | None]) -> None:

@@ -33,7 +33,8 @@ _DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
 # Quoted-string = DQUOTE *QcontentSMTP DQUOTE; qtextSMTP = %d32-33 / %d35-91 / %d93-126; quoted-pairSMTP = %d92 %d32-126
 _QUOTED_STRING = r'"(?:[^\x00-\x1f"\\\x7f]|\\[ -~])*"'
 # sub-domain = Let-dig [Ldh-str]; Domain = sub-domain *("." sub-domain)
-_SUB_DOMAIN = r"[^\x00-/:-@[-`{-\x7f]+(?:-+[^\x00-/:-@[-`{-\x7f]+)*"
+# An underscore is taken for a letter (A19): hosts have such names, and their mail has to be answered.
+_SUB_DOMAIN = r"[^\x00-/:-@[-^`{-\x7f]+(?:-+[^\x00-/:-@[-^`{-\x7f]+)*"
 _DOMAIN = rf"{_SUB_DOMAIN}(?:\.{_SUB_DOMAIN})*"
 # address-literal = "[" ( IPv4-address-literal / IPv6-address-literal / General-address-literal ) "]"
 _LITERAL = r"\[[!-Z^-~]+\]"

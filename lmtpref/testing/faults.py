@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Self
 
+from lmtpref.lists.addresses import fold_address
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import EnhancedCode, Reply
 from lmtpref.protocol.session import check_answer
@@ -82,7 +83,7 @@ class Fault:
 
     def meet(self, command: str, address: str | None) -> bool:
         """Whether this is to happen now, at `command` (and its recipient); counts what it is shown."""
-        if command != self.command or (self.to is not None and self.to.lower() != (address or "").lower()):
+        if command != self.command or (self.to is not None and fold_address(self.to) != fold_address(address or "")):
             return False
         self._seen += 1
         return self._seen > self.after and self.fired != self.times

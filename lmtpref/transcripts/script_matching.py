@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import PeerError
 from lmtpref.protocol.syntax import Parameters, Path, parse_bdat, parse_mail, parse_rcpt, split_verb
 from lmtpref.transcripts.script_frames import Frame
@@ -64,4 +65,4 @@ def _envelope_agrees(expected: tuple[Path | None, Parameters], came: tuple[Path 
 def _mailbox(path: Path | None) -> tuple[str, str] | None:
     if path is None:
         return None
-    return (path.local.lower() if path.is_postmaster else path.local), path.domain.lower()
+    return (path.local.lower() if path.is_postmaster else path.local), a_labels(path.domain)

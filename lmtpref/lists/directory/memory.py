@@ -6,8 +6,9 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from lmtpref.lists.addresses import fold, readings
+from lmtpref.lists.addresses import fold_local, readings
 from lmtpref.lists.mailinglist import STRANGER, UNKNOWN, Lookup, MailingList, Senders, Standing, parse_address
+from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.syntax import Path
 
@@ -45,11 +46,11 @@ class MemoryDirectory:
     def find(self, address: str | Path) -> MailingList | None:
         """The list whose own address, or alias, is `address`; None if there is none."""
         path = parse_address(address) if isinstance(address, str) else address
-        return self._lists.get((fold(path.local), fold(path.domain)))
+        return self._lists.get((fold_local(path.local), a_labels(path.domain)))
 
     def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
         """What is known of `recipient`, and of `sender` to that list."""
-        domain = fold(recipient.domain)
+        domain = a_labels(recipient.domain)
         for name, subaddress, detail in readings(recipient.local):
             if found := self._lists.get((name, domain)):
                 standing = STRANGER if subaddress else self._standing(found, sender)  # who may post matters to posts

@@ -14,6 +14,7 @@ from lmtpref.lists.directory.daemon_executor import Threads
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.directory.tables import MANY, Row, entries, list_of, lists, members, path_key, place_key, places, sender_key
 from lmtpref.lists.mailinglist import DirectoryError, Lookup, MailingList, parse_address
+from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.syntax import Path
 
@@ -72,7 +73,7 @@ class SqlLists:
         rows = self._rows(QUESTION, keys=keys, sender=sender_key(sender)) if keys else []
         if rows:
             return _directory(rows, sender).look_up(recipient, sender)
-        return Lookup(served=bool(self._rows(SERVED, domain=recipient.domain.lower())))
+        return Lookup(served=bool(self._rows(SERVED, domain=a_labels(recipient.domain))))
 
     def find(self, address: str | Path) -> MailingList | None:
         """The list whose own address, or alias, is `address`, without its members; None if there is none."""

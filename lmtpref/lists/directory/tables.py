@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, false, true
 
-from lmtpref.lists.addresses import fold
+from lmtpref.lists.addresses import fold_address, fold_local
 from lmtpref.lists.mailinglist import MailingList, parse_address
+from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.syntax import Path
 
 metadata = MetaData()
@@ -48,8 +49,8 @@ lists = Table(
 places = Table(
     "places",
     metadata,
-    Column("address_key", Text, primary_key=True, comment="name@domain in lower case, the name without quotes"),
-    Column("domain_key", Text, nullable=False, index=True, comment="the domain in lower case"),
+    Column("address_key", Text, primary_key=True, comment="name@domain in lower case, the name without quotes, the domain as A-labels"),
+    Column("domain_key", Text, nullable=False, index=True, comment="the domain as A-labels, in lower case"),
     Column("list_id", ForeignKey(lists.c.id), nullable=False),
     comment="where a list is found: a row for its own domain and for each alias domain",
 )
@@ -57,7 +58,7 @@ members = Table(
     "members",
     metadata,
     Column("list_id", ForeignKey(lists.c.id), primary_key=True),
-    Column("address_key", Text, primary_key=True, comment="the address in lower case"),
+    Column("address_key", Text, primary_key=True, comment="the address in lower case, its domain as A-labels"),
     Column("address", Text, nullable=False, comment="the address as given"),
     Column("moderated", Boolean, nullable=False, server_default=false()),
     comment="a row a member",
@@ -68,7 +69,7 @@ entries = Table(
     Column("list_id", ForeignKey(lists.c.id), primary_key=True),
     Column("setting", String(40), primary_key=True),
     Column("entry", Text, primary_key=True, comment="the entry as given"),
-    Column("address_key", Text, nullable=False, server_default="", comment="a sender's address in lower case; empty: it is read for all"),
+    Column("address_key", Text, nullable=False, server_default="", comment="a sender's address as in members; empty: it is read for all"),
     Column("place_key", Text, comment="for @other-list, the address_key of that list in places"),
     Index("ix_entries_sender", "list_id", "address_key"),
     comment="a row an entry of a setting that has several",
@@ -77,7 +78,7 @@ entries = Table(
 
 def place_key(name: str, domain: str) -> str:
     """The key of a place: `name` is a list's name without quotes."""
-    return f"{fold(name)}@{fold(domain)}"
+    return f"{fold_local(name)}@{a_labels(domain)}"
 
 
 def path_key(path: Path) -> str:
@@ -87,7 +88,7 @@ def path_key(path: Path) -> str:
 
 def sender_key(sender: Path | None) -> str:
     """The key by which a sender is found; nothing has the key of `<>`, the empty one, as its own."""
-    return fold(sender.address) if sender else ""
+    return fold_address(sender.address) if sender else ""
 
 
 def rows_of(number: int, mailing_list: MailingList) -> Iterator[tuple[Table, Iterable[Row]]]:
@@ -97,7 +98,7 @@ def rows_of(number: int, mailing_list: MailingList) -> Iterator[tuple[Table, Ite
     moderated = mailing_list.moderated
     yield (
         members,
-        ({"list_id": number, "address_key": fold(m), "address": m, "moderated": m in moderated} for m in mailing_list.members),
+        ({"list_id": number, "address_key": fold_address(m), "address": m, "moderated": m in moderated} for m in mailing_list.members),
     )
     yield entries, [_entry(number, name, entry) for name in MANY for entry in dict.fromkeys(getattr(mailing_list, name))]
 

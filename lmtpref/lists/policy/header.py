@@ -1,32 +1,32 @@
-"""What the rules want to know of a message's header: read once, when first asked for, and never an error."""
+"""What the rules read of a message's header: each fact is read once, when it is first asked for, and no header is an error."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
+from functools import lru_cache
 
-from lmtpref.lists.addresses import fold
-from lmtpref.protocol.errors import UsageError
+from lmtpref.lists.addresses import fold_address
+from lmtpref.lists.policy.field_body import list_ids, list_posts, mailboxes
 from lmtpref.protocol.syntax import Path
 
-MAX_HEADER_OCTETS = 262_144  # 256 KiB; what stands behind is not looked at
+MAX_HEADER_OCTETS = 262_144  # 256 KiB; what follows is not read
 MAX_VALUE_OCTETS = 4096  # of one field; RFC 5322 section 2.1.1 asks for lines of 998
-MAX_FIELDS = 10  # of one name that are read; RFC 5322 section 3.6 knows one From
-MAX_SENDERS = 10  # addresses in From, Reply-To and Sender together that are asked for
+MAX_FIELDS = 10  # of one name that are read; RFC 5322 section 3.6 allows one From
+MAX_SENDERS = 10  # addresses in From, Reply-To and Sender together that are looked up
 
-# RFC 2919 section 3: list-id-header = "List-ID:" [phrase] "<" list-id ">" CRLF; some leave the brackets out.
-_LIST_ID = re.compile(r"<([^<>]*)>\s*$|^\s*([^\s<>]+)\s*$")
-# RFC 2369 section 3.4: List-Post = "<mailto:" address ["?" headers] ">"; some write the address alone.
-_LIST_POST = re.compile(r"([^\s<>,:?]{1,64}@[^\s<>,?]{1,255})")
-# RFC 5322 sections 3.2.2 and 3.2.4: comments and quoted strings, which may hold what looks like an address.
-_NOT_AN_ADDRESS = re.compile(r'"(?:[^"\\]|\\.)*"?|\((?:[^()\\]|\\.)*\)?')
-_IN_BRACKETS = re.compile(r"<([^<>]*)>")
+# RFC 5322 section 3.6.2: the fields that name a message's senders.
+_SENDER_FIELDS = ("from", "reply-to", "sender")
+_FOLD = re.compile(r"\r?\n(?=[ \t])")
+# A quoted string that never ends makes the reader leave out the mailbox that was cut.
+_CUT = '"'
 
 
 class Header:
     """The header of the message `content`: the fields before its first empty line, at most MAX_HEADER_OCTETS of them.
 
-    Lines may end in CRLF or, as BDAT can bring them, in LF.
+    Lines may end in CRLF or, because BDAT can bring them, in LF.
+    White space may stand between a field's name and its colon (RFC 5322 section 4.5).
     """
 
     __slots__ = ("_content", "_lists", "_lower", "_senders")
@@ -40,57 +40,69 @@ class Header:
     @property
     def has_from(self) -> bool:
         """Whether there is a From."""
-        return b"\nfrom:" in self._folded
+        return _begin_of("from").search(self._lower_case) is not None
 
     @property
     def received(self) -> int:
         """How many Received fields there are."""
-        return self._folded.count(b"\nreceived:")
+        return len(_begin_of("received").findall(self._lower_case))
 
     @property
     def senders(self) -> tuple[Path, ...]:
         """The addresses in From, Reply-To and Sender, each once, in this order."""
         if self._senders is None:
-            values = [value for name in ("from", "reply-to", "sender") for value in self.values(name)]
-            paths = {fold(path.address): path for value in values for path in _paths(value)}
+            bodies = (body + _CUT if cut else body for name in _SENDER_FIELDS for body, cut in self._bodies(name))
+            paths = {fold_address(path.address): path for body in bodies for path in mailboxes(body)}
             self._senders = tuple(paths.values())[:MAX_SENDERS]
         return self._senders
 
     @property
     def lists(self) -> frozenset[str]:
-        """The lists that it has been through: what List-Id and List-Post name, without case."""
+        """The lists that the message has been through: what List-Id and List-Post name, as `MailingList.identities` has them."""
         if self._lists is None:
-            self._lists = frozenset(self._named_lists()) if b"\nlist-" in self._folded else frozenset()
+            self._lists = frozenset(self._named_lists()) if b"\nlist-" in self._lower_case else frozenset()
         return self._lists
 
     def values(self, name: str) -> list[str]:
-        """What the fields called `name` (in small letters) hold, unfolded."""
-        found: list[str] = []
-        mark, end = b"\n%b:" % name.encode(), 0
-        text, lower = b"\n" + _header_of(self._content), self._folded
-        while len(found) < MAX_FIELDS and (start := lower.find(mark, end)) >= 0:
-            end = _end_of_field(text, start + len(mark))
-            value = text[start + len(mark) : min(end, start + MAX_VALUE_OCTETS)]
-            found.append(" ".join(value.decode("utf-8", "replace").split()))
-        return found
+        """Return the bodies of the first MAX_FIELDS fields called `name` (in lower case), unfolded.
+
+        A body longer than MAX_VALUE_OCTETS is cut.
+        """
+        return [body for body, _ in self._bodies(name)]
+
+    def _bodies(self, name: str) -> Iterator[tuple[str, bool]]:
+        """Yield the bodies of the fields called `name`, and whether each was cut."""
+        text, end = b"\n" + _header_of(self._content), 0
+        for _ in range(MAX_FIELDS):
+            begin = _begin_of(name).search(self._lower_case, end)
+            if begin is None:
+                return
+            start, end = begin.end(), _end_of_field(text, begin.end())
+            body = text[start : min(end, start + MAX_VALUE_OCTETS)].decode("utf-8", "replace")
+            yield _FOLD.sub("", body).strip(), end > start + MAX_VALUE_OCTETS
 
     @property
-    def _folded(self) -> bytes:
-        """The header in small letters, behind a newline."""
+    def _lower_case(self) -> bytes:
+        """The header in lower case, after a newline."""
         if not self._lower:
             self._lower = b"\n" + _header_of(self._content).lower()
         return self._lower
 
-    def _named_lists(self) -> Iterable[str]:
-        for value in self.values("list-id"):
-            if match := _LIST_ID.search(value):
-                yield fold(match[1] or match[2] or "")
-        for value in self.values("list-post"):
-            yield from map(fold, _LIST_POST.findall(value))
+    def _named_lists(self) -> Iterator[str]:
+        for body in self.values("list-id"):
+            yield from map(fold_address, list_ids(body))
+        for body in self.values("list-post"):
+            yield from (fold_address(path.address) for path in list_posts(body))
+
+
+@lru_cache(maxsize=16)
+def _begin_of(name: str) -> re.Pattern[bytes]:
+    """Return what finds the beginning of a field `name` in a header in lower case."""
+    return re.compile(rb"\n%b[ \t]*:" % re.escape(name.encode()))
 
 
 def _end_of_field(text: bytes, start: int) -> int:
-    """Where the field ends whose value begins at `start`: before a line that does not begin with a blank."""
+    """Return where the field ends whose body begins at `start`: before a line that does not begin with white space."""
     while True:
         end = text.find(b"\n", start)
         if end < 0:
@@ -107,15 +119,3 @@ def _header_of(content: bytes) -> bytes:
     end = MAX_HEADER_OCTETS if end < 0 else end
     bare = content.find(b"\n\n", 0, end)
     return content[: end if bare < 0 else bare]
-
-
-def _paths(value: str) -> Iterable[Path]:
-    """The mailboxes in a field of RFC 5322 section 3.6.2; one whose local-part is quoted is not seen."""
-    for mailbox in re.split("[,;:]", _NOT_AN_ADDRESS.sub(" ", value)):
-        in_brackets = _IN_BRACKETS.search(mailbox)
-        try:
-            path = Path.parse((in_brackets[1] if in_brackets else mailbox).strip())
-        except UsageError:
-            continue
-        if path.domain and "\ufffd" not in path.address:  # where there was no UTF-8
-            yield path

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from lmtpref.lists.addresses import fold
+from lmtpref.lists.addresses import fold_address
 from lmtpref.lists.queues.entry_file import unpack
 from lmtpref.lists.queues.group_commit import MAX_BATCH_ENTRIES, MAX_PENDING_ENTRIES, Commit, Committer, Disk, Maildir
 from lmtpref.lists.queues.memory import QUEUES, Entry
@@ -43,7 +43,7 @@ def maildir_name(address: str | None) -> str:
     """
     if address is None:
         return POSTMASTER
-    name = re.sub(r"^\.", "%2E", quote(fold(address), safe="@+="))
+    name = re.sub(r"^\.", "%2E", quote(fold_address(address), safe="@+="))
     if len(name) <= MAX_NAME_OCTETS:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()
