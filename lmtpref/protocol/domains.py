@@ -9,8 +9,7 @@ from functools import lru_cache
 _A_LABEL = re.compile(r"(?i)\bxn--")
 # UTS 46 section 2.3: these are written for the dot between two labels.
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
-# RFC 5321 section 4.5.3.1.2 allows a domain 255 octets.
-MAX_DOMAIN_CHARACTERS = 255
+MAX_DOMAIN_CHARACTERS = 255  # of which U-labels are translated; RFC 5321 section 4.5.3.1.2 allows 255 octets
 
 
 def a_labels(domain: str) -> str:
