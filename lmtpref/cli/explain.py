@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lmtpref.cli.arguments import path_name, wire_line
 from lmtpref.cli.explain_facts import described
 from lmtpref.config.loader import Configuration, load
 from lmtpref.lists import Decision, Entry, Policy, Rule, rules_of
@@ -21,6 +22,7 @@ from lmtpref.net.listeners import known_peers
 from lmtpref.protocol.client.message import Mail, chunked, envelope_of, stuffed
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Peer
+from lmtpref.protocol.printable import printable
 from lmtpref.protocol.replies import Reply
 from lmtpref.transcripts.memory_wire import MemoryWire
 
@@ -31,11 +33,15 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Make `explain` one of the commands."""
     explain = commands.add_parser("explain", help="say which rules would decide about a message, and what the server would answer")
     explain.add_argument("config", metavar="CONFIG.toml", help="whose lists and rules")
-    explain.add_argument("--from", dest="sender", required=True, metavar="ADDR", help="the envelope's sender; <> for the null sender")
-    explain.add_argument("--to", dest="recipient", required=True, metavar="ADDR", help="the recipient")
+    explain.add_argument(
+        "--from", dest="sender", type=wire_line, required=True, metavar="ADDR", help="the envelope's sender; <> for the null sender"
+    )
+    explain.add_argument("--to", dest="recipient", type=wire_line, required=True, metavar="ADDR", help="the recipient")
     explain.add_argument("--peer", metavar="IP", help="the sending MTA (default: one on a Unix socket, which is known)")
-    explain.add_argument("--lhlo", default="mta.example", metavar="NAME", help="what it calls itself (default: mta.example)")
-    explain.add_argument("--message", metavar="FILE", help="the message (default: a short one from the sender)")
+    explain.add_argument(
+        "--lhlo", type=wire_line, default="mta.example", metavar="NAME", help="what it calls itself (default: mta.example)"
+    )
+    explain.add_argument("--message", type=path_name, metavar="FILE", help="the message (default: a short one from the sender)")
     explain.add_argument("--json", action="store_true", help="for programs")
     explain.set_defaults(run=_explain)
 
@@ -142,7 +148,7 @@ def _explain(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(_as_json(explained), indent=2))
     else:
-        print("\n".join(_as_text(explained)))
+        print("\n".join(map(printable, _as_text(explained))))
     return 0
 
 

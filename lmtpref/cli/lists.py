@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
+from lmtpref.cli.terminal import report
 from lmtpref.config.loader import load
 from lmtpref.lists import MemoryDirectory
 from lmtpref.lists.mailinglist import DirectoryError
@@ -33,7 +33,7 @@ def _import(options: argparse.Namespace) -> int:
     try:
         count = import_lists(directory, options.url)
     except DirectoryError as error:
-        print(f"lmtpref: nothing was imported: {error}", file=sys.stderr)
+        report(f"nothing was imported: {error}")
         return FAILED_EXIT
     members = sum(len(mailing_list.members) for mailing_list in directory)
     print(f"imported: lists {count}, members {members}")

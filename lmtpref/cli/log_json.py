@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,25 +12,27 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from lmtpref.cli.arguments import path_name
 from lmtpref.lists.addresses import fold_address
 from lmtpref.lists.policy.default import Decision
 from lmtpref.lists.policy.facts import DataFacts, Facts, MessageFacts, RecipientFacts, SenderFacts
+from lmtpref.lists.policy.header import Header
 from lmtpref.net.journal import Attempt, Record
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Peer
 from lmtpref.protocol.replies import Reply
 
-HEADER_OCTETS = 65_536  # in which a Message-ID is looked for
 MAX_KEY_OCTETS = 64  # BLAKE2b's
 
-_MESSAGE_ID = re.compile(rb"^Message-ID:[ \t]*(?:\r\n[ \t]+)?(<[^>\r\n]{1,500}>)", re.IGNORECASE | re.MULTILINE)
 Rules = dict[str, dict[str, str]]  # of a recipient, or of none, "": stage -> the name of the rule that decided
 
 
 def add_to(serve: argparse.ArgumentParser) -> None:
     """Give `serve` its options."""
     serve.add_argument("--log-json", action="store_true", help="log a line of JSON for each transaction, on standard error")
-    serve.add_argument("--log-key", metavar="FILE", help="with --log-json: write no address, but a hash of it with the key in FILE")
+    serve.add_argument(
+        "--log-key", type=path_name, metavar="FILE", help="with --log-json: write no address, but a hash of it with the key in FILE"
+    )
 
 
 def journal_for(options: argparse.Namespace) -> Journal | None:
@@ -78,7 +79,7 @@ class Journal:
             "transaction": record.number,
             "peer": record.peer.address or "unix",
             "lhlo": record.peer.lhlo,
-            "message_id": _message_id(record.content),
+            "message_id": Header(record.content).message_id,
             "from": self._spelled(record.sender),
             "mail": _codes(record.mail),
             "to": [self._recipient(attempt, rules) for attempt in record.recipients],
@@ -118,12 +119,6 @@ class JsonFormatter(logging.Formatter):
 
 def _codes(reply: Reply | None) -> str | None:
     return reply and (f"{reply.code} {reply.enhanced}" if reply.enhanced else str(reply.code))
-
-
-def _message_id(content: bytes) -> str | None:
-    end = content.find(b"\r\n\r\n", 0, HEADER_OCTETS)
-    match = _MESSAGE_ID.search(content, 0, end if end >= 0 else HEADER_OCTETS)
-    return match and match[1].decode("utf-8", "replace")
 
 
 def _now() -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from lmtpref import __version__
 from lmtpref.cli import explain, lists, maps, milter, mock, queues, send, serve
+from lmtpref.cli.terminal import LineFormatter, escaping, report
 from lmtpref.protocol.errors import UsageError
 
 USAGE_EXIT = 2
@@ -16,14 +17,21 @@ USAGE_EXIT = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="lmtpref: %(message)s")
-    try:
-        code: int = options.run(options)
-    except UsageError as error:
-        print(f"lmtpref: {error}", file=sys.stderr)
-        return USAGE_EXIT
+    with escaping():
+        options = _parser().parse_args(arguments)
+        _begin_logging()
+        try:
+            code: int = options.run(options)
+        except UsageError as error:
+            report(error)
+            return USAGE_EXIT
     return code
+
+
+def _begin_logging() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lmtpref.cli.arguments import path_name
 from lmtpref.cli.maps_addresses import places_of
 from lmtpref.cli.maps_files import Files, exim, postfix, sendmail
+from lmtpref.cli.terminal import report
 from lmtpref.config.keys import MAP_CLASS, MAP_TYPE, MTA
 from lmtpref.config.loader import Configuration, load
 from lmtpref.lists import MemoryDirectory
@@ -59,7 +60,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     maps = commands.add_parser("maps", help="what an MTA needs to find the lists: tables, and the lines of its configuration")
     maps.add_argument("mta", choices=MTA.choices, help="which MTA")
     maps.add_argument("config", metavar="CONFIG.toml", help="where the lists are")
-    maps.add_argument("--out", metavar="DIR", help="write the files here, those that have changed; without it they are printed")
+    maps.add_argument(
+        "--out", type=path_name, metavar="DIR", help="write the files here, those that have changed; without it they are printed"
+    )
     maps.add_argument("--check", action="store_true", help="write nothing; say whether the files in DIR are current")
     maps.add_argument("--next-hop", metavar="HOST:PORT|unix:PATH", help="where the MTA finds us (default: where the server listens first)")
     maps.add_argument("--service", help="Postfix: which service of master.cf delivers (default: lmtp)")
@@ -97,11 +100,7 @@ def made_again(configuration: Configuration) -> None:
     """
     maps = configured(configuration)
     if maps and maps.out:
-        _write(maps.files(configuration, maps.out.absolute()), maps.out, maps.then, _log)
-
-
-def _log(line: str) -> None:
-    print(f"lmtpref: {line}", file=sys.stderr, flush=True)
+        _write(maps.files(configuration, maps.out.absolute()), maps.out, maps.then, report)
 
 
 def _check(files: Files, out: Path) -> int:
@@ -152,7 +151,7 @@ def replace_file(path: Path, text: str) -> None:
 def _run(command: str) -> int:
     code = subprocess.run(command, shell=True, check=False, stdin=subprocess.DEVNULL, stdout=2).returncode  # noqa: S602 - it is the postmaster's own
     if code:
-        print(f"lmtpref: {command!r} failed, with exit code {code}", file=sys.stderr)
+        report(f"{command!r} failed, with exit code {code}")
     return FAILED_EXIT if code else 0
 
 

@@ -6,9 +6,9 @@ import argparse
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import Awaitable, Iterable
 
+from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, load
 from lmtpref.lists import ListHandler, MemoryQueues
 from lmtpref.lists.delivery_state import judged_of
@@ -97,6 +97,6 @@ def _read_again(judge: Judge, path: str) -> None:
         before, judge.handler = judge.handler.directory, _handler(load(path))
         if close := getattr(before, "close", None):  # a database's connections
             close()
-        print(f"lmtpref: {path} was read again", file=sys.stderr, flush=True)
+        report(f"{path} was read again")
     except UsageError as error:
-        print(f"lmtpref: {error}; the old configuration stays", file=sys.stderr, flush=True)
+        report(f"{error}; the old configuration stays")

@@ -7,6 +7,7 @@ import contextlib
 import signal
 import sys
 
+from lmtpref.cli.arguments import seconds
 from lmtpref.protocol.errors import TranscriptError, UsageError
 from lmtpref.testing.replay import SCRIPT_SECONDS, ScriptServer
 from lmtpref.transcripts.finder import find
@@ -21,7 +22,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     mock.add_argument("transcript", metavar="FILE.rst#ID|FILE|ID", help="in a document, a file of its own, or one of lmtpref's")
     mock.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT|unix:PATH", help="where (default: %(default)s)")
     mock.add_argument(
-        "--timeout", type=float, default=SCRIPT_SECONDS, metavar="SECONDS", help="for the client to come and finish (default: %(default)g)"
+        "--timeout",
+        type=seconds,
+        default=SCRIPT_SECONDS,
+        metavar="SECONDS",
+        help="for the client to come and finish (default: %(default)g)",
     )
     mock.set_defaults(run=_mock)
 

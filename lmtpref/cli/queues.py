@@ -8,8 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lmtpref.cli.terminal import report
 from lmtpref.lists import DamagedEntryError, Entry, Spool, Stored, show
+from lmtpref.lists.policy.header import Header
 from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.printable import printable
 
 FAILED_EXIT = 1
 
@@ -20,6 +23,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     queues.add_argument("spool", metavar="DIR", help="the spool")
     queues.add_argument("action", nargs="?", choices=tuple(_ACTIONS), default="list", help="what to do (default: list)")
     queues.add_argument("id", nargs="?", metavar="ID", help="which entry to show or remove, as `list` calls it")
+    queues.add_argument("--raw", action="store_true", help="show the message octet for octet, as it is stored, and not escaped")
     queues.add_argument("--json", action="store_true", help="for programs")
     queues.set_defaults(run=_queues)
 
@@ -36,7 +40,7 @@ def _list(spool: Spool, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found, indent=1))
     else:
-        sys.stdout.writelines(_line(data) for data in found)
+        sys.stdout.writelines(f"{printable(_line(data))}\n" for data in found)
         print(f"entries: {len(found)}")
     return FAILED_EXIT if any("damage" in data for data in found) else 0
 
@@ -49,7 +53,7 @@ def _show(spool: Spool, options: argparse.Namespace) -> int:
     try:
         entry = file.entry()
     except DamagedEntryError as error:
-        print(f"lmtpref: {file.path}: {error}", file=sys.stderr)
+        report(f"{file.path}: {error}")
         return FAILED_EXIT
     if options.json:
         print(json.dumps(_described(file), indent=1))
@@ -57,7 +61,11 @@ def _show(spool: Spool, options: argparse.Namespace) -> int:
     show(entry)
     print()
     sys.stdout.flush()
-    sys.stdout.buffer.write(entry.octets)
+    if options.raw:
+        sys.stdout.buffer.write(entry.octets)
+    else:
+        lines = entry.octets.decode("utf-8", "backslashreplace").replace("\r\n", "\n").split("\n")
+        print("\n".join(map(printable, lines)), end="")
     return 0
 
 
@@ -82,7 +90,7 @@ def _find(spool: Spool, identifier: str) -> Stored | None:
     try:
         return spool.find(identifier)
     except KeyError:
-        print(f"lmtpref: {spool.path}: no entry {identifier!r}", file=sys.stderr)
+        report(f"{spool.path}: no entry {identifier!r}")
         return None
 
 
@@ -103,12 +111,12 @@ def _data(entry: Entry) -> dict[str, Any]:
         "forward_path": entry.forward_path,
         "verdict": str(entry.verdict),
         "octets": len(entry.content),
-        "message_id": entry.msg["Message-ID"],
+        "message_id": Header(entry.content).message_id,
     }
 
 
 def _line(data: dict[str, Any]) -> str:
     if "damage" in data:
-        return f"{data['queue']:8} {data['id']}: {data['damage']}\n"
+        return f"{data['queue']:8} {data['id']}: {data['damage']}"
     sender, recipient = data["reverse_path"] or "<>", data["forward_path"]
-    return f"{data['queue']:8} {data['id']} {data['octets']:>9} {sender} -> {recipient} {data['message_id'] or '-'}\n"
+    return f"{data['queue']:8} {data['id']} {data['octets']:>9} {sender} -> {recipient} {data['message_id'] or '-'}"

@@ -7,10 +7,10 @@ import contextlib
 import logging
 import signal
 import ssl
-import sys
 from collections.abc import AsyncIterator, Callable
 
 from lmtpref.cli import maps
+from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, load
 from lmtpref.net.listeners import known_peers
 from lmtpref.protocol.errors import ConfigurationError, UsageError
@@ -50,10 +50,10 @@ async def _whenever(asked: asyncio.Event, server: Server, path: str, current: Co
             server.reconfigure(configuration, is_known, tls)
             current.close()
             current = configuration
-            print(f"lmtpref: {path} was read again", file=sys.stderr, flush=True)
+            report(f"{path} was read again")
             await asyncio.to_thread(_make_maps, configuration)
         except UsageError as error:
-            print(f"lmtpref: {error}; the old configuration stays", file=sys.stderr, flush=True)
+            report(f"{error}; the old configuration stays")
         except Exception:
             log.exception("%s could not be read; the old configuration stays", path)
 
@@ -63,7 +63,7 @@ def _make_maps(configuration: Configuration) -> None:
     try:
         maps.made_again(configuration)
     except UsageError as error:
-        print(f"lmtpref: {error}", file=sys.stderr, flush=True)
+        report(error)
 
 
 def _read(path: str) -> tuple[Configuration, Callable[[str | None], bool], ssl.SSLContext | None]:

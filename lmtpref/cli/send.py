@@ -7,9 +7,12 @@ import re
 import smtplib
 import sys
 
+from lmtpref.cli.arguments import seconds, wire_line
+from lmtpref.cli.terminal import report
 from lmtpref.net.client.sync import Client
 from lmtpref.net.listeners import UnixAddress, parse_address
 from lmtpref.protocol.client.session import Outcome
+from lmtpref.protocol.printable import printable
 
 FAILED_EXIT, TIMED_OUT_EXIT = 1, 3
 
@@ -20,10 +23,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Make `send` one of the commands."""
     send = commands.add_parser("send", help="send a message from standard input; prints what became of each recipient")
     send.add_argument("address", metavar="HOST:PORT|unix:PATH", help="where the server listens")
-    send.add_argument("--from", dest="sender", required=True, metavar="ADDRESS", help="the sender; <> is none")
-    send.add_argument("--to", dest="recipients", action="append", required=True, metavar="ADDRESS", help="a recipient; may be repeated")
-    send.add_argument("--lhlo", metavar="NAME", help="what to say to be called (default: this host's name)")
-    send.add_argument("--timeout", type=float, metavar="SECONDS", help="what each reply may take (default: as RFC 5321 has it)")
+    send.add_argument("--from", dest="sender", type=wire_line, required=True, metavar="ADDRESS", help="the sender; <> is none")
+    send.add_argument(
+        "--to", dest="recipients", action="append", type=wire_line, required=True, metavar="ADDRESS", help="a recipient; may be repeated"
+    )
+    send.add_argument("--lhlo", type=wire_line, metavar="NAME", help="what to say to be called (default: this host's name)")
+    send.add_argument("--timeout", type=seconds, metavar="SECONDS", help="what each reply may take (default: as RFC 5321 has it)")
     send.add_argument("--starttls", action="store_true", help="only in TLS; SSL_CERT_FILE names the certificates to trust")
     send.set_defaults(run=_send)
 
@@ -49,11 +54,11 @@ def _send(options: argparse.Namespace) -> int:
 def _tell(client: Client, error: OSError | None) -> int:
     """Print what became of each recipient, or that it did not come to that; the exit code."""
     for outcome in client.outcomes:
-        print(_spelt(outcome))
+        print(printable(_spelt(outcome)))
     if not client.outcomes:
-        print(f"lmtpref: {_words(error)}", file=sys.stderr)
+        report(_words(error))
     elif any(outcome.stage == "lost" for outcome in client.outcomes):
-        print(f"lmtpref: {client.problem}", file=sys.stderr)
+        report(client.problem)
     if client.timed_out or isinstance(error, TimeoutError):
         return TIMED_OUT_EXIT
     return 0 if client.outcomes and all(outcome.delivered for outcome in client.outcomes) else FAILED_EXIT

@@ -15,7 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from lmtpref.cli import log_json, serve_faults
+from lmtpref.cli.arguments import path_name
 from lmtpref.cli.reload import reloading
+from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, cast, load
 from lmtpref.lists import MaildirQueues, MemoryQueues
 from lmtpref.net.engine import loop_factory
@@ -31,10 +33,10 @@ COLLECTED_AFTER = (50_000, 20, 10)  # new objects, and so on; see gc.set_thresho
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make `serve` one of the commands."""
     serve = commands.add_parser("serve", help="run the server; without CONFIG, three lists in memory for a demonstration")
-    serve.add_argument("config", nargs="?", metavar="CONFIG.toml", help="what to serve (docs: configuration)")
+    serve.add_argument("config", type=path_name, nargs="?", metavar="CONFIG.toml", help="what to serve (docs: configuration)")
     serve.add_argument("--listen", action="append", metavar="HOST:PORT|unix:PATH", help="listen here instead; may be repeated")
     serve.add_argument("--allow-remote", action="store_true", help="listen elsewhere than on loopback; CONFIG must name known_mtas")
-    serve.add_argument("--spool", metavar="DIR", help="keep messages in this folder, on disk, instead of where CONFIG says")
+    serve.add_argument("--spool", type=path_name, metavar="DIR", help="keep messages in this folder, on disk, instead of where CONFIG says")
     serve.add_argument(
         "--stdio", action="store_true", help="instead of listening, serve the one client on standard input and output; needs a spool"
     )
@@ -95,7 +97,7 @@ async def _until_told_to_stop(server: Server, config: str | None, configuration:
     stop = _told_to_stop()
     async with server, reloading(server, config, configuration) if config else contextlib.nullcontext():
         if isinstance(server.queues, MemoryQueues):
-            print("lmtpref: messages are kept in memory and end with this process", file=sys.stderr, flush=True)
+            report("messages are kept in memory and end with this process")
         for address in server.addresses:
             print(f"listening on {address}", flush=True)
         await stop.wait()

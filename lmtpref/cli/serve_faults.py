@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lmtpref.cli.arguments import path_name
+from lmtpref.cli.terminal import report
 from lmtpref.config.toml import line_of, read_toml
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.replies import Reply
@@ -20,8 +21,12 @@ from lmtpref.testing.recorder import Message, Watch
 def add_to(serve: argparse.ArgumentParser) -> None:
     """Give `serve` its options."""
     serve.add_argument("--accept-all", action="store_true", help="instead of lists, take every message for every recipient and keep none")
-    serve.add_argument("--faults", metavar="FILE.toml", help="what the server is to do wrong; exit code 1 if some of it never happened")
-    serve.add_argument("--capture", metavar="FILE", help="write each message that was accepted to FILE, a line of JSON each")
+    serve.add_argument(
+        "--faults", type=path_name, metavar="FILE.toml", help="what the server is to do wrong; exit code 1 if some of it never happened"
+    )
+    serve.add_argument(
+        "--capture", type=path_name, metavar="FILE", help="write each message that was accepted to FILE, a line of JSON each"
+    )
 
 
 def watch_for(options: argparse.Namespace) -> Watch | None:
@@ -38,7 +43,7 @@ def tell_missing(watch: Watch | None) -> bool:
     """Say what was to happen and did not; whether there is anything."""
     missing = watch.faults.missing if watch else []
     for line in missing:
-        print(f"lmtpref: {line}", file=sys.stderr, flush=True)
+        report(line)
     return bool(missing)
 
 

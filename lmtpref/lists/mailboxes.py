@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from email import message_from_bytes
 from email.message import EmailMessage
 
 from lmtpref.lists.addresses import fold_address
-from lmtpref.lists.queues.memory import PARSING
+from lmtpref.lists.message_parser import parse_message
 from lmtpref.protocol.handler import Envelope, Handler, Recipient
 
 
@@ -26,7 +25,7 @@ class Kept:
     def msg(self) -> EmailMessage:
         """The content, parsed when first asked for."""
         if self._msg is None:
-            self._msg = message_from_bytes(self.content, policy=PARSING)
+            self._msg = parse_message(self.content)
         return self._msg
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email import message_from_bytes
 from email.message import EmailMessage
-from email.policy import default
 from typing import Protocol
 
+from lmtpref.lists.message_parser import parse_message
 from lmtpref.protocol.handler import Envelope
 from lmtpref.protocol.replies import Reply
 from lmtpref.testing.faults import Faults
 from lmtpref.transcripts.recording import Recording
-
-_PARSING = default.clone(refold_source="none")  # headers are shown as they were sent
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +45,7 @@ class Message:
     @property
     def msg(self) -> EmailMessage:
         """The content, parsed."""
-        return message_from_bytes(self.content, policy=_PARSING)
+        return parse_message(self.content)
 
 
 class AtWork(Protocol):

@@ -43,7 +43,7 @@ def shipped() -> Path:
 
 def named_in(path: Path) -> Iterator[tuple[str, int, str]]:
     """The name, the number of the first line, and the text of each transcript with a name in the document at `path`."""
-    document = path.read_text("utf-8") + "\n"
+    document = _text(path) + "\n"
     for match in _BLOCK.finditer(document):
         if name := _NAME.search(match["options"]):
             yield name[1], document.count("\n", 0, match.start("text")) + 1, textwrap.dedent(match["text"]).rstrip("\n")
@@ -51,7 +51,20 @@ def named_in(path: Path) -> Iterator[tuple[str, int, str]]:
 
 def _path(file: str, base: Path | None) -> Path | None:
     places = [base / file, Path(file)] if base else [Path(file)]
-    return next((place for place in places if place.is_file()), None)
+    try:
+        return next((place for place in places if place.is_file()), None)
+    except (OSError, ValueError):  # a name that is too long, or no name at all
+        return None
+
+
+def _text(path: Path) -> str:
+    """Return what the file holds, without a byte order mark.  Raises UsageError if it cannot be read."""
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} cannot be read: not UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _in_document(path: Path, name: str) -> Transcript:
@@ -62,7 +75,7 @@ def _in_document(path: Path, name: str) -> Transcript:
 
 
 def _alone(path: Path) -> Transcript:
-    text = path.read_text("utf-8")
+    text = _text(path)
     if not _DIALOGUE.match(text):
         raise UsageError(f"{path} is no transcript; one in a document is {path}#ID")
     return parse(text, path=str(path))

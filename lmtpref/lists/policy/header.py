@@ -63,6 +63,11 @@ class Header:
             self._lists = frozenset(self._named_lists()) if b"\nlist-" in self._lower_case else frozenset()
         return self._lists
 
+    @property
+    def message_id(self) -> str | None:
+        """The value of the first Message-ID as it was sent, unfolded; None without one."""
+        return next(iter(self.values("message-id")), None)
+
     def values(self, name: str) -> list[str]:
         """Return the bodies of the first MAX_FIELDS fields called `name` (in lower case), unfolded.
 

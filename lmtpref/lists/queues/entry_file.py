@@ -19,6 +19,7 @@ VERSION = 1
 _BEGIN, _END = b"X-Lmtpref-Entry: ", b"}\r\n"
 _SEPARATORS = (",\r\n ", ": ")
 
+_TEXTS = ("list", "subaddress", "detail", "reverse_path", "forward_path", "reason", "site_owner")
 _KINDS: dict[str, Callable[[Any], Verdict]] = {"accept": lambda _: ACCEPT, "hold": Hold, "discard": Discard}
 
 
@@ -44,11 +45,12 @@ def unpack(octets: bytes) -> Entry:
     try:
         data = json.loads(octets[len(_BEGIN) : end + 1])
         entry = _entry(data, octets[end + len(_END) :])
-    except (ValueError, TypeError, KeyError) as error:
+        stored = entry.octets
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedEntryError(f"its header cannot be read: {error}") from None
     if len(entry.content) != data["content_octets"]:
         raise DamagedEntryError(f"not whole: {data['content_octets']} octets of content were written, {len(entry.content)} are here")
-    if not octets.endswith(entry.octets):
+    if not octets.endswith(stored):
         raise DamagedEntryError("not what its header says: X-MailFrom or the trace was changed")
     return entry
 
@@ -75,7 +77,10 @@ def _data(entry: Entry) -> dict[str, Any]:
 
 
 def _entry(data: dict[str, Any], stored: bytes) -> Entry:
-    """What `data` says, with as much of trace and content as `stored` has."""
+    """What `data` says, with as much of trace and content as `stored` has.  Raises ValueError, TypeError or KeyError."""
+    for key in _TEXTS:
+        if not isinstance(data[key], str | None):
+            raise TypeError(f"{key} is no text: {data[key]!r}")
     subaddress = data["subaddress"]
     return Entry(
         content=stored[data["head_octets"] :],

@@ -7,14 +7,14 @@ import sys
 import threading
 from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
-from email import message_from_bytes
 from email.message import EmailMessage
-from email.policy import default
 from typing import TYPE_CHECKING, Protocol
 
 from lmtpref.lists.addresses import Subaddress
+from lmtpref.lists.message_parser import parse_message
 from lmtpref.lists.policy.verdicts import ACCEPT, Discard, Hold, Verdict
 from lmtpref.protocol.catalogue import BUSY_452, FULL_452, LOCAL_ERROR_451
+from lmtpref.protocol.printable import printable
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 QUEUES = ("in", "bounces", "command", "hold", "discard")
 MSGDATA_VERSION = 1
 
-PARSING = default.clone(refold_source="none")  # headers are shown as they were sent
 _BY_SUBADDRESS = {None: "in", Subaddress.OWNER: "in", Subaddress.BOUNCES: "bounces"}
 
 
@@ -78,9 +77,9 @@ class Entry:
 
     @property
     def msg(self) -> EmailMessage:
-        """`octets`, parsed when first asked for."""
+        """`octets`, parsed when first asked for; neither this nor a header of it ever raises (see `parse_message`)."""
         if self._msg is None:
-            self._msg = message_from_bytes(self.octets, policy=PARSING)
+            self._msg = parse_message(self.octets)
         return self._msg
 
     @property
@@ -105,10 +104,10 @@ class Entry:
 
 
 def show(entry: Entry) -> None:
-    """Print an entry's `msgdata`, sorted and aligned, a line a key."""
+    """Print an entry's `msgdata`, sorted and aligned, a line a key; control characters are escaped."""
     data = entry.msgdata
     width = max(map(len, data))
-    sys.stdout.writelines(f"{key:{width}}: {data[key]}\n" for key in sorted(data))
+    sys.stdout.writelines(f"{key:{width}}: {printable(data[key])}\n" for key in sorted(data))
 
 
 class Queues(Protocol):

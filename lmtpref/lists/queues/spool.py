@@ -136,7 +136,11 @@ class Spool(Mapping[str, MaildirQueue]):
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        if not all((self.path / name).is_dir() for name in QUEUES):
+        try:
+            is_spool = all((self.path / name).is_dir() for name in QUEUES)
+        except (OSError, ValueError):  # a path that is too long, or no path at all
+            is_spool = False
+        if not is_spool:
             raise UsageError(f"{path}: not a spool")
         self._queues = {name: MaildirQueue(self.path / name) for name in QUEUES}
 

@@ -1,0 +1,62 @@
+"""What every command writes to standard output and standard error: escaped, so that a sender cannot forge a line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TextIO, cast
+
+from lmtpref.protocol.printable import printable, printable_lines
+
+
+class EscapingStream:
+    """A text stream that escapes what would control a terminal; line feeds and tabs pass."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for a terminal with a small character set
+
+    def write(self, text: str) -> int:
+        """Write `text`, escaped."""
+        self._stream.write(printable_lines(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of `lines`, escaped."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def escaping() -> Iterator[None]:
+    """Escape what is printed and logged in the `with` block."""
+    with (
+        contextlib.redirect_stdout(cast(TextIO, EscapingStream(sys.stdout))),
+        contextlib.redirect_stderr(cast(TextIO, EscapingStream(sys.stderr))),
+    ):
+        yield
+
+
+def report(text: object) -> None:
+    """Write `text` to standard error, after the program's name; further lines of it are indented."""
+    print(_indented(f"lmtpref: {text}"), file=sys.stderr, flush=True)
+
+
+class LineFormatter(logging.Formatter):
+    """Log records as `report` writes them: one line, and an indented traceback where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of `record`."""
+        line = f"lmtpref: {printable(record.getMessage())}"
+        return _indented(f"{line}\n{self.formatException(record.exc_info)}") if record.exc_info else line
+
+
+def _indented(text: str) -> str:
+    return "\n  ".join(printable(line) for line in text.split("\n"))
