@@ -32,6 +32,7 @@ SECONDS = Kind("a number of seconds, above 0, at most a year", lambda value: typ
 TEXT_LINE = Kind("a number of octets, 1000 or more", lambda value: _is_count(value) and value >= 1000)  # RFC 5321 section 4.5.3.1.6
 RECIPIENTS = Kind("a number, 100 or more", lambda value: _is_count(value) and value >= 100)  # RFC 5321 section 4.5.3.1.8
 NEWLINES = Kind('"reject" or "keep"', lambda value: value in ("reject", "keep"))
+REJECT_AT = Kind.one_of("mail", "rcpt")
 MTA = Kind.one_of("postfix", "exim", "sendmail")
 MAP_TYPE = Kind.one_of("regexp", "pcre", "texthash", "hash", "lmdb")
 MAP_CLASS = Kind.one_of("relay", "local", "mailbox", "virtual")
@@ -56,6 +57,7 @@ KEYS = (
     Key("server", "tls_certificate", TEXT, "the file with the certificate and its chain, beside this file; absent: no STARTTLS"),
     Key("server", "tls_key", TEXT, "the file with its private key, beside this file"),
     Key("server", "banned_senders", TEXTS, "senders banned from all lists; ^pattern"),
+    Key("server", "reject_banned_at", REJECT_AT, "when to reject them: mail; or rcpt, where they can write to postmaster"),
     Key("server", "rules", TEXTS, "rules of your own, package.module:name, asked before the others of their stage"),
     Key("server", "max_message_octets", OCTETS, "the largest message"),
     Key("server", "max_recipients", RECIPIENTS, "the most recipients in one transaction"),

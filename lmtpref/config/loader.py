@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from dataclasses import field as attribute
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lmtpref.config.host_files import Named, group_name, tls_context
 from lmtpref.config.keys import KEYS
@@ -47,6 +47,7 @@ class Configuration:
     tls_certificate: Named | None = None
     tls_key: Named | None = None
     banned_senders: tuple[str, ...] = ()
+    reject_banned_at: Literal["mail", "rcpt"] = "mail"
     directory_seconds: float = DIRECTORY_SECONDS
     rules: Policy = ()
     maildir: Path | None = None  # where the spool is; without one, messages are kept in memory
@@ -63,6 +64,7 @@ class Configuration:
             hostname=self.settings.hostname,
             site_owner=self.site_owner,
             banned_senders=self.banned_senders,
+            reject_banned_at=self.reject_banned_at,
             directory_seconds=self.directory_seconds,
             policy=(*self.rules, *DEFAULT_POLICY),
         )
@@ -182,6 +184,9 @@ class _File:
             self.add_list(directory, f"list {number}", table)
         for number, mailing_list in enumerate(directory):
             self.check_other_lists(directory, f"list {number}", mailing_list)
+            for address, other in directory.shadowed_by(mailing_list).items():
+                problem = f"this list takes the mail to {address}, a sub-address of {other.address}"
+                log.warning("%s", self.error(problem, f"list {number}", key="address"))
         return directory
 
     def add_list(self, directory: MemoryDirectory, header: str, table: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import cast
+from typing import Literal, cast
 
 from lmtpref.lists.delivery_state import Delivery, Judged, Place, judged_of
 from lmtpref.lists.directory.bounded import NO_ANSWER, ask
@@ -23,6 +23,7 @@ from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
 from lmtpref.protocol.replies import Reply
+from lmtpref.protocol.syntax import Path
 
 DIRECTORY_SECONDS = 10.0  # for each answer; Exim's callout gives 30 to the whole conversation
 
@@ -33,9 +34,10 @@ class ListHandler(Handler):
     """Answers with the verdicts of a policy, and puts what was accepted, held or discarded into its queue.
 
     `directory`, `queues` and `policy` may be replaced at any time; what was already decided stands.  `banned_senders` are
-    addresses and ^patterns; the directory has `directory_seconds` for each answer; `clock` returns the time for trace
-    lines, with its offset.  A rule, a directory or a queue that raises is a local fault: it is logged, and the sender is
-    told to try again.  Raises ConfigurationError for banned senders that are none.
+    addresses and ^patterns; `reject_banned_at` is "mail", or "rcpt", where they can still write to postmaster.  The directory
+    has `directory_seconds` for each answer; `clock` returns the time for trace lines, with its offset.  A rule, a directory
+    or a queue that raises is a local fault: it is logged, and the sender is told to try again.  Raises ConfigurationError
+    for a banned sender that is not an address or a pattern.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class ListHandler(Handler):
         hostname: str = "localhost",
         site_owner: str = "",
         banned_senders: Iterable[str] = (),
+        reject_banned_at: Literal["mail", "rcpt"] = "mail",
         directory_seconds: float = DIRECTORY_SECONDS,
         policy: Policy = DEFAULT_POLICY,
         clock: Callable[[], datetime] = utc_now,
@@ -55,6 +58,9 @@ class ListHandler(Handler):
         self.hostname = hostname
         self.site_owner = site_owner
         self.banned_senders = banned_everywhere(banned_senders)
+        if reject_banned_at not in {"mail", "rcpt"}:
+            raise ConfigurationError(f"one of mail, rcpt; not {reject_banned_at!r}", key="reject_banned_at")
+        self.reject_banned_at = reject_banned_at
         self.directory_seconds = directory_seconds
         self.policy = policy
         self.clock = clock
@@ -82,7 +88,7 @@ class ListHandler(Handler):
     def mail(self, envelope: Envelope) -> Answer:
         """Answer for the sender."""
         sender = envelope.reverse_path
-        banned = sender is not None and self.banned_senders.name(sender.address)
+        banned = self.reject_banned_at == "mail" and self._is_banned(sender)
         refusal = self._decide(Stage.MAIL, SenderFacts(envelope.peer, sender, envelope.declared_octets, banned)).verdict.reply
         return refusal.naming(sender.address) if refusal and sender else refusal
 
@@ -137,12 +143,18 @@ class ListHandler(Handler):
     def _judge(self, envelope: Envelope, recipient: Recipient, found: Lookup) -> Reply | None:
         path = recipient.path
         served = found.served or not path.domain or a_labels(path.domain) == a_labels(self.hostname)
-        facts = RecipientFacts(envelope.peer, envelope.reverse_path, envelope.declared_octets, path, found, served)
+        banned = self.reject_banned_at == "rcpt" and self._is_banned(envelope.reverse_path)
+        facts = RecipientFacts(
+            envelope.peer, envelope.reverse_path, envelope.declared_octets, path, found, served, banned_everywhere=banned
+        )
         decision = self._decide(Stage.RCPT, facts)
         place = Place(found.list.address if found.list else None, found.subaddress, found.detail)
         delivery = judged_of(envelope.recipients[0]).delivery if envelope.recipients else Delivery()
         recipient.tag = Judged(facts, decision, place, delivery)
         return _named(decision.verdict.reply, recipient)
+
+    def _is_banned(self, sender: Path | None) -> bool:
+        return sender is not None and self.banned_senders.name(sender.address)
 
     # The end of data --------------------------------------------------------------------------------------------
 

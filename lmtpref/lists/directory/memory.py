@@ -57,6 +57,18 @@ class MemoryDirectory:
                 return Lookup(found, subaddress, detail, standing, served=True)
         return Lookup(served=self._domains[domain] > 0)
 
+    def shadowed_by(self, mailing_list: MailingList) -> dict[str, MailingList]:
+        """Return the sub-addresses of other lists whose mail `mailing_list` takes, because its name ends like them.
+
+        The longest list name wins, so `dog-owner` takes the mail for the owners of `dog`.
+        """
+        return {
+            f"{name}@{domain}": found
+            for name, domain in mailing_list.places
+            for reading in readings(name)[1:]
+            if (found := self._lists.get((reading.name, domain)))
+        }
+
     def __iter__(self) -> Iterator[MailingList]:
         return iter(dict.fromkeys(self._lists.values()))
 

@@ -34,6 +34,7 @@ DEFAULT_POLICY: Policy = (
     rules.members_unreadable,
     rules.retired,
     rules.postmaster,
+    rules.banned_at_rcpt,
     rules.unknown_list,
     rules.not_a_post,
     rules.banned,

@@ -39,7 +39,10 @@ class PeerFacts(NamedTuple):
 
 
 class SenderFacts(NamedTuple):
-    """At MAIL: the sender, None for `<>`, whether it is banned from all lists, and the size it declares, in octets."""
+    """At MAIL: the sender, None for `<>`, and the size it declares, in octets.
+
+    `banned` tells that the sender is banned from all lists, if the server rejects such senders at MAIL.
+    """
 
     peer: Peer
     sender: Path | None
@@ -52,6 +55,7 @@ class RecipientFacts(NamedTuple):
 
     `served` tells whether the recipient's domain is ours: a list's, the server's own, or none at all.  At the end of data
     the same is asked once more of each address in the header, where a list wants that: then `in_header` is true.
+    `banned_everywhere` tells that the sender is banned from all lists, if the server rejects such senders at RCPT.
     """
 
     peer: Peer
@@ -61,6 +65,7 @@ class RecipientFacts(NamedTuple):
     found: Lookup
     served: bool
     in_header: bool = False
+    banned_everywhere: bool = False
 
     @property
     def list(self) -> MailingList | None:

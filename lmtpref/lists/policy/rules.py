@@ -71,7 +71,7 @@ def unknown_mta(facts: PeerFacts) -> Verdict | None:
 
 @at(Stage.MAIL)
 def banned_everywhere(facts: SenderFacts) -> Verdict | None:
-    """A sender banned from all lists is told so before naming any."""
+    """Reject at MAIL a sender banned from all lists, unless the server waits for RCPT."""
     return _BANNED_EVERYWHERE if facts.banned else None
 
 
@@ -101,6 +101,12 @@ def retired(facts: RecipientFacts) -> Verdict | None:
 def postmaster(facts: RecipientFacts) -> Verdict | None:
     """Everyone may write to postmaster (RFC 5321 section 4.5.1)."""
     return ACCEPT if facts.recipient.is_postmaster and facts.served else None
+
+
+@at(Stage.RCPT)
+def banned_at_rcpt(facts: RecipientFacts) -> Verdict | None:
+    """Reject at RCPT a sender banned from all lists, if the server waited for RCPT: postmaster can be written to."""
+    return _BANNED_EVERYWHERE if facts.banned_everywhere else None
 
 
 @at(Stage.RCPT)
