@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from contextlib import ExitStack
 from logging import ERROR, getLogger
 from logging.handlers import BufferingHandler
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -13,6 +14,7 @@ from sybil import Example
 
 from lmtpref import Handler, ListHandler, MemoryQueues, Reply, Server, Settings, show
 from lmtpref.config.loader import cast
+from lmtpref.doctools.clauses import read_clauses
 from lmtpref.doctools.sybil import TranscriptParser
 from lmtpref.lists import DEFAULT_POLICY, Decision
 from lmtpref.testing.replay import SocketWire
@@ -26,6 +28,9 @@ getLogger("lmtpref").addHandler(ERRORS)
 
 RULES = {rule.name for rule in DEFAULT_POLICY}
 
+# How each clause is shown: whether the reply that it asks for is the list server's choice, or that of a handler on the page.
+HOW = {clause.id: clause.how for clause in read_clauses(Path(__file__).parent)[1]}
+
 
 class Transcripts(TranscriptParser):
     """Transcripts whose `# rule:` lines may name rules of the policy: each of those must decide something."""
@@ -37,7 +42,17 @@ class Transcripts(TranscriptParser):
         problem = super().evaluate(example)
         claimed = {name for line in example.parsed.text.splitlines()[:3] for name in re.findall(r"\w+", line) if line.startswith("# rule:")}
         undecided = sorted((claimed & RULES) - deciding)
-        return problem or (f"rules that decided nothing here: {', '.join(undecided)}" if undecided else "")
+        problem = problem or (f"rules that decided nothing here: {', '.join(undecided)}" if undecided else "")
+        return problem or chosen_elsewhere(example.parsed.parse(), example.namespace["world"])
+
+
+def chosen_elsewhere(transcript: Transcript, world: "World") -> str:
+    """Return which cited clauses ask for a reply that another handler chooses than the one that their `how` names."""
+    handler = world.server.handler if world.server else world.handler
+    ours = type(handler).__module__.startswith("lmtpref.")
+    kind, chooses = ("handler", "the list server") if ours else ("policy", "a handler of this page")
+    wrong = [id_ for id_ in transcript.values("rule") if kind in HOW.get(id_, ())]
+    return f"{chooses} chooses the replies here, which does not show {', '.join(wrong)}" if wrong else ""
 
 
 class World(ExitStack):

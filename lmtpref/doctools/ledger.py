@@ -1,24 +1,26 @@
 """The ledger: every clause that binds a server or a client, with the examples that show it or the reason why none does.
 
-The clauses stand in `clauses.toml` beside the documents.  A transcript says which of them it shows in its `# rule:` lines; what is
-shown by other examples names the section that they stand in.
+The clauses stand in `clauses.toml` beside the documents.  A transcript names the clauses that it shows in its `# rule:` lines.
+For other examples the clause names the section in which they stand.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from lmtpref.doctools.citations import agrees, brackets, citations, strength_of
+from lmtpref.doctools.clauses import CLAUSES, HOW, PARTIES, Clause, read_clauses
 from lmtpref.doctools.sybil import blocks, sections
 from lmtpref.lists.policy.default import DEFAULT_POLICY
 
-CLAUSES = "clauses.toml"
-MUST_CITE = ("rfc2033/", "extensions/")  # the folders in which a transcript without a clause has no business
-PARTIES = ("server", "client", "both")
+# The folders in which every transcript shows a clause.
+MUST_CITE = ("rfc2033/", "extensions/")
+# The folders in which every citation gives the strength of the clause.
+GIVES_STRENGTH = (*MUST_CITE, "acceptance/")
 
 
 class Example(NamedTuple):
@@ -27,6 +29,7 @@ class Example(NamedTuple):
     page: str
     name: str
     cites: tuple[str, ...]
+    role: str
 
     def __str__(self) -> str:
         return f"{self.page}::{self.name}"
@@ -40,25 +43,12 @@ class Place(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """One requirement, in a sentence of ours, with what `clauses.toml` says of it."""
-
-    id: str
-    rfc: str
-    section: str
-    party: str
-    level: str
-    text: str
-    shown: tuple[str, ...] = ()  # sections of pages, PAGE.rst::SECTION, in which examples other than transcripts show it
-    argued: str = ""  # why no example can
-
-
 class Count(NamedTuple):
-    """How many clauses there are, how many of them are shown, and how many argued."""
+    """The number of clauses, and how many have each status."""
 
     clauses: int
-    shown: int
+    done: int
+    carried: int
     argued: int
 
 
@@ -69,17 +59,20 @@ class Ledger:
     """
 
     def __init__(self, docs: Path, rules: Iterable[str] = ()) -> None:
-        text = tomllib.loads((docs / CLAUSES).read_text(encoding="utf-8"))
         self.docs = docs
-        self.rfcs: dict[str, str] = text["rfc"]
-        self.clauses = [Clause(**{**clause, "shown": tuple(clause.get("shown", ()))}) for clause in text["clause"]]
-        self.examples = [example for page in sorted(docs.rglob("*.rst")) for example in _examples(page, docs)]
+        self.rfcs, self.clauses = read_clauses(docs)
+        self._pages = sorted(docs.rglob("*.rst"))
+        self.examples = [example for page in self._pages for example in _examples(page, docs)]
         self._rules = {rule.name for rule in DEFAULT_POLICY} | set(rules)
-        self._cited = {id_ for example in self.examples for id_ in example.cites}
+        self._by_id = {clause.id: clause for clause in self.clauses}
+        self._roles: dict[str, set[str]] = {}
+        for example in self.examples:
+            for id_ in example.cites:
+                self._roles.setdefault(id_, set()).add(example.role)
 
     def is_shown(self, clause: Clause) -> bool:
         """Whether any example shows `clause`."""
-        return bool(clause.shown) or clause.id in self._cited
+        return bool(clause.shown) or clause.id in self._roles
 
     def places(self, clause: Clause) -> list[Place]:
         """Where `clause` is shown, the pages that follow the RFCs first."""
@@ -89,14 +82,14 @@ class Ledger:
         return sorted(places, key=lambda place: not place.page.startswith(MUST_CITE))
 
     def count(self, *, rfc: str | None = None, party: str | None = None) -> Count:
-        """The clauses of one RFC, or of one party, or of both, counted."""
+        """Count the clauses of one RFC, of one party, or of both."""
         counted = [clause for clause in self.clauses if rfc in (None, clause.rfc) and party in (None, clause.party)]
-        shown = sum(map(self.is_shown, counted))
-        return Count(len(counted), shown, sum(bool(clause.argued) for clause in counted))
+        by_status = Counter(clause.status for clause in counted)
+        return Count(len(counted), by_status["done"], by_status["carried through"], by_status["argued"])
 
     def problems(self) -> list[str]:
-        """What is wrong with the ledger, a line each; nothing if every clause is accounted for."""
-        return [*self._of_clauses(), *self._of_sections(), *self._of_examples()]
+        """Return what is wrong with the ledger, a line each; nothing if every clause is accounted for."""
+        return [*self._of_clauses(), *self._of_how(), *self._of_sections(), *self._of_examples(), *self._of_citations()]
 
     def _of_clauses(self) -> Iterator[str]:
         seen: set[str] = set()
@@ -110,6 +103,29 @@ class Ledger:
             if not clause.argued and not self.is_shown(clause):
                 yield f"{clause.id}: neither shown by an example nor argued"
             seen.add(clause.id)
+
+    def _of_how(self) -> Iterator[str]:
+        for clause in self.clauses:
+            if clause.argued and clause.how:
+                yield f"{clause.id}: argued, so `how` has nothing to say"
+            if not clause.argued and not clause.how:
+                yield f"{clause.id}: `how` does not say what kind of example shows it"
+            yield from (f"{clause.id}: {problem}" for how in clause.how if (problem := self._of_kind(clause, how)))
+
+    def _of_kind(self, clause: Clause, how: str) -> str:
+        roles = self._roles.get(clause.id, set())
+        if how not in HOW:
+            return f"`how` is one of {', '.join(HOW)}, not {how}"
+        if how == "client" and clause.party == "server":
+            return "binds a server, so no client shows it"
+        shown = {
+            "replies": "server" in roles,
+            "policy": "server" in roles,
+            "examples": bool(clause.shown),
+            "client": bool(clause.shown) or "client" in roles,
+            "handler": self.is_shown(clause),
+        }
+        return "" if shown[how] else f"no {how} show it; that takes {HOW[how]}"
 
     def _of_sections(self) -> Iterator[str]:
         for clause in self.clauses:
@@ -127,18 +143,38 @@ class Ledger:
         return "" if _cites(text, clause.id) else "the section does not cite the clause"
 
     def _of_examples(self) -> Iterator[str]:
-        ids = {clause.id for clause in self.clauses}
         for example in self.examples:
-            unknown = [id_ for id_ in example.cites if id_ not in ids | self._rules]
+            unknown = [id_ for id_ in example.cites if id_ not in self._by_id.keys() | self._rules]
             yield from (f"{example}: cites {id_!r}, which is no clause and no rule" for id_ in unknown)
-            if example.page.startswith(MUST_CITE) and not ids & {*example.cites}:
+            if example.page.startswith(MUST_CITE) and not self._by_id.keys() & {*example.cites}:
                 yield f"{example}: cites no clause"
+
+    def _of_citations(self) -> Iterator[str]:
+        for path in self._pages:
+            page, text = path.relative_to(self.docs).as_posix(), path.read_text(encoding="utf-8")
+            for start, cited in brackets(text):
+                line = text.count("\n", 0, start) + 1
+                yield from (f"{page}:{line}: {problem}" for problem in self._of_citation(cited, strict=page.startswith(GIVES_STRENGTH)))
+
+    def _of_citation(self, cited: str, *, strict: bool) -> Iterator[str]:
+        citation = next(citations(cited), None)
+        if strict and citation is None:
+            yield f"{cited} is not a citation; that is (2033-4.2-a, MUST), with a semicolon before what has another strength"
+        for id_, said in ((id_, group.strength) for group in (citation.groups if citation else ()) for id_ in group.ids):
+            if strict and id_ not in self._by_id:
+                yield f"cites {id_}, which is no clause"
+            elif strict and not said:
+                yield f"{id_} is cited without its strength, {strength_of(self._by_id[id_].level)}"
+            elif said and id_ in self._by_id and not agrees(said, self._by_id[id_].level):
+                yield f"{id_} is {strength_of(self._by_id[id_].level)}, and cited as {said}"
 
 
 def _examples(page: Path, docs: Path) -> Iterable[Example]:
     """The transcripts of a page; one without a name goes by the number of its first line."""
     for block in blocks(page):
-        yield Example(page.relative_to(docs).as_posix(), block.name or f"line-{block.line}", block.parse().values("rule"))
+        transcript = block.parse()
+        name = block.name or f"line-{block.line}"
+        yield Example(page.relative_to(docs).as_posix(), name, transcript.values("rule"), transcript.role)
 
 
 def _stem(page: str) -> str:

@@ -22,13 +22,14 @@ from sphinx.util.fileutil import copy_asset_file
 from sphinx.writers.html5 import HTML5Translator
 
 from lmtpref import __version__
-from lmtpref.doctools.ledger import CLAUSES, Clause, Ledger
+from lmtpref.doctools.clauses import CLAUSES, Clause
+from lmtpref.doctools.ledger import Ledger
 from lmtpref.doctools.policy_picture import draw
 from lmtpref.doctools.pygments import LmtpLexer
 from lmtpref.doctools.sybil import LANGUAGE, blocks
 from lmtpref.lists import DEFAULT_POLICY
 
-_CSS = Path(__file__).with_name("ladder.css")
+_STYLES = [Path(__file__).with_name(name) for name in ("ladder.css", "citations.css")]
 _SIDES = {"C": "client", "S": "server"}
 
 log = logging.getLogger(__name__)
@@ -92,9 +93,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("clauses", ClausesDirective)
     app.add_directive("policy-picture", PolicyDirective)
     app.add_post_transform(DrawLadders)
-    app.add_css_file(_CSS.name)
+    app.setup_extension("lmtpref.doctools.sphinx_citations")
+    for style in _STYLES:
+        app.add_css_file(style.name)
     app.connect("builder-inited", _note_builder)
-    app.connect("builder-inited", _copy_css)
+    app.connect("builder-inited", _copy_styles)
     app.connect("doctree-read", _check_that_all_are_run)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -106,9 +109,11 @@ def _tables(ledger: Ledger, uri: Callable[[str], str]) -> Iterator[str]:
         yield from ("", title, "-" * len(title), "", ".. list-table::", "   :header-rows: 1", "   :widths: 16 44 40", "")
         yield from ("   * - clause", "     - what it asks", "     - shown by")
         for clause in (clause for clause in ledger.clauses if clause.rfc == rfc):
-            yield f"   * - | **{clause.id}**"
+            yield from (f"   * - .. _{clause.anchor}:", "")
+            yield f"       | **{clause.id}**"
             yield f"       | {clause.section}"
             yield f"       | {clause.party}, {clause.level}"
+            yield f"       | {clause.status}"
             yield f"     - {_escaped(clause.text)}"
             yield f"     - {_shown(ledger, clause, uri)}"
 
@@ -131,11 +136,12 @@ def _note_builder(app: Sphinx) -> None:
     ClausesDirective.builder = app.builder
 
 
-def _copy_css(app: Sphinx) -> None:
+def _copy_styles(app: Sphinx) -> None:
     if app.builder.format == "html":
         target = Path(app.outdir, "_static")
         target.mkdir(parents=True, exist_ok=True)
-        copy_asset_file(_CSS, target)
+        for style in _STYLES:
+            copy_asset_file(style, target, force=True)
 
 
 def _check_that_all_are_run(app: Sphinx, document: nodes.document) -> None:
