@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import nox
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is installed; virtualenv comes with nox
+nox.options.reuse_venv = "yes"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False  # `pythons` names those it did not find
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
+FORMS = {
+    "github-workflows": [".github/workflows/ci.yml"],
+    "github-issue-forms": [f".github/ISSUE_TEMPLATE/{name}.yml" for name in ("unclear", "wish", "wrong")],
+    "github-issue-config": [".github/ISSUE_TEMPLATE/config.yml"],
+    "readthedocs": [".readthedocs.yaml"],
+}
 BESIDE = "pytest -n 3 --dist loadfile"  # three pages at a time: half of what an example takes is waiting
 
 
 def install(session: nox.Session, *groups: str) -> None:
-    """Put the package, as it stands in this checkout with all its extras, and groups of dependencies into the session."""
-    session.install("-e", f".[{EXTRAS}]", *nox.project.dependency_groups(PROJECT, *groups))
+    """Install the package from this checkout, with all its extras and these groups of dependencies.
+
+    An environment that has them already stays as it is, so that one page takes seconds.
+    """
+    wanted = ["-e", f".[{EXTRAS}]", *nox.project.dependency_groups(PROJECT, *groups)]
+    state = "\n".join([*wanted, *(Path(name).read_text() for name in ("pyproject.toml", "lmtpref/__init__.py"))])
+    kept = Path(session.virtualenv.location, "installed.txt")
+    if not kept.is_file() or kept.read_text() != state:
+        session.install(*wanted)
+        kept.write_text(state)
 
 
 @nox.session
@@ -33,10 +49,12 @@ def doctests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style of the code."""
+    """Style of the code, and the files that a forge and a documentation host read."""
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    for schema, names in FORMS.items():
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *names)
 
 
 @nox.session(default=False)
@@ -71,6 +89,7 @@ runs("mtas", "The pages about MTAs, with real ones, unpacked from Debian's packa
 runs("sql", "The page about databases, on a PostgreSQL; what is skipped is named.", POSTGRESQL, "test", "sql", success_codes=[0, 77])
 runs("headers", "The header reader on real mail, downloaded for it.", "python docs/corners/headers.py", "headers", success_codes=[0, 77])
 runs("fuzz", "Octets that nobody would think of; `-- SECONDS`, of which 60 are the default.", "python docs/corners/fuzz.py", "fuzz")
+runs("mutants", "Small mistakes made on purpose: do the documents notice?  `-- COUNT SEED`", "python docs/corners/mutants.py", "test")
 runs("soak", "10,000 connections, 1,000,000 messages, minutes; `-- CONNECTIONS MESSAGES` for others.", "python docs/corners/soak.py")
 runs("bench", "How fast: all of docs/performance/, a quarter of an hour; `-- SCRIPT` runs one.", "python docs/performance", "test")
 runs("serve", "The reference server, with the cast's three lists unless `-- CONFIG.toml` names others.", "lmtpref serve")
