@@ -17,7 +17,7 @@ from lmtpref.config.loader import cast
 from lmtpref.doctools.clauses import read_clauses
 from lmtpref.doctools.sybil import TranscriptParser
 from lmtpref.lists import DEFAULT_POLICY, Decision
-from lmtpref.testing.replay import SocketWire
+from lmtpref.net.socket_wire import SocketWire
 from lmtpref.transcripts.memory_wire import MemoryWire, Wire
 from lmtpref.transcripts.notation import Transcript
 from lmtpref.transcripts.script import Script, converse

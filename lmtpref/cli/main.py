@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from lmtpref import __version__
-from lmtpref.cli import explain, lists, maps, milter, mock, queues, send, serve
+from lmtpref.cli import check, explain, lists, maps, milter, mock, queues, send, serve
 from lmtpref.cli.terminal import LineFormatter, escaping, report
 from lmtpref.protocol.errors import UsageError
 
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lmtpref", description="The reference for LMTP (RFC 2033).")
     parser.add_argument("--version", action="version", version=f"lmtpref {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (serve, explain, lists, maps, milter, queues, send, mock):
+    for command in (serve, check, explain, lists, maps, milter, queues, send, mock):
         command.add_to(commands)
     return parser
 

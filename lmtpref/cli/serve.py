@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from lmtpref.cli import log_json, serve_faults
+from lmtpref.cli import log_json, serve_faults, serve_given
 from lmtpref.cli.arguments import path_name
 from lmtpref.cli.reload import reloading
 from lmtpref.cli.terminal import report
@@ -42,14 +42,17 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     serve.add_argument("--uvloop", choices=("auto", "yes", "no"), default="auto", help="the event loop (default: auto)")
     serve_faults.add_to(serve)
+    serve_given.add_to(serve)
     log_json.add_to(serve)
     serve.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    configuration = _configuration(options)
+    configuration, given = _configuration(options), serve_given.asked_for(options)
     _check_stdio(options, configuration)
     watch, journal = serve_faults.watch_for(options), log_json.journal_for(options)
+    for condition in given:
+        configuration, watch = serve_given.configured(configuration, condition), serve_given.watch_for(condition, watch)
     server = Server.configured(
         configuration,
         listen=options.listen or (),
@@ -57,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
         session_factory=partial(WatchedSession, watch=watch) if watch else None,
         journal=journal,
     )
-    if options.accept_all:
+    if options.accept_all or any(condition.accept_all for condition in given):
         server.handler = Handler()
     _spare_the_collector()
     with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
@@ -65,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
     finished = server.queues.close()
     if not options.stdio:
         _print_summary(server.queues)
-    missing = serve_faults.tell_missing(watch)
+    missing = serve_faults.tell_missing(watch) if options.faults else False
     return 0 if finished and not missing else FAILED_EXIT
 
 

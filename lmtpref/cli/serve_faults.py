@@ -142,8 +142,8 @@ class _File:
 def _do(fault: Fault, name: str, value: Any, times: int | None) -> Fault:  # noqa: ANN401 - as TOML has it
     """Let `fault` do what a key says."""
     if name == "reply":
-        reply = Reply.parse([value])
-        return fault.reply(reply.code, reply.enhanced, reply.lines[0], times=times)
+        reply = Reply.parse(value.split("\n"))
+        return fault.reply(reply.code, reply.enhanced, "\n".join(reply.lines), times=times)
     if name == "delay":
         return fault.delay(value, times=times)
     if name == "slice":

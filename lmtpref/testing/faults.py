@@ -43,8 +43,11 @@ class Fault:
         self._spelt = f"on({command!r}{''.join(options)})"
 
     def reply(self, code: int, enhanced: EnhancedCode | str | None, text: str, *, times: int | None = None) -> Self:
-        """Answer so, without asking the handler; the conversation goes on as if the handler had."""
-        answer = Reply(code, enhanced, text)
+        """Answer so, without asking the handler; the conversation goes on as if the handler had.
+
+        Each line of `text` becomes a line of the reply.
+        """
+        answer = Reply(code, enhanced, *text.split("\n"))
         if hook := HOOKS.get(self.command):
             check_answer(hook, answer)
         self._decide(f"reply({code}, {str(enhanced) if enhanced else None!r}, {text!r}", times)

@@ -61,14 +61,18 @@ class Outcome:
         """Whether the server said what the transcript says."""
         return not self.faults and self._first_difference() is None
 
-    def explain(self, document: str) -> str:
-        """Nothing if it passed; else where it differs first, the exchanges before that, and `diff`."""
+    @property
+    def difference(self) -> str:
+        """Where the outcome differs first: what was expected and what came, the exchanges before it, the counts; empty if it passed."""
         if self.passed:
             return ""
         fault = min([*self.faults, *filter(None, [self._first_difference()])], key=lambda fault: fault.number)
         parts = [f"{self.transcript.path}:{fault.number}: {fault.problem}\n", *self._context(fault.number)]
-        parts += [f"{line}\n" for line in self._counts()]
-        return "".join(parts) + self.diff(document)
+        return "".join(parts + [f"{line}\n" for line in self._counts()])
+
+    def explain(self, document: str) -> str:
+        """Nothing if it passed; else `difference` and `diff`."""
+        return "" if self.passed else self.difference + self.diff(document)
 
     def diff(self, document: str) -> str:
         """A unified diff of `document`, the text that the transcript stands in: with it the transcript passes.

@@ -1,0 +1,27 @@
+"""The conformance suite: any LMTP server or client, held against the transcripts of the documents."""
+
+from lmtpref.check.cases import Case, load, select
+from lmtpref.check.conditions import Condition, conditions
+from lmtpref.check.results import Result, Run, Verdict
+from lmtpref.check.runner import Options, each, examine, run
+from lmtpref.check.target import CommandTarget, ListeningTarget, Target
+from lmtpref.check.world import World
+
+__all__ = [
+    "Case",
+    "CommandTarget",
+    "Condition",
+    "ListeningTarget",
+    "Options",
+    "Result",
+    "Run",
+    "Target",
+    "Verdict",
+    "World",
+    "conditions",
+    "each",
+    "examine",
+    "load",
+    "run",
+    "select",
+]

@@ -1,0 +1,44 @@
+"""Conditions: what some cases ask of a server beside its extensions, such as a small limit or a full mailbox."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lmtpref.protocol.errors import UsageError
+
+_FILE = Path(__file__).parent / "conditions.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition of a server, and how the reference server is put into it.
+
+    `server` are keys of [server], `list` those of the lists named there, `fault` are faults as `lmtpref serve --faults` reads them.
+    """
+
+    name: str
+    says: str
+    accept_all: bool = False
+    server: Mapping[str, Any] = field(default_factory=dict)
+    list: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fault: tuple[Mapping[str, Any], ...] = ()
+
+
+@lru_cache(maxsize=1)
+def conditions() -> dict[str, Condition]:
+    """Return all conditions, by their names."""
+    tables = tomllib.loads(_FILE.read_text("utf-8"))
+    return {name: Condition(name, **{**table, "fault": tuple(table.get("fault", ()))}) for name, table in tables.items()}
+
+
+def condition(name: str) -> Condition:
+    """Return the condition `name`.  Raises UsageError if there is none."""
+    try:
+        return conditions()[name]
+    except KeyError:
+        raise UsageError(f"there is no condition {name!r}; there are {', '.join(conditions())}") from None

@@ -1,0 +1,69 @@
+"""The suite inside another project's tests: a test that asks for `lmtp_case` runs once for each case.
+
+A project names this module in `pytest_plugins`, overrides the fixture `lmtp_check_target`, and `lmtp_check_options` if it wants
+other options.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from lmtpref.check.cases import Case, load
+from lmtpref.check.probe import Probe
+from lmtpref.check.report_text import failure
+from lmtpref.check.results import Verdict
+from lmtpref.check.runner import Options, examine, play_case
+from lmtpref.check.target import ListeningTarget, Target
+
+
+class CheckedCase:
+    """One case, and the target that it is to be played to."""
+
+    def __init__(self, case: Case, target: Target, found: Probe, options: Options) -> None:
+        self.case = case
+        self._target, self._found, self._options = target, found, options
+
+    def check(self) -> None:
+        """Play the case.  Skips the test if the case does not apply, and fails it, with the report, if the target does."""
+        __tracebackhide__ = True
+        result = play_case(self.case, self._target, self._found, self._options).result
+        if result.verdict is Verdict.SKIPPED:
+            pytest.skip(result.reason)
+        if result.is_failure:
+            pytest.fail(failure(result), pytrace=False)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test of `lmtp_case` one run for each case of the protocol suite."""
+    if "lmtp_case" in metafunc.fixturenames:
+        cases = _cases()
+        metafunc.parametrize("lmtp_case", cases, ids=[case.id for case in cases], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def lmtp_check_target() -> str | Target:
+    """Where the server on trial is; a project overrides this."""
+    raise pytest.UsageError("override the fixture lmtp_check_target: it returns HOST:PORT, unix:PATH, or a Target of lmtpref.check")
+
+
+@pytest.fixture(scope="session")
+def lmtp_check_options() -> Options:
+    """How the cases are played."""
+    return Options()
+
+
+@pytest.fixture(scope="session")
+def _lmtp_checked(lmtp_check_target: str | Target, lmtp_check_options: Options) -> tuple[Target, Probe, Options]:
+    """The target, and what a first conversation found."""
+    target = ListeningTarget(lmtp_check_target) if isinstance(lmtp_check_target, str) else lmtp_check_target
+    return target, examine(_cases(), target, lmtp_check_options), lmtp_check_options
+
+
+@pytest.fixture
+def lmtp_case(request: pytest.FixtureRequest, _lmtp_checked: tuple[Target, Probe, Options]) -> CheckedCase:
+    """One case; `lmtp_case.check()` plays it."""
+    return CheckedCase(request.param, *_lmtp_checked)
+
+
+def _cases() -> list[Case]:
+    return [case for case in load() if case.suite == "protocol"]

@@ -1,0 +1,90 @@
+"""Results: what became of each case."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from lmtpref.check.requirements import Requirement, Strength
+
+
+class Verdict(StrEnum):
+    """What became of a case."""
+
+    PASS = "pass"  # noqa: S105 - the verdict
+    NON_STRICT = "pass (non-strict)"  # in a way that is allowed, or against a SHOULD or a MAY only
+    FAIL = "fail"
+    SKIPPED = "skipped"  # it does not apply to this target
+    NOT_REACHED = "not reached"  # something that it builds on failed
+    ERROR = "error"  # of the machinery, or of the connection
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one case, and all that a report says of it.
+
+    `got` tells how the replies differed, `wire` is what was said, as a transcript; `known` is the reason for which a failure
+    was expected.
+    """
+
+    id: str
+    page: str
+    line: int
+    strength: Strength
+    requirements: tuple[Requirement, ...]
+    verdict: Verdict
+    reason: str = ""
+    got: str = ""
+    wire: str = ""
+    known: str = ""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the target did not do what the case demands, or that could not be found out."""
+        return self.verdict in {Verdict.FAIL, Verdict.ERROR, Verdict.NOT_REACHED}
+
+    @property
+    def is_unexpected(self) -> bool:
+        """Whether this makes a run fail: a failure that is not known, or a known one that passed."""
+        passed = self.verdict in {Verdict.PASS, Verdict.NON_STRICT}
+        return passed if self.known else self.is_failure
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All results of one run, and what it was a run of."""
+
+    target: str
+    match: str
+    strict: bool
+    results: Sequence[Result]
+    greeting: str = ""
+    offers: Mapping[str, str] = field(default_factory=dict)
+    problems: Sequence[str] = ()  # of the file of known failures
+
+    @property
+    def counts(self) -> Counter[Verdict]:
+        """How many cases have each verdict."""
+        return Counter(result.verdict for result in self.results)
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """How many cases were skipped for each reason."""
+        return reasons(result for result in self.results if result.verdict is Verdict.SKIPPED)
+
+    @property
+    def unexpected(self) -> list[Result]:
+        """The results that make the run fail."""
+        return [result for result in self.results if result.is_unexpected]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing unexpected failed or passed."""
+        return not self.unexpected and not self.problems
+
+
+def reasons(results: Iterable[Result]) -> Counter[str]:
+    """Return how often each reason is given."""
+    return Counter(result.reason for result in results)

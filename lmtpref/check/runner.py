@@ -1,0 +1,137 @@
+"""The runner: cases are played to a target, one connection each, and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from lmtpref.check.alternatives import relax
+from lmtpref.check.cases import NOT_FOR_OTHERS, Case
+from lmtpref.check.conditions import condition
+from lmtpref.check.probe import Probe, probe
+from lmtpref.check.results import Result, Run, Verdict
+from lmtpref.check.sweeps import sweep
+from lmtpref.check.target import BoundedWire, Target
+from lmtpref.check.usage import recipients, rejected
+from lmtpref.check.world import World
+from lmtpref.transcripts.matching import loosest
+from lmtpref.transcripts.notation import Level
+from lmtpref.transcripts.player import play
+from lmtpref.transcripts.result import Outcome
+
+SENDER = "anne@home.test"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to play: `match` is the level at which replies are compared, `strict` makes SHOULD, MAY and second-best replies count."""
+
+    match: Level = "code"
+    strict: bool = False
+    world: World = field(default_factory=World)
+    stop_at_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A case that was played: its result, and the outcome if it came to one."""
+
+    case: Case
+    result: Result
+    outcome: Outcome | None = None
+
+
+def run(cases: Sequence[Case], target: Target, options: Options | None = None) -> Run:
+    """Play `cases` to `target`; return all results."""
+    options = options or Options()
+    found = examine(cases, target, options)
+    played = list(each(cases, target, found, options))
+    results = [one.result for one in played]
+    return Run(target.name, options.match, options.strict, [*results, *sweep(played, found)], found.greeting, found.offers)
+
+
+def examine(cases: Iterable[Case], target: Target, options: Options) -> Probe:
+    """Return what `target` is like, as far as `cases` depend on it."""
+    wanted: dict[str, None] = {}
+    for case in cases:
+        if not case.given and not options.world.missing(case):
+            spoken = options.world.spoken(case.transcript)
+            wanted |= dict.fromkeys((*recipients(spoken), *rejected(spoken)))
+    return probe(target, options.world.addresses.get(SENDER, SENDER), wanted)
+
+
+def each(cases: Iterable[Case], target: Target, found: Probe, options: Options) -> Iterator[Played]:
+    """Play one case after the other; stop after the first failure if the options say so."""
+    for case in cases:
+        played = play_case(case, target, found, options)
+        yield played
+        if options.stop_at_first and played.result.is_failure:
+            return
+
+
+def play_case(case: Case, target: Target, found: Probe, options: Options) -> Played:
+    """Play one case, if it applies to `target`; whatever happens, it has a result."""
+    if reason := _skip(case, target, found, options.world):
+        return Played(case, _result(case, Verdict.SKIPPED, reason))
+    if reason := _unreached(case, found, options.world):
+        return Played(case, _result(case, Verdict.NOT_REACHED, reason))
+    transcript = options.world.spoken(case.transcript)
+    try:
+        with target.connect(case.given) as wire:
+            outcome = play(transcript, wire, level=loosest(options.match, transcript.level))
+            return Played(case, judge(case, outcome, wire, found, strict=options.strict), outcome)
+    except OSError as error:
+        return Played(case, _result(case, Verdict.ERROR, f"the connection failed: {error}"))
+
+
+def judge(case: Case, outcome: Outcome, wire: BoundedWire, found: Probe, *, strict: bool) -> Result:
+    """Return the result of a case that was played."""
+    said = str(wire.recording)
+    missing = [extension for extension in case.offers if extension not in found.offers]
+    if missing or wire.exceeded:
+        reason = wire.exceeded or f"LHLO does not list {', '.join(missing)}"
+        return replace(_failure(case, reason, strict=strict), wire=said)
+    if outcome.passed:
+        return replace(_result(case, Verdict.PASS), wire=said)
+    relaxed = relax(outcome, case.accept)
+    if relaxed.passed and not strict and outcome.level != "exact":
+        return replace(_result(case, Verdict.NON_STRICT, "with another reply code that is right as well"), wire=said)
+    told = (outcome if strict or outcome.level == "exact" else relaxed).difference
+    return replace(_failure(case, told.partition("\n")[0], strict=strict), got=told, wire=said)
+
+
+def _failure(case: Case, reason: str, *, strict: bool) -> Result:
+    """Return a failure, or what stands for it if the clauses of `case` only recommend."""
+    if case.strength == "MUST" or strict:
+        return _result(case, Verdict.FAIL, reason)
+    return _result(case, Verdict.NON_STRICT, f"{case.strength} only: {reason}")
+
+
+def _skip(case: Case, target: Target, found: Probe, world: World) -> str:
+    """Return why `case` does not apply to this target; empty if it does."""
+    for name in case.given:
+        if name == NOT_FOR_OTHERS or not target.takes(name):
+            return f"given {name}: {condition(name).says}"
+    if address := world.missing(case):
+        return f"no address stands for {address}"
+    for lack in map(found.lacks, case.needs):
+        if lack:
+            return lack
+    for address in () if case.given else rejected(world.spoken(case.transcript)):
+        if found.replies.get(address, "5")[:1] == "2":
+            return f"the server accepts {address}, which it should not know"
+    return ""
+
+
+def _unreached(case: Case, found: Probe, world: World) -> str:
+    """Return what `case` builds on and the target does not do; empty if there is nothing."""
+    if found.problem:
+        return found.problem
+    for address in () if case.given else recipients(world.spoken(case.transcript)):
+        if found.replies.get(address, "2")[:1] != "2":
+            return f"RCPT TO:<{address}> was answered {found.replies[address]}"
+    return ""
+
+
+def _result(case: Case, verdict: Verdict, reason: str = "") -> Result:
+    return Result(case.id, case.page, case.line, case.strength, case.requirements, verdict, reason)

@@ -1,0 +1,135 @@
+"""`lmtpref check`: any LMTP server, held against the transcripts of the documents."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lmtpref.check import cases, known, report_text
+from lmtpref.check.cases import Case
+from lmtpref.check.conditions import condition
+from lmtpref.check.report_text import counted
+from lmtpref.check.results import Run
+from lmtpref.check.runner import Options, Played, each, examine
+from lmtpref.check.sweeps import sweep
+from lmtpref.check.target import CommandTarget, ListeningTarget, Target
+from lmtpref.check.usage import recipients
+from lmtpref.check.world import World
+from lmtpref.cli.arguments import path_name, seconds
+from lmtpref.cli.terminal import report
+from lmtpref.net.socket_wire import PATIENCE_SECONDS
+from lmtpref.protocol.errors import UsageError
+from lmtpref.transcripts.notation import LEVELS
+
+FAILED_EXIT, UNSTARTED_EXIT = 1, 4
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Make `check` one of the commands."""
+    check = commands.add_parser("check", help="hold an LMTP server against the documents' transcripts, clause by clause")
+    check.add_argument("words", nargs="*", metavar="HOST:PORT|unix:PATH [CLAUSE|ID|PAGE...]", help="the server, and which cases")
+    check.add_argument("--command", metavar="COMMAND", help="instead of an address: a program that speaks LMTP on its standard streams")
+    _add_selection(check)
+    _add_world(check)
+    check.add_argument("--match", choices=LEVELS, default="code", help="how closely replies are compared (default: %(default)s)")
+    check.add_argument("--strict", action="store_true", help="SHOULD, MAY and second-best replies count as well")
+    check.add_argument("--timeout", type=seconds, default=PATIENCE_SECONDS, metavar="SECONDS", help="for each reply (default: %(default)g)")
+    check.add_argument("--known", type=path_name, metavar="FILE.toml", help="cases that are expected to fail, with reasons")
+    check.add_argument("--write-known", type=path_name, metavar="FILE.toml", help="write the failures of this run as such a file")
+    check.add_argument("-x", dest="stop", action="store_true", help="stop after the first failure")
+    check.add_argument("-v", dest="verbose", action="store_true", help="print every conversation")
+    check.set_defaults(run=_check)
+
+
+def _add_selection(check: argparse.ArgumentParser) -> None:
+    check.add_argument("--list", action="store_true", help="print the cases and play none")
+    check.add_argument("--suite", choices=("protocol", "acceptance", "all"), default="protocol", help="which cases (default: %(default)s)")
+    check.add_argument("-k", dest="keyword", metavar="TEXT", default="", help="only cases with TEXT in their id")
+
+
+def _add_world(check: argparse.ArgumentParser) -> None:
+    check.add_argument("--recipient", action="append", default=[], metavar="ADDRESS", help="an address that the server accepts; up to 3")
+    check.add_argument("--unknown", metavar="ADDRESS", help="an address that the server rejects")
+    check.add_argument("--world", type=path_name, metavar="FILE.toml", help="which addresses stand for those of the transcripts")
+    check.add_argument("--given", action="append", default=[], metavar="NAME", help="a condition that the server is in; may be repeated")
+
+
+def _check(options: argparse.Namespace) -> int:
+    words = list(options.words)
+    address = words.pop(0) if words and not options.command and not options.list else None
+    chosen = [case for case in cases.select(_suite(options.suite), words) if options.keyword in case.id]
+    if options.list:
+        print("\n".join(map(report_text.listing, chosen)))
+        return 0
+    return _play(chosen, _target(options, address), options)
+
+
+def _suite(name: str) -> Sequence[Case]:
+    wanted = {"protocol", "acceptance"} if name == "all" else {name}
+    return [case for case in cases.load() if case.suite in wanted]
+
+
+def _target(options: argparse.Namespace, address: str | None) -> Target:
+    given = frozenset(condition(name).name for name in options.given)
+    if options.command:
+        return CommandTarget(options.command, given=given, patience_seconds=options.timeout)
+    if not address:
+        raise UsageError("a server's address is needed, HOST:PORT or unix:PATH, or --command")
+    return ListeningTarget(address, given=given, patience_seconds=options.timeout)
+
+
+def _world(options: argparse.Namespace) -> World:
+    if options.world and (options.recipient or options.unknown):
+        raise UsageError("--world says what --recipient and --unknown would; not both")
+    return World.load(Path(options.world)) if options.world else World.of(options.recipient, options.unknown)
+
+
+def _play(chosen: Sequence[Case], target: Target, options: argparse.Namespace) -> int:
+    playing = Options(options.match, options.strict, _world(options), options.stop)
+    expected = known.load(Path(options.known)) if options.known else {}
+    found = examine(chosen, target, playing)
+    if found.problem:
+        report(f"{target.name} cannot be checked: {found.problem}")
+        return UNSTARTED_EXIT
+    print(_announcement(chosen, target, playing), flush=True)
+    played: list[Played] = []
+    for one in each(chosen, target, found, playing):
+        played.append(one)
+        _tell_progress(played)
+        if options.verbose and one.result.wire:
+            print(report_text.conversation(one.result), flush=True)
+        elif one.result.is_failure:
+            print(report_text.failure(one.result), flush=True)
+    results = [*(one.result for one in played), *sweep(played, found)]
+    for result in results[len(played) :]:
+        if result.is_failure:
+            print(report_text.failure(result), flush=True)
+    run = Run(target.name, options.match, options.strict, results, found.greeting, found.offers)
+    return _report(known.expect(run, expected, frozenset(case.id for case in cases.load())), expected, options)
+
+
+def _announcement(chosen: Sequence[Case], target: Target, playing: Options) -> str:
+    able = [case for case in chosen if all(map(target.takes, case.given)) and not playing.world.missing(case)]
+    addresses = dict.fromkeys(address for case in able if case.messages for address in recipients(playing.world.spoken(case.transcript)))
+    messages = sum(case.messages for case in able)
+    sent = f"at most {counted(messages, 'message')}, to {', '.join(addresses)}" if messages else "no messages"
+    return f"{counted(len(chosen), 'case')}; {sent}"
+
+
+def _tell_progress(played: Sequence[Played]) -> None:
+    """Name each page that is begun, if somebody is looking on."""
+    if sys.stderr.isatty() and [one.case.page for one in played[-2:]].count(played[-1].case.page) == 1:
+        report(played[-1].case.page)
+
+
+def _report(run: Run, expected: dict[str, str], options: argparse.Namespace) -> int:
+    if options.write_known:
+        try:
+            count = known.write(Path(options.write_known), run.results, expected)
+        except OSError as error:
+            raise UsageError(f"{options.write_known}: cannot be written: {error.strerror}") from None
+        print(f"{counted(count, 'known failure')} written to {options.write_known}")
+    print(report_text.summary(run), end="")
+    return 0 if run.passed else FAILED_EXIT

@@ -1,0 +1,51 @@
+"""`lmtpref serve --given NAME`: the reference server in a condition that some cases of `lmtpref check` ask for."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, replace
+
+from lmtpref.check.conditions import Condition, condition
+from lmtpref.config.loader import Configuration
+from lmtpref.lists import MailingList, MemoryDirectory
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.replies import Reply
+from lmtpref.testing.recorder import Watch
+
+NONE = "none"
+
+
+def add_to(serve: argparse.ArgumentParser) -> None:
+    """Give `serve` its option."""
+    serve.add_argument("--given", metavar="NAMES", help="be in conditions, between commas, that cases of `lmtpref check` ask for")
+
+
+def asked_for(options: argparse.Namespace) -> list[Condition]:
+    """Return the conditions that the options name.  Raises UsageError for one that does not exist, or for a CONFIG beside them."""
+    if options.given and options.config:
+        raise UsageError("--given changes the lists of the documents; it goes without a CONFIG")
+    return [condition(name) for name in (options.given or NONE).split(",") if name != NONE]
+
+
+def configured(configuration: Configuration, given: Condition) -> Configuration:
+    """Return `configuration` with the settings and lists of the condition."""
+    names = {field.name for field in fields(configuration.settings)}
+    settings = {key: value for key, value in given.server.items() if key in names}
+    directory = configuration.directory
+    if isinstance(directory, MemoryDirectory):
+        for address, changes in given.list.items():
+            known = directory.find(address)
+            directory.add(replace(directory.remove(address), **changes) if known else MailingList(address, **changes))
+    return replace(configuration, settings=replace(configuration.settings, **settings))
+
+
+def watch_for(given: Condition, watch: Watch | None) -> Watch | None:
+    """Return a watch with the faults of the condition beside those that `watch` has."""
+    if not given.fault:
+        return watch
+    watch = watch or Watch(keep=False)
+    for table in given.fault:
+        reply = Reply.parse(table["reply"].split("\n"))
+        fault = watch.faults.on(table["on"], to=table.get("to"))
+        fault.reply(reply.code, reply.enhanced, "\n".join(reply.lines), times=table.get("times"))
+    return watch
