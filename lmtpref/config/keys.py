@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from lmtpref.lists.senders import NORMALISATIONS
+
 
 class Kind(NamedTuple):
     """What a key's value must be: in words, and as a test."""
@@ -33,6 +35,7 @@ TEXT_LINE = Kind("a number of octets, 1000 or more", lambda value: _is_count(val
 RECIPIENTS = Kind("a number, 100 or more", lambda value: _is_count(value) and value >= 100)  # RFC 5321 section 4.5.3.1.8
 NEWLINES = Kind('"reject" or "keep"', lambda value: value in ("reject", "keep"))
 REJECT_AT = Kind.one_of("mail", "rcpt")
+NORMALISE = Kind('a list of words: "batv"', lambda value: isinstance(value, list) and all(word in NORMALISATIONS for word in value))
 MTA = Kind.one_of("postfix", "exim", "sendmail")
 MAP_TYPE = Kind.one_of("regexp", "pcre", "texthash", "hash", "lmdb")
 MAP_CLASS = Kind.one_of("relay", "local", "mailbox", "virtual")
@@ -58,6 +61,8 @@ KEYS = (
     Key("server", "tls_key", TEXT, "the file with its private key, beside this file"),
     Key("server", "banned_senders", TEXTS, "senders banned from all lists; ^pattern"),
     Key("server", "reject_banned_at", REJECT_AT, "when to reject them: mail; or rcpt, where they can write to postmaster"),
+    Key("server", "normalise", NORMALISE, "which rewritten spellings of banned_senders are banned too"),
+    Key("server", "subaddresses", FLAG, "whether a ban of name holds for name+detail"),
     Key("server", "rules", TEXTS, "rules of your own, package.module:name, asked before the others of their stage"),
     Key("server", "max_message_octets", OCTETS, "the largest message"),
     Key("server", "max_recipients", RECIPIENTS, "the most recipients in one transaction"),
@@ -91,6 +96,8 @@ KEYS = (
     Key("list", "generic_nonmember_action", TEXT, "accept, hold, reject or discard: the posts of everybody else"),
     Key("list", "null_sender", TEXT, "reject, hold or accept: posts from <>"),
     Key("list", "judge", TEXT, "envelope or envelope-or-from: whose right to post counts"),
+    Key("list", "normalise", NORMALISE, "which rewritten spellings of a sender are undone: batv (prvs= and btv1== tags)"),
+    Key("list", "subaddresses", FLAG, "whether name+detail is the sender name"),
     Key("list", "unvouched", TEXT, "hold, reject or discard: posts of senders it does not know, if their content is rejected"),
     Key("list", "emergency", FLAG, "whether every post is held"),
     Key("list", "retired", FLAG, "whether no post is taken any more"),

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from lmtpref.config.host_files import Named, group_name, tls_context
 from lmtpref.config.keys import KEYS
 from lmtpref.config.toml import line_of, read_text, read_toml
+from lmtpref.lists.addresses import parse_address
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.directory.open_database import open_database
 from lmtpref.lists.handler import DIRECTORY_SECONDS, ListHandler, banned_everywhere
-from lmtpref.lists.mailinglist import ListDirectory, MailingList, parse_address
+from lmtpref.lists.mailinglist import ListDirectory, MailingList
 from lmtpref.lists.policy.default import DEFAULT_POLICY, Policy
 from lmtpref.lists.policy.rules import Rule
 from lmtpref.lists.queues.memory import Queues
@@ -48,6 +49,8 @@ class Configuration:
     tls_key: Named | None = None
     banned_senders: tuple[str, ...] = ()
     reject_banned_at: Literal["mail", "rcpt"] = "mail"
+    normalise: tuple[Literal["batv"], ...] = ()
+    subaddresses: bool = False
     directory_seconds: float = DIRECTORY_SECONDS
     rules: Policy = ()
     maildir: Path | None = None  # where the spool is; without one, messages are kept in memory
@@ -65,6 +68,8 @@ class Configuration:
             site_owner=self.site_owner,
             banned_senders=self.banned_senders,
             reject_banned_at=self.reject_banned_at,
+            normalise=self.normalise,
+            subaddresses=self.subaddresses,
             directory_seconds=self.directory_seconds,
             policy=(*self.rules, *DEFAULT_POLICY),
         )

@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from lmtpref.protocol.domains import a_labels, both_spellings
+from lmtpref.protocol.errors import ConfigurationError, UsageError
+from lmtpref.protocol.syntax import Path
 
 
 class Subaddress(StrEnum):
@@ -40,6 +42,17 @@ class Reading(NamedTuple):
     name: str
     subaddress: Subaddress | None = None
     detail: str | None = None
+
+
+def parse_address(address: str, *, key: str | None = None) -> Path:
+    """Return the mailbox that `address` spells, with a domain.  Raises ConfigurationError, with `key`, if it is not one."""
+    try:
+        path = Path.parse(address)
+    except UsageError:
+        path = None
+    if path is None or not path.domain:
+        raise ConfigurationError(f"not an address: {address!r}", key=key)
+    return path
 
 
 def fold_local(local: str) -> str:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import datetime
 from typing import Literal, cast
 
 from lmtpref.lists.delivery_state import Delivery, Judged, Place, judged_of
 from lmtpref.lists.directory.bounded import NO_ANSWER, ask
-from lmtpref.lists.mailinglist import ListDirectory, Lookup, MailingList, Maybe, Senders
+from lmtpref.lists.mailinglist import ListDirectory, Lookup, MailingList, Maybe
 from lmtpref.lists.policy.default import DEFAULT_POLICY, Decision, Policy, best, decide, rules_of
 from lmtpref.lists.policy.facts import DataFacts, Facts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
 from lmtpref.lists.policy.header import Header
 from lmtpref.lists.policy.rules import header_decides
 from lmtpref.lists.policy.verdicts import Verdict
 from lmtpref.lists.queues.memory import Entry, Queues, reply_to
+from lmtpref.lists.senders import PLAIN, Normaliser, Senders
 from lmtpref.lists.trace import trace, utc_now
 from lmtpref.protocol.catalogue import LOCAL_ERROR_451
 from lmtpref.protocol.domains import a_labels
@@ -34,7 +35,8 @@ class ListHandler(Handler):
     """Answers with the verdicts of a policy, and puts what was accepted, held or discarded into its queue.
 
     `directory`, `queues` and `policy` may be replaced at any time; what was already decided stands.  `banned_senders` are
-    addresses and ^patterns; `reject_banned_at` is "mail", or "rcpt", where they can still write to postmaster.  The directory
+    addresses and ^patterns; `reject_banned_at` is "mail", or "rcpt", where they can still write to postmaster;
+    `normalise` and `subaddresses` say which of their spellings are banned too, as for a list.  The directory
     has `directory_seconds` for each answer; `clock` returns the time for trace lines, with its offset.  A rule, a directory
     or a queue that raises is a local fault: it is logged, and the sender is told to try again.  Raises ConfigurationError
     for a banned sender that is not an address or a pattern.
@@ -49,6 +51,8 @@ class ListHandler(Handler):
         site_owner: str = "",
         banned_senders: Iterable[str] = (),
         reject_banned_at: Literal["mail", "rcpt"] = "mail",
+        normalise: Collection[Literal["batv"]] = (),
+        subaddresses: bool = False,
         directory_seconds: float = DIRECTORY_SECONDS,
         policy: Policy = DEFAULT_POLICY,
         clock: Callable[[], datetime] = utc_now,
@@ -57,7 +61,7 @@ class ListHandler(Handler):
         self.queues = queues
         self.hostname = hostname
         self.site_owner = site_owner
-        self.banned_senders = banned_everywhere(banned_senders)
+        self.banned_senders = banned_everywhere(banned_senders, Normaliser.parse(normalise, subaddresses=subaddresses))
         if reject_banned_at not in {"mail", "rcpt"}:
             raise ConfigurationError(f"one of mail, rcpt; not {reject_banned_at!r}", key="reject_banned_at")
         self.reject_banned_at = reject_banned_at
@@ -259,9 +263,12 @@ def _named(reply: Reply | None, recipient: Recipient) -> Reply | None:
     return reply.naming(recipient.path.address) if reply else None
 
 
-def banned_everywhere(entries: Iterable[str]) -> Senders:
-    """The senders that are banned from all lists.  Raises ConfigurationError for what names none, and for another list's members."""
-    senders = Senders.parse(entries, key="banned_senders")
+def banned_everywhere(entries: Iterable[str], normaliser: Normaliser = PLAIN) -> Senders:
+    """Return the senders that are banned from all lists.
+
+    Raises ConfigurationError for an entry that names no sender, and for another list's members.
+    """
+    senders = Senders.parse(entries, key="banned_senders", normaliser=normaliser)
     if senders.lists:
         raise ConfigurationError(f"only a list can ban another's members: '@{senders.lists[0]}'", key="banned_senders")
     return senders

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Iterable, Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Awaitable, Collection
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from lmtpref.lists.addresses import Subaddress, fold_address, fold_local, spellings
-from lmtpref.lists.patterns import Pattern
+from lmtpref.lists.addresses import Subaddress, fold_address, fold_local, parse_address
+from lmtpref.lists.senders import Addresses, Normaliser, Senders
 from lmtpref.protocol.domains import a_labels
-from lmtpref.protocol.errors import ConfigurationError, LmtpError, UsageError
+from lmtpref.protocol.errors import ConfigurationError, LmtpError
 from lmtpref.protocol.renamed import current_word
 from lmtpref.protocol.syntax import Path
 
@@ -52,59 +51,6 @@ class NullSender(StrEnum):
     ACCEPT = "accept"
 
 
-class Addresses(AbstractSet[str]):
-    """A set of addresses, compared without case and kept as given; looking one up costs the same in a set of any size.
-
-    Raises ConfigurationError, with `key`, for what is not an address.
-    """
-
-    __slots__ = ("_given",)
-
-    def __init__(self, given: Iterable[str] = (), *, key: str | None = None) -> None:
-        self._given: dict[str, str] = {}
-        for address in given:
-            folded = fold_address(parse_address(address, key=key).address)
-            self._given[address if address == folded else folded] = address  # one string in memory, not two
-
-    def __contains__(self, address: object) -> bool:
-        return isinstance(address, str) and fold_address(address) in self._given
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._given.values())
-
-    def __len__(self) -> int:
-        return len(self._given)
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} addresses>"
-
-
-class Senders(NamedTuple):
-    """Senders named in a setting: addresses one by one, `^patterns`, and the members of other lists (`@other-list`)."""
-
-    addresses: Addresses
-    patterns: tuple[Pattern, ...] = ()
-    lists: tuple[Path, ...] = ()
-
-    @classmethod
-    def parse(cls, entries: Iterable[str], *, key: str) -> Senders:
-        """The senders that `entries` name.  Raises ConfigurationError, with `key`, for what names none."""
-        kinds: dict[str, list[str]] = {"^": [], "@": [], "": []}
-        for entry in entries:
-            kinds[entry[:1] if entry[:1] in kinds else ""].append(entry)
-        return cls(
-            Addresses(kinds[""], key=key),
-            tuple(Pattern(entry, key=key) for entry in kinds["^"]),
-            tuple(parse_address(entry[1:], key=key) for entry in kinds["@"]),
-        )
-
-    def name(self, address: str) -> bool:
-        """Whether `address` is named by itself or by a pattern; who is a member of other lists, a directory knows."""
-        if address in self.addresses:
-            return True
-        return bool(self.patterns) and any(pattern.matches(spelled) for spelled in spellings(address) for pattern in self.patterns)
-
-
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class MailingList:
     """A mailing list and its settings; sizes in octets.
@@ -125,6 +71,8 @@ class MailingList:
     null_sender: NullSender | Literal["reject", "hold", "accept"] = NullSender.REJECT
     judge: Judge | Literal["envelope", "envelope-or-from"] = Judge.ENVELOPE
     unvouched: Unvouched | Literal["hold", "reject", "discard"] = Unvouched.HOLD
+    normalise: Collection[Literal["batv"]] = ()  # rewritten spellings of a sender that are undone to compare it
+    subaddresses: bool = False  # whether name+detail is the sender name
     emergency: bool = False  # every post is held
     retired: bool = False  # no post is taken any more
     require_from: bool = True  # whether a post needs a From
@@ -139,15 +87,18 @@ class MailingList:
         if "+" in path.local:
             raise ConfigurationError(f"a list's name holds no `+`: {self.address!r}", key="address")
         put(self, "path", path)
+        put(self, "normalise", tuple(self.normalise))
+        normaliser = Normaliser.parse(self.normalise, subaddresses=self.subaddresses)
         for key in ("members", "moderated"):
             given = getattr(self, key)
-            put(self, key, given if isinstance(given, Addresses) else Addresses(given, key=key))
+            ready = isinstance(given, Addresses) and given.normaliser == normaliser
+            put(self, key, given if ready else Addresses(given, key=key, normaliser=normaliser))
         for stranger in (address for address in self.moderated if address not in self.members):
             raise ConfigurationError(f"not a member: {stranger!r}", key="moderated")
         put(self, "alias_domains", tuple(_domain(domain) for domain in self.alias_domains))
         for key, parsed in (("accept_these_nonmembers", "nonmembers"), ("banned", "outlaws")):
             put(self, key, tuple(getattr(self, key)))
-            put(self, parsed, Senders.parse(getattr(self, key), key=key))
+            put(self, parsed, Senders.parse(getattr(self, key), key=key, normaliser=normaliser))
         for key, choices in _CHOICES.items():
             put(self, key, _choice(choices, getattr(self, key), key=key))
 
@@ -217,17 +168,6 @@ _CHOICES: dict[str, type[StrEnum]] = {
     "judge": Judge,
     "unvouched": Unvouched,
 }
-
-
-def parse_address(address: str, *, key: str | None = None) -> Path:
-    """The mailbox that `address` spells, with a domain.  Raises ConfigurationError, with `key`, if it is none."""
-    try:
-        path = Path.parse(address)
-    except UsageError:
-        path = None
-    if path is None or not path.domain:
-        raise ConfigurationError(f"not an address: {address!r}", key=key)
-    return path
 
 
 def _domain(domain: str) -> str:

@@ -6,8 +6,9 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from lmtpref.lists.addresses import fold_local, readings
-from lmtpref.lists.mailinglist import STRANGER, UNKNOWN, Lookup, MailingList, Senders, Standing, parse_address
+from lmtpref.lists.addresses import fold_local, parse_address, readings
+from lmtpref.lists.mailinglist import STRANGER, UNKNOWN, Lookup, MailingList, Standing
+from lmtpref.lists.senders import Senders
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.syntax import Path
@@ -91,4 +92,7 @@ class MemoryDirectory:
 
     def _are(self, senders: Senders, address: str) -> bool:
         """Whether `address` is one of `senders`."""
-        return senders.name(address) or any(address in found.members for found in map(self.find, senders.lists) if found)
+        if senders.name(address):
+            return True
+        others = [found for found in map(self.find, senders.lists) if found]
+        return any(form in other.members for form in senders.forms(address) for other in others)

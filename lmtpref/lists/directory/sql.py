@@ -9,11 +9,23 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, BindParameter, Engine, bindparam, create_engine, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from lmtpref.lists.addresses import readings
+from lmtpref.lists.addresses import parse_address, readings
 from lmtpref.lists.directory.daemon_executor import Threads
 from lmtpref.lists.directory.memory import MemoryDirectory
-from lmtpref.lists.directory.tables import MANY, Row, entries, list_of, lists, members, path_key, place_key, places, sender_key
-from lmtpref.lists.mailinglist import DirectoryError, Lookup, MailingList, parse_address
+from lmtpref.lists.directory.tables import (
+    MANY,
+    Row,
+    entries,
+    list_of,
+    lists,
+    members,
+    normaliser_of,
+    path_key,
+    place_key,
+    places,
+    sender_keys,
+)
+from lmtpref.lists.mailinglist import DirectoryError, Lookup, MailingList
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.syntax import Path
@@ -24,9 +36,11 @@ WAIT_SECONDS = 5.0  # Postfix waits 300 s for the answer to RCPT (lmtp_rcpt_time
 CONNECTIONS = 4
 
 _other = places.alias("other")
+_other_lists = lists.alias("other_lists")
 _others_members = members.alias("others_members")
 _keys: BindParameter[list[str]] = bindparam("keys", expanding=True)
-_sender: BindParameter[str] = bindparam("sender")
+_senders: BindParameter[list[str]] = bindparam("senders", expanding=True)
+_senders_or_all: BindParameter[list[str]] = bindparam("senders_or_all", expanding=True)
 
 # One statement, so that an import in between cannot give half of an old list and half of a new one.
 QUESTION = (
@@ -38,13 +52,16 @@ QUESTION = (
         entries.c.setting,
         entries.c.entry,
         _others_members.c.address.label("others_member"),
+        _other_lists.c.normalise.label("others_normalise"),
+        _other_lists.c.subaddresses.label("others_subaddresses"),
     )
     .select_from(places)
     .join(lists, lists.c.id == places.c.list_id)
-    .outerjoin(members, (members.c.list_id == lists.c.id) & (members.c.address_key == _sender))
-    .outerjoin(entries, (entries.c.list_id == lists.c.id) & entries.c.address_key.in_([bindparam("always", ""), _sender]))
+    .outerjoin(members, (members.c.list_id == lists.c.id) & members.c.address_key.in_(_senders))
+    .outerjoin(entries, (entries.c.list_id == lists.c.id) & entries.c.address_key.in_(_senders_or_all))
     .outerjoin(_other, _other.c.address_key == entries.c.place_key)
-    .outerjoin(_others_members, (_others_members.c.list_id == _other.c.list_id) & (_others_members.c.address_key == _sender))
+    .outerjoin(_other_lists, _other_lists.c.id == _other.c.list_id)
+    .outerjoin(_others_members, (_others_members.c.list_id == _other.c.list_id) & _others_members.c.address_key.in_(_senders))
     .where(places.c.address_key.in_(_keys))
 )
 SERVED = select(places.c.list_id).where(places.c.domain_key == bindparam("domain")).limit(1)
@@ -70,20 +87,23 @@ class SqlLists:
     def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
         """What is known of `recipient`, and of `sender` to that list."""
         keys = [place_key(reading.name, recipient.domain) for reading in readings(recipient.local)]
-        rows = self._rows(QUESTION, keys=keys, sender=sender_key(sender)) if keys else []
+        rows = self._ask(keys, sender_keys(sender)) if keys else []
         if rows:
-            return _directory(rows, sender).look_up(recipient, sender)
+            return _directory(rows).look_up(recipient, sender)
         return Lookup(served=bool(self._rows(SERVED, domain=a_labels(recipient.domain))))
 
     def find(self, address: str | Path) -> MailingList | None:
         """The list whose own address, or alias, is `address`, without its members; None if there is none."""
         path = parse_address(address) if isinstance(address, str) else address
-        rows = self._rows(QUESTION, keys=[path_key(path)], sender="")
-        return _directory(rows, None).find(path)
+        rows = self._ask([path_key(path)], [])
+        return _directory(rows).find(path)
 
     def close(self) -> None:
         """Close every connection that is not in use, and others when they are given back."""
         self.engine.dispose()
+
+    def _ask(self, keys: list[str], senders: list[str]) -> list[Row]:
+        return self._rows(QUESTION, keys=keys, senders=senders, senders_or_all=["", *senders])
 
     def _rows(self, statement: Any, **parameters: object) -> list[Row]:  # noqa: ANN401 - a Select of any columns
         try:
@@ -145,23 +165,34 @@ def told(error: SQLAlchemyError) -> str:
     return first
 
 
-def _directory(rows: list[Row], sender: Path | None) -> MemoryDirectory:
-    """The lists in `rows`, as far as `sender` is concerned, and of those they refer to the ones of which it is a member."""
+def _directory(rows: list[Row]) -> MemoryDirectory:
+    """Return the lists in `rows`, and of those they refer to the ones that have a member who may be the sender."""
     by_list: dict[int, list[Row]] = {}
     for row in rows:
         by_list.setdefault(row["id"], []).append(row)
     directory = MemoryDirectory(_list(of_list) for of_list in by_list.values())
-    others = {path_key(path): path for path in (parse_address(row["entry"][1:]) for row in rows if row["others_member"])}
-    for other in others.values():
-        if sender and directory.find(other) is None:
-            directory.add(MailingList(other.address, members=[sender.address]))
+    others: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["others_member"]:
+            others.setdefault(row["entry"][1:], []).append(row)
+    for address, known in others.items():
+        if directory.find(address) is None:
+            directory.add(_other_list(address, known))
     return directory
+
+
+def _other_list(address: str, rows: list[Row]) -> MailingList:
+    """Return the list `address`, to which others refer, with those of its members that may be the sender."""
+    normaliser = normaliser_of(rows[0], "others_")
+    known = list(dict.fromkeys(row["others_member"] for row in rows))
+    return MailingList(address, members=known, normalise=normaliser.words, subaddresses=normaliser.subaddresses)
 
 
 def _list(rows: list[Row]) -> MailingList:
     first = rows[0]
     many = {name: list(dict.fromkeys(row["entry"] for row in rows if row["setting"] == name)) for name in MANY}
     try:
-        return list_of(first, member=first["member"], moderated=bool(first["moderated"]), many=many)
+        known = {row["member"]: row["moderated"] for row in rows if row["member"]}
+        return list_of(first, members=list(known), moderated=[member for member, moderated in known.items() if moderated], many=many)
     except ConfigurationError as error:
         raise DirectoryError(f"{first['address']}: {error}") from error

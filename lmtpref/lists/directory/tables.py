@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import Field, fields
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, false, true
 
-from lmtpref.lists.addresses import fold_address, fold_local
-from lmtpref.lists.mailinglist import MailingList, parse_address
+from lmtpref.lists.addresses import fold_local, parse_address
+from lmtpref.lists.mailinglist import MailingList
+from lmtpref.lists.senders import Normaliser, possible_keys
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.syntax import Path
 
@@ -19,8 +20,9 @@ Row = dict[str, Any]
 _WITH_TABLES_OF_THEIR_OWN = frozenset({"address", "members", "moderated"})
 _SETTINGS = {field.name: field for field in fields(MailingList) if field.init and field.name not in _WITH_TABLES_OF_THEIR_OWN}
 
-# A setting with many entries has rows, every other a column.
-MANY = tuple(name for name, field in _SETTINGS.items() if field.default == ())
+# A setting with many entries has rows, every other a column; a few words of our own share one column.
+_WORDS = frozenset({"normalise"})
+MANY = tuple(name for name, field in _SETTINGS.items() if field.default == () and name not in _WORDS)
 ONE = tuple(name for name in _SETTINGS if name not in MANY)
 
 # Settings of which only the entries that can concern the sender are read; of all others every entry is.
@@ -29,7 +31,7 @@ ABOUT_SENDERS = frozenset({"accept_these_nonmembers", "banned"})
 
 def _column(field: Field[Any]) -> Column[Any]:
     """The column of a setting with one value; a row that does not name it gets the setting's default."""
-    default: object = field.default
+    default: object = "" if field.name in _WORDS else field.default
     if isinstance(default, bool):
         return Column(field.name, Boolean, nullable=False, server_default=true() if default else false())
     if default is None or isinstance(default, int):
@@ -58,8 +60,8 @@ members = Table(
     "members",
     metadata,
     Column("list_id", ForeignKey(lists.c.id), primary_key=True),
-    Column("address_key", Text, primary_key=True, comment="the address in lower case, its domain as A-labels"),
-    Column("address", Text, nullable=False, comment="the address as given"),
+    Column("address_key", Text, primary_key=True, comment="the address in lower case, its domain as A-labels, normalised as the list says"),
+    Column("address", Text, primary_key=True, comment="the address as given"),
     Column("moderated", Boolean, nullable=False, server_default=false()),
     comment="a row a member",
 )
@@ -86,42 +88,45 @@ def path_key(path: Path) -> str:
     return place_key(path.local, path.domain)
 
 
-def sender_key(sender: Path | None) -> str:
-    """The key by which a sender is found; nothing has the key of `<>`, the empty one, as its own."""
-    return fold_address(sender.address) if sender else ""
+def sender_keys(sender: Path | None) -> list[str]:
+    """Return the keys by which a sender is found, whatever a list normalises; `<>` has none."""
+    return possible_keys(sender.address) if sender else []
+
+
+def normaliser_of(row: Row, prefix: str = "") -> Normaliser:
+    """Return the normaliser of the list in a row; its columns may have a prefix."""
+    return Normaliser.parse((row[f"{prefix}normalise"] or "").split(), subaddresses=bool(row[f"{prefix}subaddresses"]))
 
 
 def rows_of(number: int, mailing_list: MailingList) -> Iterator[tuple[Table, Iterable[Row]]]:
     """What to insert for a list: tables, each with its rows, those referred to first."""
     yield lists, [{"id": number, "address": mailing_list.address, **{name: _plain(getattr(mailing_list, name)) for name in ONE}}]
     yield places, [{"address_key": place_key(*place), "domain_key": place[1], "list_id": number} for place in mailing_list.places]
-    moderated = mailing_list.moderated
-    yield (
-        members,
-        ({"list_id": number, "address_key": fold_address(m), "address": m, "moderated": m in moderated} for m in mailing_list.members),
-    )
-    yield entries, [_entry(number, name, entry) for name in MANY for entry in dict.fromkeys(getattr(mailing_list, name))]
+    moderated, key = mailing_list.moderated, Normaliser.parse(mailing_list.normalise, subaddresses=mailing_list.subaddresses).key
+    yield members, ({"list_id": number, "address_key": key(m), "address": m, "moderated": m in moderated} for m in mailing_list.members)
+    yield entries, [_entry(number, name, entry, key) for name in MANY for entry in dict.fromkeys(getattr(mailing_list, name))]
 
 
-def list_of(row: Row, *, member: str | None, moderated: bool, many: dict[str, list[str]]) -> MailingList:
-    """The list of a row of `lists`, as far as one sender is concerned: of all members it has at most `member`.
+def list_of(row: Row, *, members: list[str], moderated: list[str], many: dict[str, list[str]]) -> MailingList:
+    """Return the list of a row of `lists`, as far as one sender is concerned: of all members it has those that may be the sender.
 
     Raises ConfigurationError for a row that no import would have written.
     """
-    known = [member] if member else []
-    settings: Row = {name: row[name] for name in ONE} | many
-    return MailingList(row["address"], members=known, moderated=known if moderated else (), **settings)
+    settings: Row = {name: row[name] for name in ONE} | {name: row[name].split() for name in _WORDS} | many
+    return MailingList(row["address"], members=members, moderated=moderated, **settings)
 
 
 def _plain(value: object) -> object:
-    """`value` as a driver takes it: an enumeration's text rather than its member."""
+    """Return `value` as a driver takes it: an enumeration's text rather than its member, and words as one text."""
+    if isinstance(value, tuple):
+        return " ".join(value)
     return str(value) if isinstance(value, str) else value
 
 
-def _entry(number: int, setting: str, entry: str) -> Row:
+def _entry(number: int, setting: str, entry: str, key: Callable[[str], str]) -> Row:
     row: Row = {"list_id": number, "setting": setting, "entry": entry, "address_key": "", "place_key": None}
     if setting not in ABOUT_SENDERS or entry.startswith("^"):
         return row
     if entry.startswith("@"):
         return row | {"place_key": path_key(parse_address(entry[1:]))}
-    return row | {"address_key": sender_key(parse_address(entry))}
+    return row | {"address_key": key(entry)}

@@ -1,0 +1,126 @@
+"""Sets of senders: addresses, patterns and the members of other lists, and which spellings are one sender."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from typing import Literal, NamedTuple
+
+from lmtpref.lists.addresses import fold_address, parse_address, spellings
+from lmtpref.lists.patterns import Pattern
+from lmtpref.protocol.errors import ConfigurationError
+from lmtpref.protocol.syntax import Path
+
+# What `normalise` can name.
+NORMALISATIONS = ("batv",)
+
+# draft-levine-smtp-batv: the local part is prvs=TAG=USER; abuse.net writes btv1==TAG==USER.
+_BATV = re.compile(r"(?:prvs=[0-9a-z]{1,64}=|btv1==[0-9a-z]{1,64}==)+(?=.)")
+
+
+class Normaliser(NamedTuple):
+    """Which spellings of an address are one sender.
+
+    `batv` ignores BATV tags before the user's name; `subaddresses` ignores `+` and what follows it (RFC 5233).
+    """
+
+    batv: bool = False
+    subaddresses: bool = False
+
+    @classmethod
+    def parse(cls, normalise: Collection[str], *, subaddresses: bool) -> Normaliser:
+        """Return the normaliser of two settings.  Raises ConfigurationError for an unknown word in `normalise`."""
+        for word in normalise:
+            if word not in NORMALISATIONS:
+                raise ConfigurationError(f"one of {', '.join(NORMALISATIONS)}; not {word!r}", key="normalise")
+        return cls("batv" in normalise, subaddresses)
+
+    @property
+    def words(self) -> tuple[Literal["batv"], ...]:
+        """What `normalise` says of it."""
+        return ("batv",) if self.batv else ()
+
+    def key(self, address: str) -> str:
+        """Return `address` as this normaliser compares it; two addresses with one key are one sender."""
+        folded = fold_address(parse_address(address).address if '"' in address else address)
+        if not any(self):
+            return folded
+        local, at, domain = folded.rpartition("@")
+        quoted = local.startswith('"')
+        user = self._user(local[1:-1] if quoted else local)
+        return parse_address(f'"{user}"@{domain}').address if quoted else f"{user}{at}{domain}"
+
+    def _user(self, local: str) -> str:
+        if self.batv and (tags := _BATV.match(local)):
+            local = local[tags.end() :]
+        user, plus, _ = local.partition("+")
+        return user if self.subaddresses and plus and user else local
+
+
+PLAIN = Normaliser()
+
+
+def possible_keys(address: str) -> list[str]:
+    """Return every key that some normaliser gives to `address`."""
+    return list(dict.fromkeys(Normaliser(batv, subaddresses).key(address) for batv in (False, True) for subaddresses in (False, True)))
+
+
+class Addresses(AbstractSet[str]):
+    """A set of addresses, compared by their keys and kept as given; looking one up costs the same in a set of any size.
+
+    Raises ConfigurationError, with `key`, for what is not an address.
+    """
+
+    __slots__ = ("_given", "_keys", "normaliser")
+
+    def __init__(self, given: Iterable[str] = (), *, key: str | None = None, normaliser: Normaliser = PLAIN) -> None:
+        self.normaliser = normaliser
+        self._given: dict[str, str] = {}
+        for address in given:
+            folded = fold_address(parse_address(address, key=key).address)
+            self._given[address if address == folded else folded] = address  # one string in memory, not two
+        self._keys: Collection[str] = self._given if normaliser == PLAIN else frozenset(map(normaliser.key, self._given))
+
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, str) and self.normaliser.key(address) in self._keys
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given.values())
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} addresses>"
+
+
+class Senders(NamedTuple):
+    """Senders named in a setting: addresses one by one, `^patterns`, and the members of other lists (`@other-list`)."""
+
+    addresses: Addresses
+    patterns: tuple[Pattern, ...] = ()
+    lists: tuple[Path, ...] = ()
+
+    @classmethod
+    def parse(cls, entries: Iterable[str], *, key: str, normaliser: Normaliser = PLAIN) -> Senders:
+        """Return the senders that `entries` name.  Raises ConfigurationError, with `key`, for an entry that names none."""
+        kinds: dict[str, list[str]] = {"^": [], "@": [], "": []}
+        for entry in entries:
+            kinds[entry[:1] if entry[:1] in kinds else ""].append(entry)
+        return cls(
+            Addresses(kinds[""], key=key, normaliser=normaliser),
+            tuple(Pattern(entry, key=key) for entry in kinds["^"]),
+            tuple(parse_address(entry[1:], key=key) for entry in kinds["@"]),
+        )
+
+    def forms(self, address: str) -> dict[str, None]:
+        """Return `address` as given, and as it compares: a pattern or another list may know either."""
+        return dict.fromkeys((address, self.addresses.normaliser.key(address)))
+
+    def name(self, address: str) -> bool:
+        """Whether `address` is named by itself or by a pattern; who is a member of other lists, a directory knows."""
+        if address in self.addresses:
+            return True
+        spelled = [spelling for form in self.forms(address) for spelling in spellings(form)] if self.patterns else []
+        return any(pattern.matches(spelling) for spelling in spelled for pattern in self.patterns)
