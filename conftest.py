@@ -6,11 +6,12 @@ from functools import partial
 
 from sybil import Example, Sybil
 from sybil.integration.pytest import SybilItem
-from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser, SkipParser
+from sybil.parsers.rest import CodeBlockParser, DocTestParser, PythonCodeBlockParser, SkipParser
 from sybil.sybil import SybilCollection
 from sybil.typing import Parser
 from world import Transcripts, begin, connect, end, flip
 
+from lmtpref.doctools.grammar import LANGUAGE, Grammar
 from lmtpref.doctools.sybil import identify
 
 # Sybil 10.1.0's own ends the whole run at a traceback of one entry, such as a warning or a chained exception has.
@@ -30,7 +31,13 @@ class Pages(Sybil):
         return identify(example, self.name)
 
 
-PARSERS: list[Parser] = [Transcripts(connect, flip=flip), DocTestParser(), PythonCodeBlockParser(), SkipParser()]
+PARSERS: list[Parser] = [
+    Transcripts(connect, flip=flip),
+    DocTestParser(),
+    PythonCodeBlockParser(),
+    CodeBlockParser(LANGUAGE, Grammar.define),
+    SkipParser(),
+]
 WIRES = os.environ.get("LMTP_WIRES", "memory").split(",")
 MTA_PAGES = ["mta/postfix.rst", "mta/exim.rst", "mta/sendmail.rst"]  # they need root and Debian's packages
 if "LMTP_MTAS" in os.environ:
