@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from lmtpref.lists import Lookup, MailingList, RecipientFacts, Standing
+from lmtpref.lists.persons import Persons
 from lmtpref.lists.policy.header import Header
 from lmtpref.protocol.handler import Peer
 
@@ -24,7 +25,7 @@ def _flat(facts: dict[str, object]) -> Iterator[tuple[str, str]]:
             yield name, "<>"
         elif isinstance(value, Lookup):
             yield from _flat(value._asdict())
-        elif value not in _NOTHING and not isinstance(value, RecipientFacts):  # told at RCPT
+        elif value not in _NOTHING and not isinstance(value, RecipientFacts | Persons):  # told at RCPT, and all there are
             yield name, _words(value)
 
 

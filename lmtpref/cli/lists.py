@@ -31,10 +31,10 @@ def _import(options: argparse.Namespace) -> int:
     if not isinstance(directory, MemoryDirectory):
         raise ConfigurationError("the lists are in a database already", file=options.config, key="directory")
     try:
-        count = import_lists(directory, options.url)
+        count = import_lists(directory, options.url, persons=directory.persons)
     except DirectoryError as error:
         report(f"nothing was imported: {error}")
         return FAILED_EXIT
     members = sum(len(mailing_list.members) for mailing_list in directory)
-    print(f"imported: lists {count}, members {members}")
+    print(f"imported: lists {count}, members {members}" + (f", persons {len(directory.persons)}" if directory.persons else ""))
     return 0

@@ -102,5 +102,6 @@ KEYS = (
     Key("list", "emergency", FLAG, "whether every post is held"),
     Key("list", "retired", FLAG, "whether no post is taken any more"),
     Key("list", "require_from", FLAG, "whether a post without a From is refused"),
+    Key("person", "addresses", TEXTS, "the addresses of one sender: what one may do, all may, and a ban of one holds for all"),
     Key("list", "max_message_octets", OCTETS, "the largest post; absent: the server's limit alone"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from dataclasses import field as attribute
 from importlib import import_module
@@ -88,7 +88,10 @@ class Configuration:
             close()
 
 
-_KINDS = {table: {key.name: key.kind for key in KEYS if key.table == table} for table in ("server", "spool", "directory", "maps", "list")}
+_KINDS = {
+    table: {key.name: key.kind for key in KEYS if key.table == table}
+    for table in ("server", "spool", "directory", "maps", "list", "person")
+}
 _NAMED = frozenset({"unix_group", "tls_certificate", "tls_key"})
 _SETTINGS = frozenset(field.name for field in fields(Settings))
 _LIMITS = frozenset({"max_connections", "idle_seconds", "transaction_seconds", "hook_seconds", "max_buffered_octets"})
@@ -173,26 +176,42 @@ class _File:
     def database(self) -> ListDirectory:
         table = self.data["directory"]
         self.check("directory", table, table="directory")
-        if "list" in self.data:
-            raise self.error("lists stand here or in a database, not in both", "list 0", key="list")
+        for name in ("list", "person"):
+            if name in self.data:
+                raise self.error(f"{name}s stand here or in a database, not in both", f"{name} 0", key=name)
         try:
             return open_database(self.path.parent, **table)
         except ConfigurationError as error:
             raise self.placed(error, "directory") from None
 
     def lists(self) -> MemoryDirectory:
-        tables = self.data.get("list", [])
-        if not isinstance(tables, list):
-            raise self.error("lists are written [[list]]", "list", key="list")
         directory = MemoryDirectory()
-        for number, table in enumerate(tables):
-            self.add_list(directory, f"list {number}", table)
+        for header, table in self.tables("list"):
+            self.add_list(directory, header, table)
+        for header, table in self.tables("person"):
+            self.add_person(directory, header, table)
         for number, mailing_list in enumerate(directory):
             self.check_other_lists(directory, f"list {number}", mailing_list)
             for address, other in directory.shadowed_by(mailing_list).items():
                 problem = f"this list takes the mail to {address}, a sub-address of {other.address}"
                 log.warning("%s", self.error(problem, f"list {number}", key="address"))
         return directory
+
+    def tables(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each table [[name]], and what `line_of` calls it."""
+        tables = self.data.get(name, [])
+        if not isinstance(tables, list):
+            raise self.error(f"{name}s are written [[{name}]]", name, key=name)
+        return ((f"{name} {number}", table) for number, table in enumerate(tables))
+
+    def add_person(self, directory: MemoryDirectory, header: str, table: dict[str, Any]) -> None:
+        self.check(header, table, table="person")
+        if "addresses" not in table:
+            raise self.error("a person needs addresses", header, key="addresses")
+        try:
+            directory.persons.add(table["addresses"])
+        except ConfigurationError as error:
+            raise self.placed(error, header) from None
 
     def add_list(self, directory: MemoryDirectory, header: str, table: dict[str, Any]) -> None:
         self.check(header, table, table="list")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,14 @@ def line_of(text: str, header: str | None, key: str) -> int | None:
     is not found the line is that of the header.
     """
     wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
-    lists, here, begin = 0, None, None
+    seen: Counter[str] = Counter()
+    here, begin = None, None
     for number, line in enumerate(text.splitlines(), 1):
         if match := _HEADER.match(line):
             here = match[2]
             if match[1] == "[[":
-                here, lists = f"{match[2]} {lists}", lists + 1
+                here = f"{match[2]} {seen[match[2]]}"
+                seen[match[2]] += 1
             begin = number if here == header or (header is None and match[2] == key) else begin
         elif here == header and wanted.match(line):
             return number

@@ -11,6 +11,7 @@ from typing import Literal, cast
 from lmtpref.lists.delivery_state import Delivery, Judged, Place, judged_of
 from lmtpref.lists.directory.bounded import NO_ANSWER, ask
 from lmtpref.lists.mailinglist import ListDirectory, Lookup, MailingList, Maybe
+from lmtpref.lists.persons import NOBODY, Persons
 from lmtpref.lists.policy.default import DEFAULT_POLICY, Decision, Policy, best, decide, rules_of
 from lmtpref.lists.policy.facts import DataFacts, Facts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
 from lmtpref.lists.policy.header import Header
@@ -92,7 +93,7 @@ class ListHandler(Handler):
     def mail(self, envelope: Envelope) -> Answer:
         """Answer for the sender."""
         sender = envelope.reverse_path
-        banned = self.reject_banned_at == "mail" and self._is_banned(sender)
+        banned = self.reject_banned_at == "mail" and self._is_banned(sender, NOBODY)
         refusal = self._decide(Stage.MAIL, SenderFacts(envelope.peer, sender, envelope.declared_octets, banned)).verdict.reply
         return refusal.naming(sender.address) if refusal and sender else refusal
 
@@ -147,7 +148,7 @@ class ListHandler(Handler):
     def _judge(self, envelope: Envelope, recipient: Recipient, found: Lookup) -> Reply | None:
         path = recipient.path
         served = found.served or not path.domain or a_labels(path.domain) == a_labels(self.hostname)
-        banned = self.reject_banned_at == "rcpt" and self._is_banned(envelope.reverse_path)
+        banned = (self.reject_banned_at == "rcpt" or len(found.persons) > 0) and self._is_banned(envelope.reverse_path, found.persons)
         facts = RecipientFacts(
             envelope.peer, envelope.reverse_path, envelope.declared_octets, path, found, served, banned_everywhere=banned
         )
@@ -157,8 +158,12 @@ class ListHandler(Handler):
         recipient.tag = Judged(facts, decision, place, delivery)
         return _named(decision.verdict.reply, recipient)
 
-    def _is_banned(self, sender: Path | None) -> bool:
-        return sender is not None and self.banned_senders.name(sender.address)
+    def _is_banned(self, sender: Path | None, persons: Persons) -> bool:
+        """Whether `sender`, or the person who has that address, is banned from all lists."""
+        if sender is None:
+            return False
+        normaliser = self.banned_senders.addresses.normaliser
+        return any(map(self.banned_senders.name, persons.addresses_of(sender.address, normaliser)))
 
     # The end of data --------------------------------------------------------------------------------------------
 

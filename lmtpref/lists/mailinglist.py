@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from lmtpref.lists.addresses import Subaddress, fold_address, fold_local, parse_address
+from lmtpref.lists.persons import NOBODY, Persons
 from lmtpref.lists.senders import Addresses, Normaliser, Senders
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError, LmtpError
@@ -78,6 +79,7 @@ class MailingList:
     require_from: bool = True  # whether a post needs a From
     max_message_octets: int | None = None  # None: the server's limit alone
     path: Path = field(init=False)
+    normaliser: Normaliser = field(init=False)
     nonmembers: Senders = field(init=False)
     outlaws: Senders = field(init=False)
 
@@ -89,6 +91,7 @@ class MailingList:
         put(self, "path", path)
         put(self, "normalise", tuple(self.normalise))
         normaliser = Normaliser.parse(self.normalise, subaddresses=self.subaddresses)
+        put(self, "normaliser", normaliser)
         for key in ("members", "moderated"):
             given = getattr(self, key)
             ready = isinstance(given, Addresses) and given.normaliser == normaliser
@@ -134,7 +137,7 @@ class Lookup(NamedTuple):
     """What a directory knows of a recipient and a sender.
 
     `list` is None if the recipient is neither a list nor a sub-address of one; `served` tells whether any list
-    has the recipient's domain.
+    has the recipient's domain; `persons` tells which other addresses the sender has.
     """
 
     list: MailingList | None = None
@@ -143,6 +146,7 @@ class Lookup(NamedTuple):
     standing: Standing = STRANGER
     served: bool = False
     down: bool = False  # the directory could not be asked: nothing is known
+    persons: Persons = NOBODY
 
 
 class DirectoryError(LmtpError):

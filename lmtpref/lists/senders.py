@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from lmtpref.lists.addresses import fold_address, parse_address, spellings
 from lmtpref.lists.patterns import Pattern
@@ -35,11 +35,6 @@ class Normaliser(NamedTuple):
             if word not in NORMALISATIONS:
                 raise ConfigurationError(f"one of {', '.join(NORMALISATIONS)}; not {word!r}", key="normalise")
         return cls("batv" in normalise, subaddresses)
-
-    @property
-    def words(self) -> tuple[Literal["batv"], ...]:
-        """What `normalise` says of it."""
-        return ("batv",) if self.batv else ()
 
     def key(self, address: str) -> str:
         """Return `address` as this normaliser compares it; two addresses with one key are one sender."""

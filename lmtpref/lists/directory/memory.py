@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from lmtpref.lists.addresses import fold_local, parse_address, readings
 from lmtpref.lists.mailinglist import STRANGER, UNKNOWN, Lookup, MailingList, Standing
+from lmtpref.lists.persons import Persons
 from lmtpref.lists.senders import Senders
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError, UsageError
@@ -17,9 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class MemoryDirectory:
-    """A `ListDirectory` that never waits.  A look-up costs the same among any number of lists and members."""
+    """A `ListDirectory` that never waits.  A look-up costs the same among any number of lists, members and persons."""
 
-    def __init__(self, lists: Iterable[MailingList] = ()) -> None:
+    def __init__(self, lists: Iterable[MailingList] = (), *, persons: Iterable[Iterable[str]] = ()) -> None:
+        self.persons = Persons(persons)
         self._lists: dict[tuple[str, str], MailingList] = {}
         self._domains: Counter[str] = Counter()
         for mailing_list in lists:
@@ -55,8 +57,8 @@ class MemoryDirectory:
         for name, subaddress, detail in readings(recipient.local):
             if found := self._lists.get((name, domain)):
                 standing = STRANGER if subaddress else self._standing(found, sender)  # who may post matters to posts
-                return Lookup(found, subaddress, detail, standing, served=True)
-        return Lookup(served=self._domains[domain] > 0)
+                return Lookup(found, subaddress, detail, standing, served=True, persons=self.persons)
+        return Lookup(served=self._domains[domain] > 0, persons=self.persons)
 
     def shadowed_by(self, mailing_list: MailingList) -> dict[str, MailingList]:
         """Return the sub-addresses of other lists whose mail `mailing_list` takes, because its name ends like them.
@@ -79,20 +81,20 @@ class MemoryDirectory:
     def _standing(self, mailing_list: MailingList, sender: Path | None) -> Standing:
         if sender is None:
             return STRANGER
-        address = sender.address
+        addresses = self.persons.addresses_of(sender.address, mailing_list.normaliser)
         try:
-            member = address in mailing_list.members
-            moderated = member and address in mailing_list.moderated
-            listed = bool(mailing_list.accept_these_nonmembers) and self._are(mailing_list.nonmembers, address)
-            banned = bool(mailing_list.banned) and self._are(mailing_list.outlaws, address)
+            member = any(address in mailing_list.members for address in addresses)
+            moderated = member and any(address in mailing_list.moderated for address in addresses)
+            listed = bool(mailing_list.accept_these_nonmembers) and self._are(mailing_list.nonmembers, addresses)
+            banned = bool(mailing_list.banned) and self._are(mailing_list.outlaws, addresses)
         except OSError:
             log.exception("the members of %s cannot be read", mailing_list.address)
             return UNKNOWN
         return Standing(member, moderated, listed, banned)
 
-    def _are(self, senders: Senders, address: str) -> bool:
-        """Whether `address` is one of `senders`."""
-        if senders.name(address):
+    def _are(self, senders: Senders, addresses: Iterable[str]) -> bool:
+        """Whether one of `addresses` is one of `senders`."""
+        if any(map(senders.name, addresses)):
             return True
         others = [found for found in map(self.find, senders.lists) if found]
-        return any(form in other.members for form in senders.forms(address) for other in others)
+        return any(form in other.members for address in addresses for form in senders.forms(address) for other in others)

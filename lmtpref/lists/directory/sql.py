@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, BindParameter, Engine, bindparam, create_engine, make_url, select
@@ -19,13 +20,14 @@ from lmtpref.lists.directory.tables import (
     list_of,
     lists,
     members,
-    normaliser_of,
     path_key,
+    persons,
     place_key,
     places,
-    sender_keys,
 )
 from lmtpref.lists.mailinglist import DirectoryError, Lookup, MailingList
+from lmtpref.lists.persons import NOBODY, Persons
+from lmtpref.lists.senders import possible_keys
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.syntax import Path
@@ -64,6 +66,12 @@ QUESTION = (
     .outerjoin(_others_members, (_others_members.c.list_id == _other.c.list_id) & _others_members.c.address_key.in_(_senders))
     .where(places.c.address_key.in_(_keys))
 )
+_others_addresses = persons.alias("others_addresses")
+PERSONS = (
+    select(_others_addresses.c.person_id, _others_addresses.c.address)
+    .join(persons, persons.c.person_id == _others_addresses.c.person_id)
+    .where(persons.c.address_key.in_(_senders))
+)
 SERVED = select(places.c.list_id).where(places.c.domain_key == bindparam("domain")).limit(1)
 
 
@@ -87,10 +95,12 @@ class SqlLists:
     def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
         """What is known of `recipient`, and of `sender` to that list."""
         keys = [place_key(reading.name, recipient.domain) for reading in readings(recipient.local)]
-        rows = self._ask(keys, sender_keys(sender)) if keys else []
+        known = self._persons(sender) if sender else NOBODY
+        senders = sorted({key for address in (sender.address, *chain(*known)) for key in possible_keys(address)}) if sender else []
+        rows = self._ask(keys, senders) if keys else []
         if rows:
-            return _directory(rows).look_up(recipient, sender)
-        return Lookup(served=bool(self._rows(SERVED, domain=a_labels(recipient.domain))))
+            return _directory(rows, known).look_up(recipient, sender)
+        return Lookup(served=bool(self._rows(SERVED, domain=a_labels(recipient.domain))), persons=known)
 
     def find(self, address: str | Path) -> MailingList | None:
         """The list whose own address, or alias, is `address`, without its members; None if there is none."""
@@ -101,6 +111,16 @@ class SqlLists:
     def close(self) -> None:
         """Close every connection that is not in use, and others when they are given back."""
         self.engine.dispose()
+
+    def _persons(self, sender: Path) -> Persons:
+        """Return the persons who may have the address of `sender`: one, unless a list normalises more than another."""
+        addresses: dict[int, dict[str, None]] = {}
+        for row in self._rows(PERSONS, senders=possible_keys(sender.address)):
+            addresses.setdefault(row["person_id"], {})[row["address"]] = None
+        try:
+            return Persons(addresses.values())
+        except ConfigurationError as error:
+            raise DirectoryError(str(error)) from error
 
     def _ask(self, keys: list[str], senders: list[str]) -> list[Row]:
         return self._rows(QUESTION, keys=keys, senders=senders, senders_or_all=["", *senders])
@@ -165,27 +185,27 @@ def told(error: SQLAlchemyError) -> str:
     return first
 
 
-def _directory(rows: list[Row]) -> MemoryDirectory:
+def _directory(rows: list[Row], known: Persons = NOBODY) -> MemoryDirectory:
     """Return the lists in `rows`, and of those they refer to the ones that have a member who may be the sender."""
     by_list: dict[int, list[Row]] = {}
     for row in rows:
         by_list.setdefault(row["id"], []).append(row)
-    directory = MemoryDirectory(_list(of_list) for of_list in by_list.values())
+    directory = MemoryDirectory((_list(of_list) for of_list in by_list.values()), persons=known)
     others: dict[str, list[Row]] = {}
     for row in rows:
         if row["others_member"]:
             others.setdefault(row["entry"][1:], []).append(row)
-    for address, known in others.items():
+    for address, rows_of_other in others.items():
         if directory.find(address) is None:
-            directory.add(_other_list(address, known))
+            directory.add(_other_list(address, rows_of_other))
     return directory
 
 
 def _other_list(address: str, rows: list[Row]) -> MailingList:
     """Return the list `address`, to which others refer, with those of its members that may be the sender."""
-    normaliser = normaliser_of(rows[0], "others_")
     known = list(dict.fromkeys(row["others_member"] for row in rows))
-    return MailingList(address, members=known, normalise=normaliser.words, subaddresses=normaliser.subaddresses)
+    settings: Row = {"normalise": rows[0]["others_normalise"].split(), "subaddresses": rows[0]["others_subaddresses"]}
+    return MailingList(address, members=known, **settings)
 
 
 def _list(rows: list[Row]) -> MailingList:

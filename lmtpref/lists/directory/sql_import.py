@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-from sqlalchemy import URL, Connection, Engine, NullPool, event, inspect
+from sqlalchemy import URL, Connection, Engine, NullPool, Table, event, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from lmtpref.lists.directory.sql import engine_of, told
-from lmtpref.lists.directory.tables import Row, metadata, rows_of
+from lmtpref.lists.directory.tables import Row, metadata, person_rows, rows_of
+from lmtpref.lists.directory.tables import persons as persons_table
 from lmtpref.lists.mailinglist import DirectoryError, MailingList
 
 ROWS_AT_ONCE = 5_000  # a list of a million members need not be in memory a second time
 
 
-def import_lists(mailing_lists: Iterable[MailingList], url: str | URL) -> int:
-    """Put these lists, and no others, into the database, in one transaction; returns how many.
+def import_lists(mailing_lists: Iterable[MailingList], url: str | URL, *, persons: Iterable[Iterable[str]] = ()) -> int:
+    """Put these lists and persons, and no others, into the database, in one transaction; return how many lists.
 
     The tables are made where there are none, or others than this version has.  Raises ConfigurationError for a URL that
     cannot be used, and DirectoryError, with the database as it was, if anything else goes wrong.
@@ -29,7 +30,9 @@ def import_lists(mailing_lists: Iterable[MailingList], url: str | URL) -> int:
             _empty(connection)
             number = 0
             for number, mailing_list in enumerate(mailing_lists, 1):
-                _insert(connection, number, mailing_list)
+                for table, rows in rows_of(number, mailing_list):
+                    _insert(connection, table, rows)
+            _insert(connection, persons_table, person_rows(persons))
             return number
     except SQLAlchemyError as error:
         raise DirectoryError(told(error)) from error
@@ -46,11 +49,10 @@ def _empty(connection: Connection) -> None:
         connection.execute(table.delete())
 
 
-def _insert(connection: Connection, number: int, mailing_list: MailingList) -> None:
-    for table, rows in rows_of(number, mailing_list):
-        rest = iter(rows)
-        while some := list[Row](islice(rest, ROWS_AT_ONCE)):
-            connection.execute(table.insert(), some)
+def _insert(connection: Connection, table: Table, rows: Iterable[Row]) -> None:
+    rest = iter(rows)
+    while some := list[Row](islice(rest, ROWS_AT_ONCE)):
+        connection.execute(table.insert(), some)
 
 
 def _make_transactional(engine: Engine) -> None:

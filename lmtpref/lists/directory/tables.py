@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, 
 
 from lmtpref.lists.addresses import fold_local, parse_address
 from lmtpref.lists.mailinglist import MailingList
-from lmtpref.lists.senders import Normaliser, possible_keys
+from lmtpref.lists.senders import possible_keys
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.syntax import Path
 
@@ -76,6 +76,14 @@ entries = Table(
     Index("ix_entries_sender", "list_id", "address_key"),
     comment="a row an entry of a setting that has several",
 )
+persons = Table(
+    "persons",
+    metadata,
+    Column("address_key", Text, primary_key=True, comment="a key by which the sender may be found"),
+    Column("person_id", Integer, primary_key=True, autoincrement=False, index=True),
+    Column("address", Text, primary_key=True, comment="the address as given"),
+    comment="a row an address of a person, for each way to normalise it",
+)
 
 
 def place_key(name: str, domain: str) -> str:
@@ -88,23 +96,21 @@ def path_key(path: Path) -> str:
     return place_key(path.local, path.domain)
 
 
-def sender_keys(sender: Path | None) -> list[str]:
-    """Return the keys by which a sender is found, whatever a list normalises; `<>` has none."""
-    return possible_keys(sender.address) if sender else []
-
-
-def normaliser_of(row: Row, prefix: str = "") -> Normaliser:
-    """Return the normaliser of the list in a row; its columns may have a prefix."""
-    return Normaliser.parse((row[f"{prefix}normalise"] or "").split(), subaddresses=bool(row[f"{prefix}subaddresses"]))
-
-
 def rows_of(number: int, mailing_list: MailingList) -> Iterator[tuple[Table, Iterable[Row]]]:
     """What to insert for a list: tables, each with its rows, those referred to first."""
     yield lists, [{"id": number, "address": mailing_list.address, **{name: _plain(getattr(mailing_list, name)) for name in ONE}}]
     yield places, [{"address_key": place_key(*place), "domain_key": place[1], "list_id": number} for place in mailing_list.places]
-    moderated, key = mailing_list.moderated, Normaliser.parse(mailing_list.normalise, subaddresses=mailing_list.subaddresses).key
+    moderated, key = mailing_list.moderated, mailing_list.normaliser.key
     yield members, ({"list_id": number, "address_key": key(m), "address": m, "moderated": m in moderated} for m in mailing_list.members)
     yield entries, [_entry(number, name, entry, key) for name in MANY for entry in dict.fromkeys(getattr(mailing_list, name))]
+
+
+def person_rows(addresses_of_all: Iterable[Iterable[str]]) -> Iterator[Row]:
+    """Yield what to insert for persons."""
+    for number, addresses in enumerate(addresses_of_all, 1):
+        for address in addresses:
+            for key in possible_keys(address):
+                yield {"person_id": number, "address_key": key, "address": address}
 
 
 def list_of(row: Row, *, members: list[str], moderated: list[str], many: dict[str, list[str]]) -> MailingList:

@@ -55,7 +55,8 @@ class RecipientFacts(NamedTuple):
 
     `served` tells whether the recipient's domain is ours: a list's, the server's own, or none at all.  At the end of data
     the same is asked once more of each address in the header, where a list wants that: then `in_header` is true.
-    `banned_everywhere` tells that the sender is banned from all lists, if the server rejects such senders at RCPT.
+    `banned_everywhere` tells that the sender is banned from all lists, if the server rejects such senders at RCPT, or by
+    another address of the same person.
     """
 
     peer: Peer

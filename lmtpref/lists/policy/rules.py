@@ -105,7 +105,7 @@ def postmaster(facts: RecipientFacts) -> Verdict | None:
 
 @at(Stage.RCPT)
 def banned_at_rcpt(facts: RecipientFacts) -> Verdict | None:
-    """Reject at RCPT a sender banned from all lists, if the server waited for RCPT: postmaster can be written to."""
+    """Reject at RCPT a sender banned from all lists, if the server waited, or only then learned whose address it is."""
     return _BANNED_EVERYWHERE if facts.banned_everywhere else None
 
 

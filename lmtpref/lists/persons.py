@@ -1,0 +1,57 @@
+"""Persons: the several addresses of one sender."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from lmtpref.lists.addresses import parse_address
+from lmtpref.lists.senders import PLAIN, Normaliser
+from lmtpref.protocol.errors import ConfigurationError
+
+
+class Persons:
+    """Which addresses are one person's; looking one up costs the same among any number of persons."""
+
+    __slots__ = ("_index", "_owner", "_persons")
+
+    def __init__(self, persons: Iterable[Iterable[str]] = ()) -> None:
+        self._persons: list[tuple[str, ...]] = []
+        self._owner: dict[str, int] = {}
+        self._index: dict[Normaliser, dict[str, tuple[str, ...]]] = {}
+        for addresses in persons:
+            self.add(addresses)
+
+    def add(self, addresses: Iterable[str]) -> None:
+        """Add a person.  Raises ConfigurationError if an entry is not an address, or is another person's."""
+        person = tuple(addresses)
+        keys = {PLAIN.key(parse_address(address, key="addresses").address): address for address in person}
+        if taken := next((address for key, address in keys.items() if key in self._owner), None):
+            raise ConfigurationError(f"already another person's: {taken!r}", key="addresses")
+        self._owner.update(dict.fromkeys(keys, len(self._persons)))
+        self._persons.append(person)
+        self._index = {}
+
+    def addresses_of(self, address: str, normaliser: Normaliser = PLAIN) -> tuple[str, ...]:
+        """Return `address`, and all addresses of the person who has it, as `normaliser` compares them."""
+        if not self._persons:
+            return (address,)
+        index = self._index.get(normaliser) or self._indexed(normaliser)
+        return (address, *index.get(normaliser.key(address), ()))
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return iter(self._persons)
+
+    def __len__(self) -> int:
+        return len(self._persons)
+
+    def _indexed(self, normaliser: Normaliser) -> dict[str, tuple[str, ...]]:
+        index: dict[str, tuple[str, ...]] = {}
+        for person in self._persons:
+            for key in {normaliser.key(address) for address in person}:
+                # Two persons whose addresses are one sender here are one person here.
+                index[key] = index.get(key, ()) + person
+        self._index[normaliser] = index
+        return index
+
+
+NOBODY = Persons()
