@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from lmtpref.net.aiosmtpd.handler import AiosmtpdHandler as AiosmtpdHandler
     from lmtpref.net.client.asyncio import AsyncClient as AsyncClient
     from lmtpref.net.client.sync import Client as Client
-    from lmtpref.net.limits import Limits as Limits
     from lmtpref.protocol.client.delivery import Outcome as Outcome
     from lmtpref.protocol.errors import ConfigurationError as ConfigurationError
     from lmtpref.protocol.errors import LmtpError as LmtpError
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from lmtpref.protocol.handler import Recipient as Recipient
     from lmtpref.protocol.replies import EnhancedCode as EnhancedCode
     from lmtpref.protocol.replies import Reply as Reply
+    from lmtpref.protocol.server_limits import Limits as Limits
     from lmtpref.protocol.settings import Settings as Settings
     from lmtpref.server import Server as Server
 
@@ -41,7 +41,7 @@ _HOMES = {
     # the server, and what it is told
     "Server": "server",
     "Settings": "protocol.settings",
-    "Limits": "net.limits",
+    "Limits": "protocol.server_limits",
     # the client, and what it tells of each recipient
     "Client": "net.client.sync",
     "AsyncClient": "net.client.asyncio",

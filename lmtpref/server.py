@@ -14,11 +14,11 @@ from lmtpref.net.client.sync import Client
 from lmtpref.net.context import SessionFactory
 from lmtpref.net.engine import GRACE_SECONDS, Engine, EngineThread, loop_factory
 from lmtpref.net.journal import Record
-from lmtpref.net.limits import Limits
 from lmtpref.net.listeners import UnixAddress, parse_address, tcp_among, unix_among
 from lmtpref.net.stdio import converse
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
+from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
 
 DEFAULT_SETTINGS = Settings(hostname="lists.example")
@@ -105,7 +105,7 @@ class Server:
             queues=queues,
             listen=list(listen) or configuration.listen,
             settings=configuration.settings,
-            limits=Limits(**configuration.limits),
+            limits=configuration.limits,
             known_mtas=configuration.known_mtas,
             allow_remote=allow_remote or configuration.allow_remote,
             unix_group=group,
@@ -124,7 +124,7 @@ class Server:
         """
         handler = configuration.handler(self.queues)
         self._attach(handler)
-        self._engine.reconfigure(handler, configuration.settings, Limits(**configuration.limits), is_known, tls)
+        self._engine.reconfigure(handler, configuration.settings, configuration.limits, is_known, tls)
         self._take(configuration.directory)
 
     @property

@@ -21,8 +21,9 @@ from lmtpref.lists.mailinglist import ListDirectory, MailingList
 from lmtpref.lists.policy.default import DEFAULT_POLICY, Policy
 from lmtpref.lists.policy.rules import Rule
 from lmtpref.lists.queues.memory import Queues
-from lmtpref.protocol.errors import ConfigurationError
+from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.renamed import RENAMED
+from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Configuration:
     maildir: Path | None = None  # where the spool is; without one, messages are kept in memory
     maps: Mapping[str, Any] = attribute(default_factory=dict)  # what [maps] says, for `lmtpref maps`
     settings: Settings = attribute(default_factory=Settings)
-    limits: Mapping[str, Any] = attribute(default_factory=dict)  # what [server] says of the limits of connections
+    limits: Limits = attribute(default_factory=Limits)
     directory: ListDirectory = attribute(default_factory=MemoryDirectory)
 
     def handler(self, queues: Queues) -> ListHandler:
@@ -94,7 +95,7 @@ _KINDS = {
 }
 _NAMED = frozenset({"unix_group", "tls_certificate", "tls_key"})
 _SETTINGS = frozenset(field.name for field in fields(Settings))
-_LIMITS = frozenset({"max_connections", "idle_seconds", "transaction_seconds", "hook_seconds", "max_buffered_octets"})
+_LIMITS = frozenset(field.name for field in fields(Limits))
 
 
 def load(path: Path | str) -> Configuration:
@@ -125,6 +126,9 @@ class _File:
         self.check_senders(values)
         values |= self.named(server)
         values["rules"] = tuple(self.rule(name) for name in server.get("rules", ()))
+        settings = Settings(**{key: values.pop(key) for key in _SETTINGS & values.keys()})
+        limits = Limits(**{key: values.pop(key) for key in _LIMITS & values.keys()})
+        self.check_room(settings, limits)
         directory = self.database() if "directory" in self.data else self.lists()
         if wait_seconds := self.data.get("directory", {}).get("wait_seconds"):
             values["directory_seconds"] = wait_seconds + 1  # so that its own limit comes first
@@ -132,10 +136,17 @@ class _File:
             maildir=self.maildir(),
             maps=self.maps(),
             directory=directory,
-            settings=Settings(**{key: values.pop(key) for key in _SETTINGS & values.keys()}),
-            limits={key: values.pop(key) for key in _LIMITS & values.keys()},
+            settings=settings,
+            limits=limits,
             **values,
         )
+
+    def check_room(self, settings: Settings, limits: Limits) -> None:
+        try:
+            limits.check(settings)
+        except UsageError as error:
+            key = next(key for key in ("max_buffered_octets", "max_message_octets") if key in self.data["server"])
+            raise self.error(str(error), "server", key=key) from None
 
     def check_senders(self, server: Mapping[str, Any]) -> None:
         try:

@@ -8,20 +8,20 @@ import socket
 import struct
 import traceback
 from collections.abc import Awaitable, Coroutine
-from math import inf
 from typing import cast
 
-from lmtpref.net.context import READ_BUFFER, Shared
-from lmtpref.protocol.catalogue import BUSY_452, IDLE_421, SHUTTING_DOWN_421, TOO_MANY_CONNECTIONS_421, TOO_SLOW_421
+from lmtpref.net.backpressure import Backpressure
+from lmtpref.net.context import CROWDED_READ_OCTETS, READ_BUFFER, Shared
+from lmtpref.net.deadlines import Deadlines
+from lmtpref.protocol.catalogue import BUSY_452, SHUTTING_DOWN_421
 from lmtpref.protocol.conversation import Event
-from lmtpref.protocol.handler import Handler, Peer
+from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.replies import Reply
 
 log = logging.getLogger(__name__)
 
-MAX_EVENTS_A_TURN = 256  # questions answered before other connections have their turn
-MAX_FRAMES_A_TURN = 1024  # commands answered without a question, likewise; and before we look whether the peer reads
-MAX_WAITING_OCTETS = 65_536  # of commands kept while a hook waits or the peer does not read; then reading stops
+MAX_EVENTS_A_TURN = 64  # questions answered before other connections have their turn
+MAX_FRAMES_A_TURN = 256  # commands and chunks, likewise; and before we look whether the peer reads
 LINGER_SECONDS = 5.0  # how long a peer that we hung up on may take to hang up as well
 _NO_LINGERING = struct.pack("ii", 1, 0)  # close() then sends RST
 
@@ -37,30 +37,30 @@ class Connection(asyncio.BufferedProtocol):
         self.successor: Handler | None = None  # whom to ask from the next transaction on
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
-        self._blocked = False  # the peer does not read what we write
+        self._pressure = Backpressure()
         self._reading: bool | None = True  # None while TLS begins
         self._eof = False
         self._lingering = False  # we have said our last word, and wait for the peer's
         self._counted = 0  # of shared.buffered_octets
         self._frames = 0  # that the session had taken when we last looked
-        self._progress = self._loop.time()  # when the client last got anywhere
-        self._deadline = inf  # of the transaction
+        self._messages = 0  # that the session had answered when we last looked
+        self._deadlines = Deadlines(self._loop.time(), self._loop.time())
 
     # What asyncio tells us ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the conversation, unless there are too many."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._session = self._shared.session(self._shared.settings, self._peer(), self)
-        if len(self._shared.connections) >= self._shared.limits.max_connections:
-            self._session.shut_down(TOO_MANY_CONNECTIONS_421)
-        self._shared.connections.add(self)
+        self._session = self._shared.session(self._shared.settings, self._shared.peer_of(transport), self)
+        self._envelope_room = self._shared.limits.envelope_room(self._shared.settings)
+        if refusal := self._shared.admit(self, self._session.peer):
+            self._session.shut_down(refusal)
         self._check_time()
         self._continue()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next octets go."""
-        return READ_BUFFER.view
+        return READ_BUFFER.view[:CROWDED_READ_OCTETS] if self._shared.crowded else READ_BUFFER.view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Feed the session, and let it run unless it waits for a hook or for the peer."""
@@ -69,7 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         self._continue()
         if session.frames != self._frames or (session.in_transaction and session.in_content):
             self._frames = session.frames  # an octet of a message is progress; one of a command is none before the command is whole
-            self._progress = self._loop.time()
+            self._deadlines.progress = self._loop.time()
 
     def eof_received(self) -> bool:
         """Answer what has come; the transport stays open for that."""
@@ -80,12 +80,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """The peer does not read: ask no more questions on its behalf."""
-        self._blocked = True
+        self._pressure.write_paused = True
 
     def resume_writing(self) -> None:
         """It reads again."""
-        self._blocked = False
-        self._progress = self._loop.time()
+        self._pressure.write_paused = False
+        self._deadlines.progress = self._loop.time()
         self._continue()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -93,13 +93,13 @@ class Connection(asyncio.BufferedProtocol):
         if self not in self._shared.connections:
             return
         self._timer.cancel()
-        self._shared.connections.discard(self)
+        self._shared.dismiss(self, self._session.peer)
         if self._task:
             self._task.cancel()
         self._session.lost()
         self._shared.buffered_octets -= self._counted
         while event := self._session.next_event():
-            self._bid_farewell(event)
+            self._shared.notify(self._handler, event)
             self._session.answer()
         del self._transport  # which has us, by TLS: a cycle that holds 256 KiB
 
@@ -132,32 +132,42 @@ class Connection(asyncio.BufferedProtocol):
         """Go on, unless a hook waits or the peer does not read; then see to what is kept meanwhile."""
         if self not in self._shared.connections:
             return
-        if self._task is None and not self._blocked:
+        if self._pressure.may_run:
             self._run()
         self._count()
+
+    def _next_turn(self) -> None:
+        self._pressure.has_backlog = False
+        self._continue()
 
     def _run(self) -> None:
         """Ask the session's questions until it needs more octets, a hook waits, or others should have their turn."""
         session = self._session
+        session.envelope_room = -1 if self._shared.crowded else self._envelope_room
+        last_frame = session.frames + MAX_FRAMES_A_TURN
         for _ in range(MAX_EVENTS_A_TURN):
-            event = session.next_event(MAX_FRAMES_A_TURN)
-            if event is None or self._blocked:
+            event = session.next_event(last_frame - session.frames)
+            if event is None or self._pressure.write_paused:
                 break
             if session.urgent:
                 self.flush()
             if not self._ask(event):
                 return
         self.flush()
-        if event is not None or session.busy:
-            self._loop.call_soon(self._continue)
+        if (event is not None or session.busy) and not self._pressure.write_paused:
+            self._pressure.has_backlog = True
+            self._loop.call_soon(self._next_turn)
+        if session.messages != self._messages:
+            self._messages = session.messages
+            self._deadlines.message = self._loop.time()
         if self._shared.stopping:
             self.wind_down(now=False)
         if session.closed:
             self._hang_up()
-        elif session.securing and not self._blocked:  # else once the transport, which TLS takes from us, says that it has room
+        elif session.securing and not self._pressure.write_paused:  # TLS takes the transport, which must have said that it has room
             self._transport.pause_reading()
             self._reading = None
-            self._task = self._loop.create_task(self._secure())
+            self._suspend(self._secure())
 
     def _ask(self, event: Event) -> bool:
         """Ask the handler; False if its hook waits, and the conversation with it."""
@@ -172,13 +182,25 @@ class Connection(asyncio.BufferedProtocol):
             self._failed(event)
             return True
         self.flush()
-        self._task = self._loop.create_task(self._wait(event, answer))
+        task = self._suspend(self._wait(event, answer))
         if isinstance(answer, Coroutine):  # which would complain if the client is gone before it begins
-            self._task.add_done_callback(lambda _: answer.close())
+            task.add_done_callback(lambda _: answer.close())
         return False
 
+    def _suspend(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Let the conversation wait for `work`, which calls `_resume` at its end."""
+        self._task = self._loop.create_task(work)
+        self._pressure.hook_waits = True
+        return self._task
+
+    def _resume(self, began: float) -> None:
+        """Go on after what took since `began`: that time is not the client's."""
+        self._task = None
+        self._pressure.hook_waits = False
+        self._deadlines.extend(began, self._loop.time())
+
     async def _wait(self, event: Event, answer: Awaitable[Reply | None]) -> None:
-        begun = self._loop.time()
+        began = self._loop.time()
         try:
             async with asyncio.timeout(self._shared.limits.hook_seconds):
                 reply = await answer
@@ -189,27 +211,29 @@ class Connection(asyncio.BufferedProtocol):
             self._failed(event)
         except Exception:
             self._failed(event)
-        self._task = None
-        self._progress = self._loop.time()  # our own time is not the client's
-        self._deadline += self._progress - begun
+        self._resume(began)
         self.flush()  # known now, so it leaves now (RFC 2033 section 5)
         self._continue()
 
     def _begin_transaction(self) -> None:
-        self._deadline = self._loop.time() + self._shared.limits.transaction_seconds
+        self._deadlines.transaction = self._loop.time()
         if self.successor is not None:
             self._handler, self.successor = self.successor, None
 
     async def _secure(self) -> None:
-        """Begin TLS; a handshake that fails loses the connection."""
+        """Begin TLS; a handshake that fails, or is not over in time, loses the connection."""
         assert self._shared.tls is not None
+        began = self._loop.time()
+        context, timeout = self._shared.tls, self._shared.limits.idle_seconds
         self._session.secured()  # what is fed from now on has come through TLS
         secure = None
         try:
-            secure = await self._loop.start_tls(self._transport, self, self._shared.tls, server_side=True)
+            secure = await self._loop.start_tls(
+                self._transport, self, context, server_side=True, ssl_handshake_timeout=timeout, ssl_shutdown_timeout=LINGER_SECONDS
+            )
         except OSError as error:
             traceback.clear_frames(error.__traceback__)  # asyncio's have the error, which has them, and 256 KiB
-        self._task = None
+        self._resume(began)
         if secure is None:
             self.connection_lost(None)  # asyncio does not tell of every failure
             return
@@ -220,34 +244,17 @@ class Connection(asyncio.BufferedProtocol):
         log.exception("the %s hook failed", event.hook)
         self._session.fail()
 
-    def _bid_farewell(self, event: Event) -> None:
-        """Ask a hook whose answer nobody waits for."""
-        try:
-            answer = event.ask(self._handler)
-        except Exception:
-            log.exception("the %s hook failed", event.hook)
-            return
-        if answer is not None and not isinstance(answer, Reply):
-            task = self._loop.create_task(_logged(event, answer))
-            self._shared.farewells.add(task)
-            task.add_done_callback(self._shared.farewells.discard)
-
     # Octets and time ------------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
         """Keep what waits within bounds: refuse content beyond the server's, stop reading while nothing is taken out."""
-        waiting = self._session.waiting_octets
-        if not waiting and not self._counted:
-            return
-        shared = self._shared
+        waiting, shared = self._session.waiting_octets, self._shared
         shared.buffered_octets += waiting - self._counted
         self._counted = waiting
-        if shared.buffered_octets > shared.limits.max_buffered_octets:
+        if shared.crowded:
             self._session.refuse_content(BUSY_452)
-        if self._reading is None:
-            return
-        reading = waiting <= MAX_WAITING_OCTETS or (self._task is None and not self._blocked)
-        if reading is not self._reading and not self._transport.is_closing():
+        reading = self._pressure.may_read(waiting, crowded=shared.crowded)
+        if self._reading not in {None, reading} and not self._transport.is_closing():
             self._reading = reading
             self._transport.resume_reading() if reading else self._transport.pause_reading()
 
@@ -256,6 +263,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._task:
             self._task.cancel()
             self._task = None
+            self._pressure.hook_waits = False
         self._session.shut_down(reply)
         self.flush()
         self._hang_up()
@@ -266,7 +274,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._timer.cancel()
         patience = self._shared.limits.idle_seconds
-        if self._session.abrupt and not self._eof and self._transport.can_write_eof():
+        may_linger = self._shared.may_linger(self._session.peer) and self._transport.can_write_eof()
+        if self._session.abrupt and not self._eof and may_linger:
             self._transport.write_eof()
             self._lingering = True
             patience = LINGER_SECONDS
@@ -275,26 +284,15 @@ class Connection(asyncio.BufferedProtocol):
         self._timer = self._loop.call_later(patience, self._transport.abort)
 
     def _check_time(self) -> None:
-        """Close a connection whose client got nowhere for too long, or whose transaction takes too long."""
+        """Close a connection whose client missed a deadline."""
         limits, now = self._shared.limits, self._loop.time()
-        idle_end = now + limits.idle_seconds if self._task else self._progress + limits.idle_seconds
-        end = min(idle_end, self._deadline) if self._session.in_transaction and not self._task else idle_end
+        end, reply = self._deadlines.next(limits, in_transaction=self._session.in_transaction)
+        if self._pressure.hook_waits:
+            end = now + limits.idle_seconds
         if end > now:
             look_again = now + limits.transaction_seconds / 4  # a transaction that begins meanwhile may end before the others' time
             self._timer = self._loop.call_at(min(end, look_again), self._check_time)
-        elif self._blocked:
+        elif self._pressure.write_paused:
             self._transport.abort()
         else:
-            self._say_goodbye(IDLE_421 if idle_end <= now else TOO_SLOW_421)
-
-    def _peer(self) -> Peer:
-        name = self._transport.get_extra_info("peername")
-        address, port = name[:2] if isinstance(name, tuple) and len(name) >= 2 else (None, None)
-        return Peer(address, port, known=self._shared.is_known(address))
-
-
-async def _logged(event: Event, answer: Awaitable[Reply | None]) -> None:
-    try:
-        await answer
-    except Exception:
-        log.exception("the %s hook failed", event.hook)
+            self._say_goodbye(reply)

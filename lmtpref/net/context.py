@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
-from lmtpref.net.limits import Limits
+from lmtpref.protocol.catalogue import TOO_MANY_CONNECTIONS_421, TOO_MANY_FROM_PEER_421
+from lmtpref.protocol.conversation import Event
 from lmtpref.protocol.handler import Handler, Peer
+from lmtpref.protocol.replies import Reply
+from lmtpref.protocol.server_limits import MAX_READ_OCTETS, Limits
 from lmtpref.protocol.session import Session
 from lmtpref.protocol.settings import Settings
 
 if TYPE_CHECKING:
     from lmtpref.net.connection import Connection
 
-MAX_READ_OCTETS = 262_144  # at once, by all connections into one buffer: to make room for each read costs more than a command
+log = logging.getLogger(__name__)
+
+SPARE_CONNECTIONS = 64  # beyond a limit, that are told so in peace; those beyond these are closed at once
+CROWDED_READ_OCTETS = 4_096  # at once, while the server is crowded
 
 SessionFactory = Callable[[Settings, Peer, "Connection"], Session]
 
@@ -44,5 +53,69 @@ class Shared:
     session: SessionFactory = field(default=lambda settings, peer, _: Session(settings, peer))  # for each connection
     connections: set[Connection] = field(default_factory=set)
     farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
+    peers: Counter[str] = field(default_factory=Counter)  # address -> its connections, without those of known MTAs
     buffered_octets: int = 0
     stopping: bool = False
+
+    def admit(self, connection: Connection, peer: Peer) -> Reply | None:
+        """Count a connection, and return the reply that refuses it; None if there is room for it."""
+        self.connections.add(connection)
+        if network := _counted_network(peer):
+            self.peers[network] += 1
+        if len(self.connections) > self.limits.max_connections:
+            return TOO_MANY_CONNECTIONS_421
+        return TOO_MANY_FROM_PEER_421 if self.peers[network] > self.limits.max_peer_connections else None
+
+    def dismiss(self, connection: Connection, peer: Peer) -> None:
+        """Count a connection no longer."""
+        self.connections.discard(connection)
+        if network := _counted_network(peer):
+            self.peers[network] -= 1
+            if not self.peers[network]:
+                del self.peers[network]
+
+    def may_linger(self, peer: Peer) -> bool:
+        """Return whether a connection that was closed by a 421 may wait until `peer` closes it as well."""
+        limits = self.limits
+        return (
+            len(self.connections) <= limits.max_connections + SPARE_CONNECTIONS
+            and self.peers[_counted_network(peer)] <= limits.max_peer_connections + SPARE_CONNECTIONS
+        )
+
+    def peer_of(self, transport: asyncio.BaseTransport) -> Peer:
+        """Return who is at the other end of a transport."""
+        name = transport.get_extra_info("peername")
+        address, port = name[:2] if isinstance(name, tuple) and len(name) >= 2 else (None, None)
+        return Peer(address, port, known=self.is_known(address))
+
+    def notify(self, handler: Handler, event: Event) -> None:
+        """Call a hook whose answer nobody waits for."""
+        try:
+            answer = event.ask(handler)
+        except Exception:
+            log.exception("the %s hook failed", event.hook)
+            return
+        if answer is not None and not isinstance(answer, Reply):
+            task = asyncio.get_running_loop().create_task(_logged(event, answer))
+            self.farewells.add(task)
+            task.add_done_callback(self.farewells.discard)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether transactions under way occupy more memory than they may."""
+        return self.buffered_octets > self.limits.max_buffered_octets
+
+
+async def _logged(event: Event, answer: Awaitable[Reply | None]) -> None:
+    try:
+        await answer
+    except Exception:
+        log.exception("the %s hook failed", event.hook)
+
+
+def _counted_network(peer: Peer) -> str:
+    """Return what the connections of `peer` are counted by: its address, or the /64 network of an IPv6 one; empty if it is known."""
+    if peer.known or peer.address is None:
+        return ""
+    ip = ip_address(peer.address.partition("%")[0])
+    return str(IPv6Network((ip, 64), strict=False)) if isinstance(ip, IPv6Address) and not ip.ipv4_mapped else peer.address

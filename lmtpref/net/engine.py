@@ -16,10 +16,10 @@ from typing import Any, Self, TypeVar
 from lmtpref.net.connection import Connection
 from lmtpref.net.context import SessionFactory, Shared
 from lmtpref.net.journal import JournalSession, Record
-from lmtpref.net.limits import Limits
 from lmtpref.net.listeners import BACKLOG, bind, known_peers, parse_address, spell
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
+from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
 
 T = TypeVar("T")
@@ -52,7 +52,9 @@ class Engine:
     ) -> None:
         known = None if known_mtas is None else list(known_mtas)
         settings = dataclasses.replace(settings or Settings(), starttls=tls is not None)
-        self._shared = Shared(handler, settings, limits or Limits(), known_peers(known), tls)
+        limits = limits or Limits()
+        limits.check(settings)
+        self._shared = Shared(handler, settings, limits, known_peers(known), tls)
         if session_factory is not None:
             self._shared.session = session_factory
         elif journal is not None:
@@ -77,6 +79,7 @@ class Engine:
         self, handler: Handler, settings: Settings, limits: Limits, is_known: Callable[[str | None], bool], tls: ssl.SSLContext | None
     ) -> None:
         """Go on with these: new connections at once; open ones, as they are known, ask `handler` from their next MAIL on."""
+        limits.check(settings)
         self._shared.handler = handler
         self._shared.settings = dataclasses.replace(settings, starttls=tls is not None)
         self._shared.tls = tls or self._shared.tls  # an open connection may have been offered it

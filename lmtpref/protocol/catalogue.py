@@ -44,14 +44,16 @@ START_DATA_354 = _reply(354, None, "Send the message; end with <CRLF>.<CRLF>", "
 # Not now: the service, its limits, its faults
 SHUTTING_DOWN_421 = _reply(421, "4.3.2", "Shutting down", "any command", "RFC 5321 section 3.8")
 TOO_MANY_CONNECTIONS_421 = _reply(421, "4.3.2", "Too many connections; try again later", "connect", "RFC 5321 section 4.2.3")
+TOO_MANY_FROM_PEER_421 = _reply(421, "4.7.0", "Too many connections from your address", "connect", "RFC 5321 section 7.8")
 LOCAL_ERROR_421 = _reply(421, "4.3.0", "Local error; try again later", "connect", "RFC 5321 section 4.2.3")
 IDLE_421 = _reply(421, "4.4.2", "Idle for too long", "waiting for the client", "RFC 5321 section 4.5.3.2.7")
 TOO_SLOW_421 = _reply(421, "4.4.2", "This message takes too long", "waiting for the client", "RFC 3463 section 3.5, X.4.2")
+NO_MESSAGE_421 = _reply(421, "4.4.2", "No message for too long", "waiting for the client", "RFC 3463 section 3.5, X.4.2")
 TOO_MANY_ERRORS_421 = _reply(421, "4.7.0", "Too many errors", "any command", "RFC 5321 section 7.8")
 LOCAL_ERROR_451 = _reply(451, "4.3.0", "Local error; try again later", "any command or recipient", "RFC 5321 section 4.2.3")
 DIRECTORY_451 = _reply(451, "4.4.3", "The lists cannot be looked up; try again later", "RCPT, the final dot", "RFC 3463 section 3.5, X.4.3")
 MEMBERS_450 = _reply(450, "4.2.4", "This list's members cannot be read; try again later", "RCPT", "RFC 3463 section 3.3, X.2.4")
-BUSY_452 = _reply(452, "4.3.1", "Too much mail at once; try again later", "the final dot", "RFC 3463 section 3.4, X.3.1")
+BUSY_452 = _reply(452, "4.3.1", "Too much mail at once; try again later", "MAIL, RCPT, the final dot", "RFC 3463 section 3.4, X.3.1")
 FULL_452 = _reply(452, "4.3.1", "No room to keep it; try again later", "the final dot, for this recipient", "RFC 3463 section 3.4, X.3.1")
 TOO_MANY_RECIPIENTS_452 = _reply(452, "4.5.3", "Too many recipients", "RCPT", "RFC 5321 section 4.5.3.1.10")
 

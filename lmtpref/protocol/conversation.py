@@ -12,7 +12,7 @@ from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.states import OUT_OF_ORDER, State, refusal_of
-from lmtpref.protocol.syntax import parse_bdat, parse_mail, parse_rcpt
+from lmtpref.protocol.syntax import expect_no_argument, parse_bdat, parse_mail, parse_rcpt
 from lmtpref.protocol.transaction import Chunk, Transaction
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin, parse_xforward
 
@@ -37,12 +37,14 @@ class Conversation:
 
     Each verb is a method that returns what follows, and raises PeerError for the client's mistakes; each hook has one
     that takes the handler's answer.  `asides` are questions whose answer nobody waits for: reset, disconnect.
+    `messages` counts the messages that had all their final replies.
     """
 
     def __init__(self, settings: Settings, peer: Peer) -> None:
         self.peer = peer
         self.state = State.CONNECTED
         self.closed = self.securing = False
+        self.messages = 0
         self.transaction: Transaction | None = None
         self.chunk: Chunk | None = None
         self.asides: list[Event] = []
@@ -108,7 +110,7 @@ class Conversation:
         return Event("rcpt", (envelope, Recipient(path, parameters)))
 
     def _data(self, argument: str) -> Outcome:
-        _expect_none(argument)
+        expect_no_argument(argument)
         if self.open.envelope.binary:
             raise PeerError(say.NEED_BDAT_503)
         return Event("data", (self.open.envelope,))
@@ -121,7 +123,7 @@ class Conversation:
         return Event("data", (self.open.envelope,))
 
     def _rset(self, argument: str) -> Outcome:
-        _expect_none(argument)
+        expect_no_argument(argument)
         self.abandon()
         self._origin = UNAVAILABLE
         return (say.OK_250,)
@@ -144,7 +146,7 @@ class Conversation:
         return (say.XFORWARD_OK_250,)
 
     def _starttls(self, argument: str) -> Outcome:
-        _expect_none(argument)
+        expect_no_argument(argument)
         if not self.settings.starttls:
             raise PeerError(say.NOT_IMPLEMENTED_502)
         if self.peer.secure:
@@ -153,7 +155,7 @@ class Conversation:
         return (say.READY_FOR_TLS_220,)
 
     def _quit(self, argument: str) -> Outcome:
-        _expect_none(argument)
+        expect_no_argument(argument)
         self.close()
         return (say.BYE_221,)
 
@@ -185,6 +187,7 @@ class Conversation:
     def _refuse_all(self, reply: Reply) -> Outcome:
         """The one reply, for each recipient that is owed one (RFC 2033 section 4.2)."""
         replies = (reply,) * len(self.open.envelope.recipients)
+        self.messages += 1
         self.abandon()
         return replies
 
@@ -214,9 +217,9 @@ class Conversation:
             self.state = State.SENDER
         return (reply or say.SENDER_OK_250.naming(envelope.reverse_path.address if envelope.reverse_path else ""),)
 
-    def _settle_rcpt(self, reply: Reply | None, envelope: Envelope, recipient: Recipient) -> Outcome:
+    def _settle_rcpt(self, reply: Reply | None, _envelope: Envelope, recipient: Recipient) -> Outcome:
         if reply is None or reply.positive:
-            envelope.recipients.append(recipient)
+            self.open.add_recipient(recipient)
             self.state = State.RECIPIENT
         return (reply or say.RECIPIENT_OK_250.naming(recipient.path.address),)
 
@@ -238,6 +241,7 @@ class Conversation:
     def _settle_deliver(self, reply: Reply | None, _envelope: Envelope, recipient: Recipient) -> Outcome:
         self.open.owed -= 1
         if not self.open.owed:
+            self.messages += 1
             self._end_transaction()
         return (reply or say.ACCEPTED_250.naming(recipient.path.address),)
 
@@ -267,11 +271,6 @@ class Conversation:
         self.transaction = None
         self._origin = UNAVAILABLE
         self.state = State.READY
-
-
-def _expect_none(argument: str) -> None:
-    if argument:
-        raise PeerError(say.NO_ARGUMENT_501)
 
 
 _COMMANDS: Mapping[str, Callable[[Conversation, str], Outcome]] = {

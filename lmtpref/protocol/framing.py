@@ -62,7 +62,7 @@ class Framer:
         if not self._scanned and not self._dropped and self.waiting.startswith(b".\r\n"):
             return self._cut(0, 3)
         if (end := self._end_of_data()) < 0:
-            self._keep(0 if self._unwanted else self._max_message * 4 // 3 + 4, tail=4)
+            self._keep(0 if self._unwanted else content_room(self._max_message), tail=4)
             return None
         dropped = self._dropped
         content = _unstuffed(self._cut(end + 2, 3))
@@ -125,6 +125,11 @@ def _unstuffed(content: bytes) -> bytes:
     if content.startswith(b"."):
         content = content[1:]
     return content if content.find(b"\r\n.", 0, content.rfind(b".") + 1) < 0 else content.replace(b"\r\n.", _CRLF)
+
+
+def content_room(max_message_octets: int) -> int:
+    """Return how many octets a message of that size may have on the wire: three may be stuffed to four, and its end has begun."""
+    return max_message_octets * 4 // 3 + 4
 
 
 def first_bare_newline(content: bytes) -> int | None:

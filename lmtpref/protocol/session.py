@@ -14,6 +14,8 @@ for the greeting and a 421 that closes.
 
 from __future__ import annotations
 
+from math import inf
+
 from lmtpref.protocol import catalogue as say
 from lmtpref.protocol.conversation import Conversation, Event, Outcome
 from lmtpref.protocol.errors import PeerError, UsageError
@@ -30,6 +32,7 @@ from lmtpref.protocol.transaction import Chunk
 _LEGAL_ANSWERS = dict.fromkeys(("connect", "lhlo", "data", "message"), (4, 5)) | dict.fromkeys(("mail", "rcpt", "deliver"), (2, 4, 5))
 # What a group is told whose MAIL or RCPTs were refused (RFC 2920 section 3.1): no mistakes of the client's.
 _BEHIND_A_REFUSAL = frozenset({say.NEED_MAIL_503, say.NEED_RECIPIENT_503})
+_ADDING_HOOKS = frozenset({"mail", "rcpt"})  # whose positive replies let the envelope grow
 _GROUPED_HOOKS = frozenset({"mail", "rcpt", "message", "deliver"})  # whose replies may be sent with those that follow
 
 
@@ -39,13 +42,15 @@ class Session(Conversation):
     `urgent` says that what `take` returns may not be held back.  `closed` says that the server has said its last word:
     send what `take` returns, then close; `abrupt` that it did so by a 421, while the peer may still be sending.
     `securing` says that TLS begins behind what `take` returns (RFC 3207): call `secured` before what comes through it is fed.
-    `frames` counts what was taken from the input: command lines, messages, chunks.
+    `frames` counts what was taken from the input: command lines, messages, chunks.  MAIL and RCPT are answered 452 4.3.1 when the
+    envelope occupies more than `envelope_room` octets; if that is negative, in any case.
     """
 
     def __init__(self, settings: Settings, peer: Peer) -> None:
         super().__init__(settings, peer)
         self.urgent = self.abrupt = self.busy = False
         self.frames = 0
+        self.envelope_room = inf
         self._framer = Framer(max_line_octets=MAX_COMMAND_LINE_OCTETS, max_message_octets=settings.max_message_octets)
         self._pending: Event | None = Event("connect", (peer,))
         self._errors = 0
@@ -64,8 +69,12 @@ class Session(Conversation):
 
     @property
     def waiting_octets(self) -> int:
-        """How many octets of input are kept, a message under way included."""
-        return len(self._framer.waiting) + (self.transaction.kept_octets if self.transaction else 0)
+        """How many octets of memory the input occupies, a transaction under way included."""
+        return len(self._framer.waiting) + self._kept_octets
+
+    @property
+    def _kept_octets(self) -> int:
+        return self.transaction.kept_octets if self.transaction else 0
 
     # The driver's side ------------------------------------------------------------------------------------------
 
@@ -208,6 +217,8 @@ class Session(Conversation):
         if self.securing and self._framer.waiting:  # an attempt to have it run inside TLS (RFC 3207 section 4)
             self.close()
             return (say.PIPELINED_TLS_554,)
+        if isinstance(outcome, Event) and outcome.hook in _ADDING_HOOKS and self._kept_octets > self.envelope_room:
+            return (say.BUSY_452,)
         return outcome
 
     def _take_chunk(self, chunk: Chunk) -> bool:

@@ -18,6 +18,7 @@ from lmtpref.protocol.catalogue import (
     BDAT_SYNTAX_501,
     ILLEGAL_CHARACTER_501,
     MAIL_SYNTAX_501,
+    NO_ARGUMENT_501,
     NO_COMMAND_500,
     PARAMETER_SYNTAX_501,
     RCPT_SYNTAX_501,
@@ -129,6 +130,12 @@ def split_verb(line: str) -> tuple[str, str]:
         raise PeerError(NO_COMMAND_500)
     verb = verb.rstrip("\t")
     return verb.upper() if verb.isascii() else verb, argument.strip(" \t")  # the capital of U+017F is an S
+
+
+def expect_no_argument(argument: str) -> None:
+    """Return if `argument` is empty.  Raises PeerError if not."""
+    if argument:
+        raise PeerError(NO_ARGUMENT_501)
 
 
 @_remembered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 from lmtpref.protocol.catalogue import MESSAGE_TOO_BIG_552
@@ -9,6 +10,11 @@ from lmtpref.protocol.framing import first_bare_newline
 from lmtpref.protocol.handler import Envelope, Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.settings import Settings
+from lmtpref.protocol.syntax import Path
+
+# An address is kept as a line, an argument, a path and its parts, and in what a handler and a journal note of it.
+COPIES_OF_AN_ADDRESS = 7
+ADDRESS_OCTETS = 2_400  # of the objects around those copies; measured in docs/corners/memory.rst
 
 
 @dataclass(slots=True)
@@ -32,11 +38,21 @@ class Transaction:
     refusal: Reply | None = None
     owed: int = 0
     _chunks: bytearray = field(default_factory=bytearray)  # one run of octets: a list of small chunks would cost many times theirs
+    _envelope_octets: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        origin = sum(sys.getsizeof(value) for value in self.envelope.origin.values())
+        self._envelope_octets = cost_of(self.envelope.reverse_path) + origin
 
     @property
     def kept_octets(self) -> int:
-        """How many octets of content are kept here."""
-        return len(self._chunks) or len(self.envelope.content)
+        """The memory that this transaction occupies, in octets: its content, and an upper bound for its envelope."""
+        return self._envelope_octets + (len(self._chunks) or len(self.envelope.content))
+
+    def add_recipient(self, recipient: Recipient) -> None:
+        """Add a recipient whose RCPT was answered 2xx."""
+        self.envelope.recipients.append(recipient)
+        self._envelope_octets += cost_of(recipient.path)
 
     def has_room(self, octets: int) -> bool:
         """Whether a chunk of `octets` is worth keeping; one that goes over the limit refuses the message (RFC 1870)."""
@@ -73,6 +89,11 @@ class Transaction:
     def next_recipient(self) -> Recipient:
         """Whose final reply is due."""
         return self.envelope.recipients[-self.owed]
+
+
+def cost_of(path: Path | None) -> int:
+    """Return how many octets of memory an address in the envelope may occupy.  The null sender counts as an empty one."""
+    return ADDRESS_OCTETS + COPIES_OF_AN_ADDRESS * sys.getsizeof(path.given if path else "")
 
 
 def _unfit(content: bytes, settings: Settings) -> Reply | None:

@@ -15,10 +15,10 @@ from aiosmtpd.smtp import DATA_SIZE_DEFAULT
 
 from lmtpref.net.aiosmtpd.handler import AiosmtpdHandler
 from lmtpref.net.engine import Engine, EngineThread
-from lmtpref.net.limits import Limits
 from lmtpref.net.listeners import TcpAddress, UnixAddress
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
+from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
 
 _NO_AUTH = "there is no AUTH: a client is known by its address, or by its right to open the Unix socket"

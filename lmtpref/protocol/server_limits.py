@@ -1,0 +1,40 @@
+"""What one server bears."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.extensions import MAX_COMMAND_LINE_OCTETS
+from lmtpref.protocol.framing import content_room
+from lmtpref.protocol.settings import Settings
+from lmtpref.protocol.transaction import ADDRESS_OCTETS, COPIES_OF_AN_ADDRESS
+
+MAX_READ_OCTETS = 262_144  # at once, by all connections into one buffer: to make room for each read costs more than a command
+# An address that is counted only after it was added, each of its characters at its widest
+_ADDRESS_OCTETS = ADDRESS_OCTETS + COPIES_OF_AN_ADDRESS * 4 * MAX_COMMAND_LINE_OCTETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one server bears, each with what is done beyond it and why it is as it is.  None is answered with a 5xx."""
+
+    max_connections: int = 12_000  # at once; beyond: 421 4.3.2; source: below it, 20,000 open files have room for a spool
+    max_peer_connections: int = 50  # at once from one address that is not of a known MTA; beyond: 421 4.7.0; source: Postfix 3's default
+    idle_seconds: float = 300.0  # without a whole command or an octet of a message; beyond: 421 4.4.2; source: RFC 5321 section 4.5.3.2.7
+    transaction_seconds: float = 3600.0  # of the client's time for one transaction; beyond: 421 4.4.2; source: 10 MiB at 3 KiB a second
+    no_message_seconds: float = 7200.0  # of the client's time without a message; beyond: 421 4.4.2; source: twice transaction_seconds
+    hook_seconds: float = 600.0  # for a hook that waits; beyond: 451 4.3.0; source: no client waits longer, RFC 5321 section 4.5.3.2.6
+    max_buffered_octets: int = 268_435_456  # of all transactions under way; beyond: 452 4.3.1; source: 25 messages of 10 MiB
+
+    def envelope_room(self, settings: Settings) -> int:
+        """Return how much one transaction may keep before its message comes, so that the largest message still has room."""
+        return self.max_buffered_octets - content_room(settings.max_message_octets) - MAX_READ_OCTETS - _ADDRESS_OCTETS
+
+    def check(self, settings: Settings) -> None:
+        """Return if a message as large as `settings` offers can be taken.  Raises UsageError if not."""
+        if (missing := -self.envelope_room(settings)) > 0:
+            raise UsageError(
+                f"max_buffered_octets must be at least {self.max_buffered_octets + missing}, "
+                f"so that one message of max_message_octets = {settings.max_message_octets} has room"
+            )
