@@ -13,6 +13,7 @@ from typing import cast
 from lmtpref.net.backpressure import Backpressure
 from lmtpref.net.context import CROWDED_READ_OCTETS, READ_BUFFER, Shared
 from lmtpref.net.deadlines import Deadlines
+from lmtpref.net.hook_errors import ENDS_SERVER, ask_unheard, raise_in_loop
 from lmtpref.protocol.catalogue import BUSY_452, SHUTTING_DOWN_421
 from lmtpref.protocol.conversation import Event
 from lmtpref.protocol.handler import Handler
@@ -99,7 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         self._session.lost()
         self._shared.buffered_octets -= self._counted
         while event := self._session.next_event():
-            self._shared.notify(self._handler, event)
+            ask_unheard(event, self._handler, self._shared.farewells)
             self._session.answer()
         del self._transport  # which has us, by TLS: a cycle that holds 256 KiB
 
@@ -178,7 +179,10 @@ class Connection(asyncio.BufferedProtocol):
             if answer is None or isinstance(answer, Reply):
                 self._session.answer(answer)
                 return True
-        except Exception:
+        except ENDS_SERVER as error:
+            self._end_server(event, error)
+            return False
+        except BaseException:  # pytest.fail() raises no Exception
             self._failed(event)
             return True
         self.flush()
@@ -209,7 +213,12 @@ class Connection(asyncio.BufferedProtocol):
             if cast(asyncio.Task[None], asyncio.current_task()).cancelling():
                 raise
             self._failed(event)
-        except Exception:
+        except GeneratorExit:  # the loop is gone
+            raise
+        except ENDS_SERVER as error:
+            self._end_server(event, error)
+            return
+        except BaseException:
             self._failed(event)
         self._resume(began)
         self.flush()  # known now, so it leaves now (RFC 2033 section 5)
@@ -243,6 +252,14 @@ class Connection(asyncio.BufferedProtocol):
     def _failed(self, event: Event) -> None:
         log.exception("the %s hook failed", event.hook)
         self._session.fail()
+
+    def _end_server(self, event: Event, error: BaseException) -> None:
+        """Close with 421, then let the event loop raise `error`: the server's owner stops the server."""
+        log.exception("the %s hook ended the server", event.hook)
+        self._resume(self._loop.time())
+        self._shared.stopping = True
+        self._say_goodbye(SHUTTING_DOWN_421)
+        raise_in_loop(error)
 
     # Octets and time ------------------------------------------------------------------------------------------------
 

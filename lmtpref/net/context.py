@@ -7,13 +7,12 @@ import logging
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 from lmtpref.protocol.catalogue import TOO_MANY_CONNECTIONS_421, TOO_MANY_FROM_PEER_421
-from lmtpref.protocol.conversation import Event
 from lmtpref.protocol.handler import Handler, Peer
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.server_limits import MAX_READ_OCTETS, Limits
@@ -28,7 +27,8 @@ log = logging.getLogger(__name__)
 SPARE_CONNECTIONS = 64  # beyond a limit, that are told so in peace; those beyond these are closed at once
 CROWDED_READ_OCTETS = 4_096  # at once, while the server is crowded
 
-SessionFactory = Callable[[Settings, Peer, "Connection"], Session]
+# Called with settings, peer, connection, and by keyword with `tell`: what is told of each transaction's record, or None.
+SessionFactory = Callable[..., Session]
 
 
 class _ReadBuffer(threading.local):
@@ -50,7 +50,7 @@ class Shared:
     limits: Limits
     is_known: Callable[[str | None], bool]
     tls: ssl.SSLContext | None = None
-    session: SessionFactory = field(default=lambda settings, peer, _: Session(settings, peer))  # for each connection
+    session: Callable[[Settings, Peer, Connection], Session] = field(default=lambda settings, peer, _: Session(settings, peer))
     connections: set[Connection] = field(default_factory=set)
     farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
     peers: Counter[str] = field(default_factory=Counter)  # address -> its connections, without those of known MTAs
@@ -88,29 +88,10 @@ class Shared:
         address, port = name[:2] if isinstance(name, tuple) and len(name) >= 2 else (None, None)
         return Peer(address, port, known=self.is_known(address))
 
-    def notify(self, handler: Handler, event: Event) -> None:
-        """Call a hook whose answer nobody waits for."""
-        try:
-            answer = event.ask(handler)
-        except Exception:
-            log.exception("the %s hook failed", event.hook)
-            return
-        if answer is not None and not isinstance(answer, Reply):
-            task = asyncio.get_running_loop().create_task(_logged(event, answer))
-            self.farewells.add(task)
-            task.add_done_callback(self.farewells.discard)
-
     @property
     def crowded(self) -> bool:
         """Whether transactions under way occupy more memory than they may."""
         return self.buffered_octets > self.limits.max_buffered_octets
-
-
-async def _logged(event: Event, answer: Awaitable[Reply | None]) -> None:
-    try:
-        await answer
-    except Exception:
-        log.exception("the %s hook failed", event.hook)
 
 
 def _counted_network(peer: Peer) -> str:
