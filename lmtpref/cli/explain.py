@@ -167,13 +167,14 @@ def _mail(options: argparse.Namespace) -> Mail:
 
 
 def _peer(options: argparse.Namespace, configuration: Configuration) -> Peer:
+    secure = configuration.settings.require_tls != "no"  # so the client has begun TLS by then
     if options.peer is None:
-        return Peer()
+        return Peer(secure=secure)
     try:
         ipaddress.ip_address(options.peer)
     except ValueError:
         raise UsageError(f"--peer: not an IP address: {options.peer!r}") from None
-    return Peer(options.peer, known=known_peers(configuration.known_mtas)(options.peer))
+    return Peer(options.peer, known=known_peers(configuration.known_mtas)(options.peer), secure=secure)
 
 
 def _as_text(explained: Explanation) -> Iterator[str]:

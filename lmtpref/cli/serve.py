@@ -94,7 +94,8 @@ def _configuration(options: argparse.Namespace) -> Configuration:
         raise UsageError("a CONFIG has lists, and --accept-all does without; not both")
     configuration = load(options.config) if options.config else cast()
     if options.stdio:  # no socket, and no TLS: an MTA's user may not even read the key
-        configuration = replace(configuration, unix_group=None, tls_certificate=None, tls_key=None)
+        settings = replace(configuration.settings, require_tls="no")
+        configuration = replace(configuration, unix_group=None, tls_certificate=None, tls_key=None, settings=settings)
     return replace(configuration, maildir=Path(options.spool)) if options.spool else configuration
 
 

@@ -36,6 +36,7 @@ RECIPIENTS = Kind("a number, 100 or more", lambda value: _is_count(value) and va
 NEWLINES = Kind('"reject" or "keep"', lambda value: value in ("reject", "keep"))
 REJECT_AT = Kind.one_of("mail", "rcpt")
 NORMALISE = Kind('a list of words: "batv"', lambda value: isinstance(value, list) and all(word in NORMALISATIONS for word in value))
+REQUIRE_TLS = Kind.one_of("no", "remote", "yes")
 MTA = Kind.one_of("postfix", "exim", "sendmail")
 MAP_TYPE = Kind.one_of("regexp", "pcre", "texthash", "hash", "lmdb")
 MAP_CLASS = Kind.one_of("relay", "local", "mailbox", "virtual")
@@ -59,6 +60,7 @@ KEYS = (
     Key("server", "unix_group", TEXT, "the group that may use the Unix sockets; absent: that of the process"),
     Key("server", "tls_certificate", TEXT, "the file with the certificate and its chain, beside this file; absent: no STARTTLS"),
     Key("server", "tls_key", TEXT, "the file with its private key, beside this file"),
+    Key("server", "require_tls", REQUIRE_TLS, "which clients must begin TLS first; remote: all but loopback and Unix sockets"),
     Key("server", "banned_senders", TEXTS, "senders banned from all lists; ^pattern"),
     Key("server", "reject_banned_at", REJECT_AT, "when to reject them: mail; or rcpt, where they can write to postmaster"),
     Key("server", "normalise", NORMALISE, "which rewritten spellings of banned_senders are banned too"),

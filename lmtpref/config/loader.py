@@ -162,6 +162,8 @@ class _File:
         for key, other in ("tls_certificate", "tls_key"), ("tls_key", "tls_certificate"):
             if key in server and other not in server:
                 raise self.error(f"there is no {other} to go with it", "server", key=key)
+        if server.get("require_tls", "no") != "no" and "tls_certificate" not in server:
+            raise self.error("TLS needs tls_certificate and tls_key", "server", key="require_tls")
         return {key: Named(server[key], self.path, line_of(self.text, "server", key), key) for key in _NAMED & server.keys()}
 
     def maildir(self) -> Path | None:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 import struct
-import traceback
 from collections.abc import Awaitable, Coroutine
 from typing import cast
 
@@ -14,6 +13,7 @@ from lmtpref.net.backpressure import Backpressure
 from lmtpref.net.context import CROWDED_READ_OCTETS, READ_BUFFER, Shared
 from lmtpref.net.deadlines import Deadlines
 from lmtpref.net.hook_errors import ENDS_SERVER, ask_unheard, raise_in_loop
+from lmtpref.net.tls import begin_tls
 from lmtpref.protocol.catalogue import BUSY_452, SHUTTING_DOWN_421
 from lmtpref.protocol.conversation import Event
 from lmtpref.protocol.handler import Handler
@@ -233,15 +233,9 @@ class Connection(asyncio.BufferedProtocol):
         """Begin TLS; a handshake that fails, or is not over in time, loses the connection."""
         assert self._shared.tls is not None
         began = self._loop.time()
-        context, timeout = self._shared.tls, self._shared.limits.idle_seconds
+        context, idle_seconds = self._shared.tls, self._shared.limits.idle_seconds
         self._session.secured()  # what is fed from now on has come through TLS
-        secure = None
-        try:
-            secure = await self._loop.start_tls(
-                self._transport, self, context, server_side=True, ssl_handshake_timeout=timeout, ssl_shutdown_timeout=LINGER_SECONDS
-            )
-        except OSError as error:
-            traceback.clear_frames(error.__traceback__)  # asyncio's have the error, which has them, and 256 KiB
+        secure = await begin_tls(self._transport, self, context, handshake_seconds=idle_seconds, shutdown_seconds=LINGER_SECONDS)
         self._resume(began)
         if secure is None:
             self.connection_lost(None)  # asyncio does not tell of every failure

@@ -53,6 +53,8 @@ class Engine:
     ) -> None:
         known = None if known_mtas is None else list(known_mtas)
         settings = dataclasses.replace(settings or Settings(), starttls=tls is not None)
+        if settings.require_tls != "no" and tls is None:
+            raise UsageError(f"require_tls={settings.require_tls!r} needs a certificate, in tls")
         limits = limits or Limits()
         limits.check(settings)
         self._shared = Shared(handler, settings, limits, known_peers(known), tls)

@@ -11,8 +11,8 @@ from lmtpref.protocol.extensions import Offer, check_mail_parameters, greeting, 
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.settings import Settings
-from lmtpref.protocol.states import OUT_OF_ORDER, State, refusal_of
-from lmtpref.protocol.syntax import expect_no_argument, parse_bdat, parse_mail, parse_rcpt
+from lmtpref.protocol.states import State, out_of_order, refusal_of
+from lmtpref.protocol.syntax import check_charset, expect_no_argument, parse_bdat, parse_mail, parse_rcpt
 from lmtpref.protocol.transaction import Chunk, Transaction
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin, parse_xforward
 
@@ -71,19 +71,14 @@ class Conversation:
         command = _COMMANDS.get(verb)
         if command is None:
             raise PeerError(refusal_of(verb))
-        if verb != "BDAT" and (refusal := OUT_OF_ORDER[self.state].get(verb)):  # BDAT is refused behind its octets
-            raise PeerError(refusal)
-        if not argument.isascii() and not self._may_be_utf8(verb, argument):
-            raise PeerError(say.NOT_ASCII_500)
+        if verb != "BDAT":  # which is rejected after its octets
+            self._check_order(verb)
+        check_charset(verb, argument, smtputf8=self.transaction is not None and self.transaction.envelope.smtputf8)
         return command(self, argument)
 
-    def _may_be_utf8(self, verb: str, argument: str) -> bool:
-        """Whether this command may hold octets above 127 (RFC 6531 sections 3.3 and 3.4), and they are UTF-8."""
-        if any("\udc80" <= character <= "\udcff" for character in argument):
-            return False
-        if verb == "RCPT":
-            return self.open.envelope.smtputf8
-        return verb in {"MAIL", "VRFY"} and "SMTPUTF8" in argument.upper().split(" ")
+    def _check_order(self, verb: str) -> None:
+        if refusal := out_of_order(verb, self.state, tls_needed=self.peer.owes_tls(self.settings.require_tls)):
+            raise PeerError(refusal)
 
     def _lhlo(self, argument: str) -> Outcome:
         if not argument:
@@ -177,8 +172,9 @@ class Conversation:
             return (self.open.refusal or say.CHUNK_OK_250,)
         if self.state is State.SENDER and last:
             self.abandon()  # no recipient, no reply
-            return ()
-        raise PeerError(OUT_OF_ORDER[self.state]["BDAT"])
+        else:
+            self._check_order("BDAT")  # no other state allows it
+        return ()
 
     def _end_of_content(self) -> Outcome:
         refusal = self.open.refusal
@@ -199,7 +195,7 @@ class Conversation:
         return settle(self, reply, *event.arguments) if settle else ()
 
     def _settle_connect(self, reply: Reply | None, _peer: Peer) -> Outcome:
-        self.state = State.REFUSED if reply else State.GREETED
+        self.state = State.GREETED if reply is None or reply.positive else State.REFUSED
         return (reply or greeting(self.settings.hostname),)
 
     def _settle_lhlo(self, reply: Reply | None, peer: Peer, name: str) -> Outcome:

@@ -17,6 +17,7 @@ disconnect      when the connection is gone                         nothing
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
@@ -25,6 +26,14 @@ from lmtpref.protocol.syntax import NO_PARAMETERS, Parameters, Path
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
 Answer = Reply | None | Awaitable[Reply | None]
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -39,6 +48,15 @@ class Peer:
     known: bool = True
     secure: bool = False  # since STARTTLS
     lhlo: str | None = None  # what it calls itself; evidence of nothing (RFC 5321 section 4.1.4)
+
+    @property
+    def remote(self) -> bool:
+        """Whether it may be on another machine: it has an address, which is not a loopback address."""
+        return self.address is not None and not _is_loopback(self.address)
+
+    def owes_tls(self, require_tls: str) -> bool:
+        """Whether it must begin TLS before all else, where `Settings.require_tls` is `require_tls`."""
+        return require_tls != "no" and not self.secure and (require_tls == "yes" or self.remote)
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +113,11 @@ class Handler:
     """
 
     def connect(self, peer: Peer) -> Answer:
-        """May this peer talk to us?  A refusal is a 421, or a 554 after which only QUIT is heard (RFC 5321 section 3.1)."""
+        """Decide whether to serve this peer (RFC 5321 section 3.1).
+
+        A 220 that begins with the server's name is the greeting.  To reject, answer 421, which closes, or 554, after which
+        only QUIT is performed.
+        """
 
     def lhlo(self, peer: Peer, name: str) -> Answer:
         """May it, now that it calls itself `name`?  A refusal leaves the state as it was (RFC 5321 section 4.1.4)."""

@@ -25,11 +25,11 @@ from lmtpref.protocol.handler import Peer
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.states import GROUPED, State
-from lmtpref.protocol.syntax import split_verb
+from lmtpref.protocol.syntax import is_host, split_verb
 from lmtpref.protocol.transaction import Chunk
 
 # The first digits that a handler's own reply may have; where 2 is missing, None says yes.
-_LEGAL_ANSWERS = dict.fromkeys(("connect", "lhlo", "data", "message"), (4, 5)) | dict.fromkeys(("mail", "rcpt", "deliver"), (2, 4, 5))
+_LEGAL_ANSWERS = dict.fromkeys(("lhlo", "data", "message"), (4, 5)) | dict.fromkeys(("connect", "mail", "rcpt", "deliver"), (2, 4, 5))
 # What a group is told whose MAIL or RCPTs were refused (RFC 2920 section 3.1): no mistakes of the client's.
 _BEHIND_A_REFUSAL = frozenset({say.NEED_MAIL_503, say.NEED_RECIPIENT_503})
 _ADDING_HOOKS = frozenset({"mail", "rcpt"})  # whose positive replies let the envelope grow
@@ -260,5 +260,11 @@ def check_answer(hook: str, reply: Reply) -> None:
         raise UsageError(f"{hook} is not answered")
     if reply.code // 100 not in _LEGAL_ANSWERS[hook]:
         raise UsageError(f"{hook} may not be answered {reply.code}")
+    if hook == "connect" and reply.positive and not _is_greeting(reply):
+        raise UsageError(f"a greeting is 220, the server's name first, without an enhanced code (RFC 5321 section 4.2): {reply}")
     if reply.enhanced is None and hook != "connect":
         raise UsageError(f"a reply to {hook} bears an enhanced status code (RFC 2034 section 4): {reply}")
+
+
+def _is_greeting(reply: Reply) -> bool:
+    return reply.code == 220 and reply.enhanced is None and is_host(reply.lines[0].partition(" ")[0])

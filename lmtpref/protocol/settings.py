@@ -18,6 +18,7 @@ class Settings:
     max_errors: int = 100  # 5xx for mistakes of the client's on one connection; beyond: 421 4.7.0; source: RFC 5321 section 7.8
     max_text_line_octets: int | None = None  # with CRLF; None: any; beyond: 500 5.5.2; source: RFC 5321 section 4.5.3.1.6 asks for 1000
     bare_newlines: Literal["reject", "keep"] = "reject"  # CR or LF alone in the content (RFC 5321 section 2.3.8)
+    require_tls: Literal["no", "remote", "yes"] = "no"  # which peers must begin TLS first; "remote": on other machines (RFC 3207 section 4)
     starttls: bool = False  # whether the transport can be secured (RFC 3207)
 
     def __post_init__(self) -> None:

@@ -41,8 +41,18 @@ OUT_OF_ORDER: Mapping[State, Mapping[str, Reply]] = {
 # Whose replies may be sent together (RFC 2920 section 3.2 item 2; Postfix's XFORWARD says so of itself).
 GROUPED = frozenset({"MAIL", "RCPT", "RSET", "XFORWARD"})
 
+# What is performed in the clear where TLS is required (RFC 3207 section 4).
+_IN_THE_CLEAR = frozenset({"NOOP", "LHLO", "STARTTLS", "QUIT"})
+
 # Verbs that other documents define and this server does not offer: 502, not 500 (RFC 5321 section 4.2.4).
 _NOT_IMPLEMENTED = frozenset({"EXPN", "AUTH", "ETRN", "TURN", "SEND", "SOML", "SAML"})
+
+
+def out_of_order(verb: str, state: State, *, tls_needed: bool) -> Reply | None:
+    """Return the reply that rejects `verb` in this state; None if it may come."""
+    if tls_needed and state is not State.REFUSED and verb not in _IN_THE_CLEAR:
+        return say.NEED_TLS_530
+    return OUT_OF_ORDER[state].get(verb)
 
 
 def refusal_of(verb: str) -> Reply:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from lmtpref.protocol.catalogue import (
+    ASCII_ONLY_500,
     BAD_RECIPIENT_501,
     BAD_SENDER_501,
     BDAT_SYNTAX_501,
@@ -20,6 +21,8 @@ from lmtpref.protocol.catalogue import (
     MAIL_SYNTAX_501,
     NO_ARGUMENT_501,
     NO_COMMAND_500,
+    NOT_ASCII_500,
+    NOT_UTF8_500,
     PARAMETER_SYNTAX_501,
     RCPT_SYNTAX_501,
 )
@@ -40,6 +43,7 @@ _DOMAIN = rf"{_SUB_DOMAIN}(?:\.{_SUB_DOMAIN})*"
 # address-literal = "[" ( IPv4-address-literal / IPv6-address-literal / General-address-literal ) "]"
 _LITERAL = r"\[[!-Z^-~]+\]"
 # Path = "<" [ A-d-l ":" ] Mailbox ">"; A-d-l = At-domain *( "," At-domain ).  The route is read and ignored (section 3.3).
+_HOST = re.compile(rf"{_DOMAIN}|{_LITERAL}")
 _ROUTE = rf"@{_DOMAIN}(?:,@{_DOMAIN})*:"
 _MAILBOX = rf"(?P<local>{_DOT_STRING}|{_QUOTED_STRING})@(?P<domain>{_DOMAIN}|{_LITERAL})"
 _PATH = re.compile(rf"(?:{_ROUTE})?{_MAILBOX}")
@@ -50,6 +54,7 @@ _QUOTED_PAIR = re.compile(r"\\(.)")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00- =\x7f]+))?")
 # RFC 3030 section 2: bdat-cmd ::= "BDAT" SP chunk-size [ SP end-marker ] CR LF
 _CHUNK = re.compile(r"(\d{1,20})( +LAST)?", re.ASCII | re.IGNORECASE)
+_MAY_BE_UTF8 = frozenset({"MAIL", "RCPT", "VRFY"})
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -115,6 +120,26 @@ NO_PARAMETERS: Parameters = MappingProxyType({})
 
 # Lines come again: the same lists, the same senders.  What they mean never changes, so it is remembered.
 _remembered = lru_cache(maxsize=2048)  # lines, each bounded by the limit of a command line
+
+
+def check_charset(verb: str, argument: str, *, smtputf8: bool) -> None:
+    """Return if `verb` may have an argument of these characters; `smtputf8` tells whether the transaction's MAIL bore SMTPUTF8.
+
+    Raises PeerError for octets above 127 where they may not stand, or that are not UTF-8 (RFC 6531 sections 3.3 and 3.4).
+    """
+    if argument.isascii():
+        return
+    if verb not in _MAY_BE_UTF8:
+        raise PeerError(ASCII_ONLY_500)
+    if not (smtputf8 if verb == "RCPT" else "SMTPUTF8" in argument.upper().split(" ")):
+        raise PeerError(NOT_ASCII_500)
+    if any("\udc80" <= character <= "\udcff" for character in argument):
+        raise PeerError(NOT_UTF8_500)
+
+
+def is_host(word: str) -> bool:
+    """Whether `word` can be a host's name in ASCII, or its address in brackets (RFC 5321 section 4.1.2)."""
+    return word.isascii() and _HOST.fullmatch(word) is not None
 
 
 @_remembered

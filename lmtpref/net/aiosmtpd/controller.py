@@ -30,7 +30,6 @@ _REFUSED: Mapping[str, tuple[object, str]] = {
     "enable_SMTPUTF8": (True, "SMTPUTF8 is always offered"),
     "ident": (None, "the greeting names lmtpref"),
     "ssl_context": (None, _NO_TLS_AT_ONCE),
-    "require_starttls": (False, "STARTTLS is the client's to ask for"),
     "auth_required": (False, _NO_AUTH),
     "auth_require_tls": (True, _NO_AUTH),
     "auth_exclude_mechanism": (None, _NO_AUTH),
@@ -53,13 +52,19 @@ class _Controller(ABC):
         data_size_limit: int = DATA_SIZE_DEFAULT,
         decode_data: bool = False,
         tls_context: ssl.SSLContext | None = None,
+        require_starttls: bool = False,
         timeout: float = 300.0,  # seconds
         ready_timeout: float | None = None,  # never reached: the address is bound before the thread starts  # noqa: ARG002
         **others: object,
     ) -> None:
         _refuse(type(self), data_size_limit=data_size_limit, **others)
         hostname = server_hostname or socket.getfqdn()
-        self._settings = Settings(hostname=hostname, max_message_octets=data_size_limit, starttls=tls_context is not None)
+        self._settings = Settings(
+            hostname=hostname,
+            max_message_octets=data_size_limit,
+            require_tls="yes" if require_starttls else "no",
+            starttls=tls_context is not None,
+        )
         self._tls = tls_context
         self._limits = Limits(idle_seconds=timeout)
         self._decode_data = decode_data
