@@ -4,9 +4,10 @@ import faulthandler
 import os
 from functools import partial
 
+from reader_project import ConsoleBlocks, ProjectFiles, PythonBlocks
 from sybil import Example, Sybil
 from sybil.integration.pytest import SybilItem
-from sybil.parsers.rest import CodeBlockParser, DocTestParser, PythonCodeBlockParser, SkipParser
+from sybil.parsers.rest import CodeBlockParser, DocTestParser, SkipParser
 from sybil.sybil import SybilCollection
 from sybil.typing import Parser
 from world import Transcripts, begin, connect, end, flip
@@ -34,7 +35,9 @@ class Pages(Sybil):
 PARSERS: list[Parser] = [
     Transcripts(connect, flip=flip),
     DocTestParser(),
-    PythonCodeBlockParser(),
+    PythonBlocks(),
+    ProjectFiles(),
+    ConsoleBlocks(),
     CodeBlockParser(LANGUAGE, Grammar.define),
     SkipParser(),
 ]
