@@ -134,6 +134,7 @@ class Server:
 
     @handler.setter
     def handler(self, handler: Handler) -> None:
+        self._attach(handler)
         self._engine.handler = handler
 
     @property

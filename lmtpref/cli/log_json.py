@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lmtpref.cli.arguments import path_name
 from lmtpref.lists.addresses import fold_address
@@ -22,6 +23,7 @@ from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Peer
 from lmtpref.protocol.replies import Reply
 
+MAX_ADDRESSES = 10_000  # of one transaction whose rules are logged
 MAX_KEY_OCTETS = 64  # BLAKE2b's
 
 Rules = dict[str, dict[str, str]]  # of a recipient, or of none, "": stage -> the name of the rule that decided
@@ -41,8 +43,6 @@ def journal_for(options: argparse.Namespace) -> Journal | None:
         if options.log_key:
             raise UsageError("--log-key goes with --log-json")
         return None
-    if options.faults or options.capture:
-        raise UsageError("--log-json goes without --faults and --capture")
     for handler in logging.getLogger().handlers:
         handler.setFormatter(JsonFormatter())
     return Journal(lambda line: print(line, file=sys.stderr, flush=True), _read_key(options.log_key) if options.log_key else None)
@@ -57,7 +57,7 @@ class Journal:
     def __init__(self, write: Callable[[str], None], key: bytes | None = None) -> None:
         self._write = write
         self._key = key
-        self._rules: dict[Peer, Rules] = {}
+        self._rules: WeakKeyDictionary[Peer, Rules] = WeakKeyDictionary()  # a connection that is lost takes its rules along
 
     def decided(self, decision: Decision, facts: Facts) -> None:
         """A rule has decided, in a transaction that has not ended yet."""
@@ -67,7 +67,9 @@ class Journal:
         if isinstance(facts, RecipientFacts):
             address = facts.recipient.given
         if decision.rule and isinstance(facts, SenderFacts | RecipientFacts | DataFacts) and not getattr(facts, "in_header", False):
-            self._rules.setdefault(facts.peer, {}).setdefault(address, {})[decision.stage.value] = decision.rule.name
+            rules = self._rules.setdefault(facts.peer, {})
+            if address in rules or len(rules) < MAX_ADDRESSES:
+                rules.setdefault(address, {})[decision.stage.value] = decision.rule.name
 
     def ended(self, record: Record) -> None:
         """A transaction has ended."""
@@ -83,6 +85,7 @@ class Journal:
             "from": self._spelled(record.sender),
             "mail": _codes(record.mail),
             "to": [self._recipient(attempt, rules) for attempt in record.recipients],
+            "omitted": record.omitted or None,
             "data": _codes(record.data),
             "rules": rules.get("", {}),
             "octets": len(record.content),

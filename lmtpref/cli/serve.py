@@ -21,10 +21,11 @@ from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, cast, load
 from lmtpref.lists import MaildirQueues, MemoryQueues
 from lmtpref.net.engine import loop_factory
+from lmtpref.net.hook_errors import ENDS_SERVER
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.server import Server
-from lmtpref.testing.session import WatchedSession
+from lmtpref.testing.session import watched_session
 
 FAILED_EXIT = 1
 COLLECTED_AFTER = (50_000, 20, 10)  # new objects, and so on; see gc.set_threshold
@@ -57,19 +58,29 @@ def _run(options: argparse.Namespace) -> int:
         configuration,
         listen=options.listen or (),
         allow_remote=options.allow_remote,
-        session_factory=partial(WatchedSession, watch=watch) if watch else None,
+        session_factory=partial(watched_session, watch=watch) if watch else None,
         journal=journal,
     )
     if options.accept_all or any(condition.accept_all for condition in given):
         server.handler = Handler()
     _spare_the_collector()
-    with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
-        runner.run(_one_conversation(server) if options.stdio else _until_told_to_stop(server, options.config, configuration))
+    try:
+        with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
+            runner.run(_one_conversation(server) if options.stdio else _until_told_to_stop(server, options.config, configuration))
+    except ENDS_SERVER:  # a hook raised it; the server has stopped in order
+        _finish(server, options)
+        raise
+    finished = _finish(server, options)
+    missing = serve_faults.tell_missing(watch) if options.faults else False
+    return 0 if finished and not missing else FAILED_EXIT
+
+
+def _finish(server: Server, options: argparse.Namespace) -> bool:
+    """Close the queues and print what they hold; whether all was kept."""
     finished = server.queues.close()
     if not options.stdio:
         _print_summary(server.queues)
-    missing = serve_faults.tell_missing(watch) if options.faults else False
-    return 0 if finished and not missing else FAILED_EXIT
+    return finished
 
 
 def _spare_the_collector() -> None:

@@ -12,6 +12,7 @@ from math import inf
 from typing import cast
 
 from lmtpref.net.context import READ_BUFFER, Shared
+from lmtpref.net.hook_errors import ENDS_SERVER, ask_unheard, raise_in_loop
 from lmtpref.protocol.catalogue import BUSY_452, IDLE_421, SHUTTING_DOWN_421, TOO_MANY_CONNECTIONS_421, TOO_SLOW_421
 from lmtpref.protocol.conversation import Event
 from lmtpref.protocol.handler import Handler, Peer
@@ -99,7 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         self._session.lost()
         self._shared.buffered_octets -= self._counted
         while event := self._session.next_event():
-            self._bid_farewell(event)
+            ask_unheard(event, self._handler, self._shared.farewells)
             self._session.answer()
         del self._transport  # which has us, by TLS: a cycle that holds 256 KiB
 
@@ -168,7 +169,10 @@ class Connection(asyncio.BufferedProtocol):
             if answer is None or isinstance(answer, Reply):
                 self._session.answer(answer)
                 return True
-        except Exception:
+        except ENDS_SERVER as error:
+            self._end_server(event, error)
+            return False
+        except BaseException:  # pytest.fail() raises no Exception
             self._failed(event)
             return True
         self.flush()
@@ -187,7 +191,12 @@ class Connection(asyncio.BufferedProtocol):
             if cast(asyncio.Task[None], asyncio.current_task()).cancelling():
                 raise
             self._failed(event)
-        except Exception:
+        except GeneratorExit:  # the loop is gone
+            raise
+        except ENDS_SERVER as error:
+            self._end_server(event, error)
+            return
+        except BaseException:
             self._failed(event)
         self._task = None
         self._progress = self._loop.time()  # our own time is not the client's
@@ -220,17 +229,13 @@ class Connection(asyncio.BufferedProtocol):
         log.exception("the %s hook failed", event.hook)
         self._session.fail()
 
-    def _bid_farewell(self, event: Event) -> None:
-        """Ask a hook whose answer nobody waits for."""
-        try:
-            answer = event.ask(self._handler)
-        except Exception:
-            log.exception("the %s hook failed", event.hook)
-            return
-        if answer is not None and not isinstance(answer, Reply):
-            task = self._loop.create_task(_logged(event, answer))
-            self._shared.farewells.add(task)
-            task.add_done_callback(self._shared.farewells.discard)
+    def _end_server(self, event: Event, error: BaseException) -> None:
+        """Close with 421, then let the event loop raise `error`: the server's owner stops the server."""
+        log.exception("the %s hook ended the server", event.hook)
+        self._task = None
+        self._shared.stopping = True
+        self._say_goodbye(SHUTTING_DOWN_421)
+        raise_in_loop(error)
 
     # Octets and time ------------------------------------------------------------------------------------------------
 
@@ -291,10 +296,3 @@ class Connection(asyncio.BufferedProtocol):
         name = self._transport.get_extra_info("peername")
         address, port = name[:2] if isinstance(name, tuple) and len(name) >= 2 else (None, None)
         return Peer(address, port, known=self._shared.is_known(address))
-
-
-async def _logged(event: Event, answer: Awaitable[Reply | None]) -> None:
-    try:
-        await answer
-    except Exception:
-        log.exception("the %s hook failed", event.hook)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MAX_READ_OCTETS = 262_144  # at once, by all connections into one buffer: to make room for each read costs more than a command
 
-SessionFactory = Callable[[Settings, Peer, "Connection"], Session]
+# Called with settings, peer, connection, and by keyword with `tell`: what is told of each transaction's record, or None.
+SessionFactory = Callable[..., Session]
 
 
 class _ReadBuffer(threading.local):
@@ -41,7 +42,7 @@ class Shared:
     limits: Limits
     is_known: Callable[[str | None], bool]
     tls: ssl.SSLContext | None = None
-    session: SessionFactory = field(default=lambda settings, peer, _: Session(settings, peer))  # for each connection
+    session: Callable[[Settings, Peer, Connection], Session] = field(default=lambda settings, peer, _: Session(settings, peer))
     connections: set[Connection] = field(default_factory=set)
     farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
     buffered_octets: int = 0

@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import wait
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -33,8 +34,8 @@ class Engine:
     """An LMTP server: `bind`, then `serve` on an event loop, at the end `aclose`.
 
     `known_mtas` are networks and host names; None means loopback.  With `allow_remote` and `known_mtas` it may listen
-    elsewhere than on loopback and Unix sockets.  With `tls` it offers STARTTLS.  `session_factory` makes the session of each
-    connection; without it, `journal` is told of each transaction when it has ended.
+    elsewhere than on loopback and Unix sockets.  With `tls` it offers STARTTLS.  `journal` is told of each transaction when it
+    has ended.  `session_factory` makes the session of each connection, which tells the journal.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Engine:
         settings = dataclasses.replace(settings or Settings(), starttls=tls is not None)
         self._shared = Shared(handler, settings, limits or Limits(), known_peers(known), tls)
         if session_factory is not None:
-            self._shared.session = session_factory
+            self._shared.session = partial(session_factory, tell=journal)
         elif journal is not None:
             self._shared.session = partial(JournalSession, tell=journal)
         self._allow_remote = allow_remote and bool(known)
@@ -89,6 +90,11 @@ class Engine:
     def addresses(self) -> list[str]:
         """Where it listens, HOST:PORT or unix:PATH, the ports as they really are."""
         return list(self._addresses)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server is about to stop, or has."""
+        return self._shared.stopping
 
     def bind(self, listen: Iterable[str]) -> None:
         """Bind every address, or none: raises UsageError for one that cannot be had, port 25 and strangers' reach included."""
@@ -197,6 +203,7 @@ class EngineThread:
         self._thread: threading.Thread | None = None
         self._started = threading.Event()
         self._error: BaseException | None = None
+        self._grace_seconds = GRACE_SECONDS
 
     def start(self) -> Self:
         """Serve; returns when connections are accepted.  Raises what the engine raised if it could not."""
@@ -214,19 +221,31 @@ class EngineThread:
         """Stop, bounded as `Engine.aclose` is; nothing happens if it was not started."""
         if self._thread and self._thread.is_alive():
             self._grace_seconds = grace_seconds
-            self._loop.call_soon_threadsafe(self._stop.set)
+            with contextlib.suppress(RuntimeError):  # a hook has ended the loop meanwhile
+                self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
         self._thread = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves; a hook that raises SystemExit or KeyboardInterrupt ends that."""
+        return self._thread is not None and self._thread.is_alive() and not self._engine.is_stopping
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns, done on the engine's loop.  Raises UsageError if it does not run."""
-        if not self._thread:
+        """Return what `work` returns, done on the engine's loop.  Raises UsageError if the server does not run, or ends meanwhile."""
+        if not self.is_running:
             work.close()
             raise UsageError("the server does not run in a thread")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while self.is_running and not future.done():
+            wait([future], timeout=0.1)  # the loop may end without `work`
+        if not future.done() or future.cancelled():
+            raise UsageError("the server has ended")
+        return future.result()
 
     def _main(self) -> None:
-        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+        # A hook that raises SystemExit or KeyboardInterrupt ends the loop; leaving the runner then cancels _serve, which closes.
+        with contextlib.suppress(SystemExit, KeyboardInterrupt), asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
@@ -239,8 +258,10 @@ class EngineThread:
             return
         finally:
             self._started.set()
-        await self._stop.wait()
-        await self._engine.aclose(self._grace_seconds)
+        try:
+            await self._stop.wait()
+        finally:
+            await self._engine.aclose(self._grace_seconds)
 
 
 def loop_factory(uvloop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

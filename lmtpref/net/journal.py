@@ -18,6 +18,8 @@ from lmtpref.protocol.session import Session
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.transaction import Transaction
 
+MAX_REJECTED = 1_000  # recipients of one transaction that a record names; it counts the others
+
 log = logging.getLogger(__name__)
 
 _serial = itertools.count(1)
@@ -38,7 +40,8 @@ class Record:
 
     `connection` and `number` count from 1, in this process and on this connection.  `data` is what DATA was refused with.
     `end` is "answered" when the last reply was given, "refused" if MAIL was, else what ended it: the verb of a command, a
-    reply, or "lost".  `content` is empty unless the whole message was taken; `seconds` is how long it all took.
+    reply, or "lost".  `recipients` holds at most MAX_REJECTED that were rejected; `omitted` counts the others.
+    `content` is empty unless the whole message was taken; `seconds` is how long it all took.
     """
 
     peer: Peer
@@ -47,6 +50,7 @@ class Record:
     sender: str
     mail: Reply
     recipients: list[Attempt] = field(default_factory=list)
+    omitted: int = 0
     data: Reply | None = None
     content: bytes = b""
     end: str = ""
@@ -58,9 +62,13 @@ class JournalSession(Session):
 
     def __init__(self, settings: Settings, peer: Peer, _line: Connection, *, tell: Callable[[Record], None]) -> None:
         super().__init__(settings, peer)
+        self._begin_journal(tell)
+
+    def _begin_journal(self, tell: Callable[[Record], None]) -> None:
         self._tell = tell
         self._connection = next(_serial)
         self._number = 0
+        self._rejected = 0  # recipients of this transaction
         self._verb = self._argument = ""  # of the command that is being answered
         self._begun = 0.0
         self._record: Record | None = None
@@ -100,6 +108,7 @@ class JournalSession(Session):
 
     def _begin(self, reply: Reply) -> None:
         self._number += 1
+        self._rejected = 0
         self._record = Record(self.peer, self._connection, self._number, _address(self._argument), reply)
         self._transaction = self.transaction
         if not self._transaction:
@@ -114,9 +123,16 @@ class JournalSession(Session):
         elif not is_open:
             self._finish(self._verb)
         elif self._verb == "RCPT":
-            record.recipients.append(Attempt(_address(self._argument), reply))
+            self._note_recipient(record, reply)
         elif self._verb == "DATA" and reply.code >= 400:
             record.data = reply
+
+    def _note_recipient(self, record: Record, reply: Reply) -> None:
+        self._rejected += not reply.positive
+        if reply.positive or self._rejected <= MAX_REJECTED:
+            record.recipients.append(Attempt(_address(self._argument), reply))
+        else:
+            record.omitted += 1
 
     def _note_final(self, record: Record, reply: Reply) -> None:
         if not self._due:

@@ -121,7 +121,9 @@ class Milter:
             return _CONTINUE
         try:
             reply = await self.judge(mail, recipient)
-        except Exception:
+        except (asyncio.CancelledError, GeneratorExit, SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:
             log.exception("the milter's judge failed")
             reply = LOCAL_ERROR_451
         return _CONTINUE if reply is None else told(reply)

@@ -27,7 +27,7 @@ from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 Answer = Reply | None | Awaitable[Reply | None]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Peer:
     """The other end of a connection.
 

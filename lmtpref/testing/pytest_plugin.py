@@ -86,11 +86,15 @@ def _lmtp_servers() -> Iterator[ServerPool]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """What a hook of a server's handler raised outranks the failure that it led to."""
+    """Fail the test if a hook of a server's handler raised; this outranks the failure that it led to."""
     __tracebackhide__ = True
     try:
-        return (yield)
-    except Exception as error:
+        result = yield
+        for server in item.stash.get(_SERVERS, ()):
+            server.settle()
+            server.check_handler()
+        return result  # noqa: TRY300 - an `else` would leave out what was just checked
+    except (Exception, pytest.fail.Exception) as error:
         item.stash[_FAILED] = True
         try:
             for server in item.stash.get(_SERVERS, ()):

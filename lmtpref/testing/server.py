@@ -23,13 +23,13 @@ from typing import Any
 
 from lmtpref.lists import ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues
 from lmtpref.net.listeners import tcp_among, unix_among
-from lmtpref.protocol.errors import TranscriptError
+from lmtpref.protocol.errors import TranscriptError, UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.server import DEFAULT_SETTINGS, Server
 from lmtpref.testing.faults import Fault
 from lmtpref.testing.recorder import Message, Watch
 from lmtpref.testing.replay import SCRIPT_SECONDS, serve_script
-from lmtpref.testing.session import WatchedSession
+from lmtpref.testing.session import watched_session
 from lmtpref.transcripts.finder import find
 from lmtpref.transcripts.notation import Transcript, parse
 from lmtpref.transcripts.script import Script
@@ -49,7 +49,7 @@ class LmtpServer(Server):
         self._watch = Watch()
         self._hostname = options.get("settings", DEFAULT_SETTINGS).hostname
         self._given = (handler, None if lists is None else list(lists))
-        super().__init__(*self._given[:1], lists=self._given[1], session_factory=partial(WatchedSession, watch=self._watch), **options)
+        super().__init__(*self._given[:1], lists=self._given[1], session_factory=partial(watched_session, watch=self._watch), **options)
 
     @property
     def address(self) -> str:
@@ -113,8 +113,14 @@ class LmtpServer(Server):
         return self._watch.failures
 
     def settle(self) -> None:
-        """Return when what clients have sent has been dealt with; bounded."""
-        self._thread.run(self._engine.settle(self._is_idle, SETTLE_SECONDS))
+        """Return when what clients have sent has been dealt with, after SETTLE_SECONDS at the latest; at once if the server was stopped."""
+        with contextlib.suppress(UsageError):
+            self._thread.run(self._engine.settle(self._is_idle, SETTLE_SECONDS))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs in its thread: a test may have stopped it, and so may a hook that raised SystemExit."""
+        return self._thread.is_running
 
     @property
     def missing(self) -> list[str]:
@@ -164,9 +170,10 @@ class ServerPool(contextlib.ExitStack):
         self._servers: list[tuple[Mapping[str, Any], LmtpServer]] = []
 
     def take(self, config: Mapping[str, Any]) -> LmtpServer:
-        """A server made with these arguments, as if it had just been started."""
+        """A server made with these arguments, as if it had just been started; another one if a test has stopped it."""
         lasting = {key: value for key, value in config.items() if key not in _OF_A_TEST}
-        server = next((server for other, server in self._servers if other == lasting), None) or self._start(lasting)
+        running = (server for other, server in self._servers if other == lasting and server.is_running)
+        server = next(running, None) or self._start(lasting)
         server.begin(config.get("handler"), config.get("lists"))
         return server
 

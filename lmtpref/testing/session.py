@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from lmtpref.net.connection import Connection
+from lmtpref.net.journal import JournalSession, Record
 from lmtpref.protocol.catalogue import SHUTTING_DOWN_421
 from lmtpref.protocol.conversation import Event, Outcome
 from lmtpref.protocol.errors import PeerError, UsageError
@@ -139,7 +140,7 @@ class WatchedSession(Session):
             return None
         try:
             answer = event.ask(handler)
-        except Exception as error:
+        except BaseException as error:
             self._watch.failed(error)
             raise
         return answer if answer is None or isinstance(answer, Reply) else self._awaited(answer)
@@ -147,7 +148,9 @@ class WatchedSession(Session):
     async def _awaited(self, answer: Awaitable[Reply | None]) -> Reply | None:
         try:
             return await answer
-        except Exception as error:
+        except (asyncio.CancelledError, GeneratorExit):  # the connection is gone
+            raise
+        except BaseException as error:
             self._watch.failed(error)
             raise
 
@@ -235,3 +238,28 @@ class WatchedSession(Session):
         message, self._message = self._message, None
         if message:
             self._watch.received(message)
+
+
+class JournaledSession(JournalSession, WatchedSession):
+    """A watched session that keeps a journal; a reply that a fault cut off is not in it."""
+
+    def __init__(self, settings: Settings, peer: Peer, line: Connection, *, watch: Watch, tell: Callable[[Record], None]) -> None:
+        WatchedSession.__init__(self, settings, peer, line, watch=watch)
+        self._begin_journal(tell)
+
+    def _note(self, record: Record, reply: Reply) -> None:
+        if not self._cut:
+            super()._note(record, reply)
+
+    def _begin(self, reply: Reply) -> None:
+        if not self._cut:
+            super()._begin(reply)
+
+
+def watched_session(
+    settings: Settings, peer: Peer, line: Connection, *, watch: Watch, tell: Callable[[Record], None] | None = None
+) -> WatchedSession:
+    """Return a session that is watched by `watch`, and keeps a journal if there is one to `tell`."""
+    if tell is None:
+        return WatchedSession(settings, peer, line, watch=watch)
+    return JournaledSession(settings, peer, line, watch=watch, tell=tell)

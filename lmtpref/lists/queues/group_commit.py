@@ -88,7 +88,7 @@ class Commit:
     maildir: Maildir
     name: str
     future: asyncio.Future[None] | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     @property
     def unfinished(self) -> Path:
@@ -207,7 +207,7 @@ class Committer:
         try:
             if alive:
                 step(alive)
-        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for; the thread must go on
             for commit in alive:
                 commit.error = error
 
