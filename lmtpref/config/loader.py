@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lmtpref.config.host_files import Named, group_name, tls_context
 from lmtpref.config.keys import KEYS
-from lmtpref.config.toml import line_of, read_text, read_toml
+from lmtpref.config.members_file import read_members
+from lmtpref.config.toml import line_of, read_toml
 from lmtpref.lists.addresses import parse_address
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.directory.open_database import open_database
@@ -226,20 +227,13 @@ class _File:
             raise self.placed(error, header) from None
 
     def members(self, header: str, name: str) -> Collection[str]:
-        """The addresses in a members_file: one on each line; blank lines and what follows `#` do not count."""
-        file = self.path.parent / name
+        """Return the addresses in a members_file."""
         try:
-            lines = read_text(file).splitlines()
+            return read_members(self.path.parent / name)
         except ConfigurationError as error:
+            if error.line is not None:
+                raise
             raise self.error(str(error), header, key="members_file") from None
-        numbered = ((number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1))
-        members = [(number, address) for number, address in numbered if address]
-        for number, address in members:
-            try:
-                parse_address(address)
-            except ConfigurationError as error:
-                raise ConfigurationError(error.problem, file=file, line=number, key="members_file") from None
-        return [address for _, address in members]
 
     def check_other_lists(self, directory: MemoryDirectory, header: str, mailing_list: MailingList) -> None:
         for key, senders in (("accept_these_nonmembers", mailing_list.nonmembers), ("banned", mailing_list.outlaws)):

@@ -14,11 +14,12 @@ _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]")
 
 
 def read_text(path: Path) -> str:
-    """What stands in the file `path`.  Raises ConfigurationError if it cannot be read."""
+    """Return the text of the file `path`, without a byte order mark.  Raises ConfigurationError if it cannot be read."""
     try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise ConfigurationError("cannot be read: not UTF-8", file=path) from None
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError("cannot be read: not UTF-8", file=path, line=line) from None
     except (OSError, ValueError) as error:  # a path may be none at all
         problem = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(f"cannot be read: {problem}", file=path) from None

@@ -44,13 +44,20 @@ class Reading(NamedTuple):
     detail: str | None = None
 
 
+# Invisible too, but letters of some scripts join by them (RFC 5892 appendix A).
+_JOINERS = dict.fromkeys((0x200C, 0x200D))
+
+
 def parse_address(address: str, *, key: str | None = None) -> Path:
-    """Return the mailbox that `address` spells, with a domain.  Raises ConfigurationError, with `key`, if it is not one."""
+    """Return the mailbox that `address` spells, with a domain.
+
+    Raises ConfigurationError, with `key`, if it is not one, or holds an invisible character, such as editors leave behind.
+    """
     try:
         path = Path.parse(address)
     except UsageError:
         path = None
-    if path is None or not path.domain:
+    if path is None or not path.domain or not address.translate(_JOINERS).isprintable():
         raise ConfigurationError(f"not an address: {address!r}", key=key)
     return path
 

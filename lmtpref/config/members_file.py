@@ -1,0 +1,34 @@
+"""A members_file: on each line an address, or a name and an address."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lmtpref.config.toml import read_text
+from lmtpref.lists.addresses import parse_address
+from lmtpref.protocol.errors import ConfigurationError
+
+# ADDRESS, or NAME <ADDRESS>, or nothing; then a comment, whose # begins the line or follows a blank.  A name may be quoted.
+_LINE = re.compile(r'\s*(?:(?:"(?:[^"\\]|\\.)*"|[^"<>#]|(?<=\S)#)*<\s*([^<>\s]+)\s*>|([^\s#]\S*))?\s*(?:(?<!\S)#.*)?')
+
+
+def read_members(path: Path) -> list[str]:
+    """Return the addresses in the file `path`; empty lines and comments do not count.
+
+    Raises ConfigurationError, naming file and line: if the file cannot be read, or if a line holds anything else.
+    """
+    numbered = ((number, _address(line)) for number, line in enumerate(read_text(path).split("\n"), 1))
+    members = [(number, address) for number, address in numbered if address]
+    for number, address in members:
+        try:
+            parse_address(address)
+        except ConfigurationError as error:
+            raise ConfigurationError(error.problem, file=path, line=number, key="members_file") from None
+    return [address for _, address in members]
+
+
+def _address(line: str) -> str:
+    """Return the address on `line`: the whole line where it cannot be told apart, so that parsing it fails."""
+    match = _LINE.fullmatch(line)
+    return (match[1] or match[2] or "") if match else line.strip()
