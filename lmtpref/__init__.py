@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lmtpref.protocol.client.delivery import Outcome as Outcome
     from lmtpref.protocol.errors import ConfigurationError as ConfigurationError
     from lmtpref.protocol.errors import LmtpError as LmtpError
+    from lmtpref.protocol.errors import NotArrivedError as NotArrivedError
     from lmtpref.protocol.errors import PeerError as PeerError
     from lmtpref.protocol.errors import TranscriptError as TranscriptError
     from lmtpref.protocol.errors import UsageError as UsageError
@@ -70,6 +71,7 @@ _HOMES = {
     "UsageError": "protocol.errors",
     "ConfigurationError": "protocol.errors",
     "TranscriptError": "protocol.errors",
+    "NotArrivedError": "protocol.errors",
 }
 
 __all__ = list(_HOMES)

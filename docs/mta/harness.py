@@ -24,7 +24,7 @@ from talk import SECONDS, Tap, submit, wait_until
 from lmtpref.lists import Entry, Spool
 from lmtpref.net.listeners import TcpAddress, parse_address
 from lmtpref.protocol.errors import UsageError
-from lmtpref.testing.replay import serve_script
+from lmtpref.testing import serve_script
 from lmtpref.transcripts.notation import parse
 from lmtpref.transcripts.script import Script
 

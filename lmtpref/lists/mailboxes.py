@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 
 from lmtpref.lists.addresses import fold_address
+from lmtpref.lists.arrivals import Arrivals
 from lmtpref.lists.message_parser import parse_message
 from lmtpref.protocol.handler import Envelope, Handler, Recipient
 
@@ -29,7 +30,7 @@ class Kept:
         return self._msg
 
 
-class Mailboxes(Handler):
+class Mailboxes(Handler, Arrivals[Kept]):
     """Accepts every recipient and keeps each message once, oldest first.  Any thread may read.
 
     >>> mailboxes = Mailboxes()
@@ -38,14 +39,14 @@ class Mailboxes(Handler):
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._kept: list[Kept] = []
         self._by_address: dict[str, list[Kept]] = {}
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> None:
         """Keep the message, or note one more recipient of it."""
         first = envelope.recipients[0]
-        with self._changed:
+        with self._lock:
             if not isinstance(first.tag, Kept):
                 first.tag = Kept(envelope.reverse_path.given if envelope.reverse_path else "", envelope.content)
                 self._kept.append(first.tag)
@@ -53,27 +54,19 @@ class Mailboxes(Handler):
             mailbox = self._by_address.setdefault(fold_address(recipient.path.address), [])
             if not mailbox or mailbox[-1] is not first.tag:
                 mailbox.append(first.tag)
-            self._changed.notify_all()
-
-    def wait_for(self, count: int, timeout: float) -> list[Kept]:
-        """The messages, once there are `count`.  Raises TimeoutError if there are fewer after `timeout` seconds."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: len(self._kept) >= count, timeout):
-                raise TimeoutError(f"{len(self._kept)} of {count} messages after {timeout} s")
-            return list(self._kept)
 
     def clear(self) -> None:
         """Forget every message."""
-        with self._changed:
+        with self._lock:
             self._kept.clear()
             self._by_address.clear()
 
     def __getitem__(self, address: str) -> list[Kept]:
-        with self._changed:
+        with self._lock:
             return list(self._by_address.get(fold_address(address), ()))
 
     def __iter__(self) -> Iterator[Kept]:
-        with self._changed:
+        with self._lock:
             return iter(list(self._kept))
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ PeerError               the peer's; it is told `reply`, and the conversation goe
 UsageError              the caller's; nothing was changed
 ConfigurationError      whoever wrote the file; the old configuration stays
 ReplyError              the server's; its connection is of no more use
+NotArrivedError         a test's: fewer messages came than it waited for
 TranscriptError         a transcript that cannot be read, or that did not match
 ======================  ==========================================================
 """
@@ -52,3 +53,7 @@ class ReplyError(LmtpError, ConnectionError):
 
 class TranscriptError(LmtpError, AssertionError):
     """A transcript that cannot be read or did not match; the text names document and line."""
+
+
+class NotArrivedError(LmtpError, TimeoutError, AssertionError):
+    """Fewer messages came in time than `wait_for` or `wait_for_async` waited for."""

@@ -64,6 +64,7 @@ class Reply(_Fields):
 
     def __new__(cls, code: int, enhanced: EnhancedCode | str | None, *lines: str) -> Self:
         """Make a reply to send."""
+        _check_types(code, enhanced, lines)
         if isinstance(enhanced, str):
             enhanced = EnhancedCode.parse(enhanced)
         if not 200 <= code <= 599:
@@ -109,6 +110,19 @@ class Reply(_Fields):
 
     def __str__(self) -> str:
         return self.octets.decode("ascii").replace("\r\n", "\n").removesuffix("\n")
+
+
+def _check_types(code: object, enhanced: object, lines: tuple[object, ...]) -> None:
+    """Return if a reply can be made of these.  Raises UsageError, with what belongs in the place of the wrong argument."""
+    if not isinstance(code, int) or isinstance(code, bool):
+        raise UsageError(f"a reply code is a number, such as 550; not {code!r}")
+    if isinstance(enhanced, str) and not lines:
+        raise UsageError(f"the enhanced code comes second, or None, and then the text; not {code}, {enhanced!r}")
+    if not isinstance(enhanced, str | EnhancedCode | None):
+        raise UsageError(f"an enhanced code is a text, such as '5.1.1', or None; not {enhanced!r}")
+    for line in lines:
+        if not isinstance(line, str):
+            raise UsageError(f"the text of a reply is a str; not {line!r}")
 
 
 @lru_cache(maxsize=4096)

@@ -1,1 +1,44 @@
 """Servers, faults and fixtures for tests."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lmtpref.net.socket_wire import SocketWire as SocketWire
+    from lmtpref.protocol.errors import NotArrivedError as NotArrivedError
+    from lmtpref.testing.faults import Fault as Fault
+    from lmtpref.testing.recorder import Message as Message
+    from lmtpref.testing.replay import ScriptServer as ScriptServer
+    from lmtpref.testing.replay import serve_script as serve_script
+    from lmtpref.testing.server import LmtpServer as LmtpServer
+    from lmtpref.testing.server import ServerAddress as ServerAddress
+    from lmtpref.testing.server import play_script as play_script
+
+# Each name and its module, imported when the name is first asked for: pytest imports this package in every run, for the fixtures.
+_HOMES = {
+    "LmtpServer": "testing.server",
+    "Fault": "testing.faults",
+    "Message": "testing.recorder",
+    "NotArrivedError": "protocol.errors",
+    "play_script": "testing.server",
+    "ServerAddress": "testing.server",
+    "ScriptServer": "testing.replay",
+    "serve_script": "testing.replay",
+    "SocketWire": "net.socket_wire",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name, imported now."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"lmtpref.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names too, imported or not."""
+    return sorted({*globals(), *_HOMES})

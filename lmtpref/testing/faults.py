@@ -23,13 +23,15 @@ class Fault:
     """
 
     def __init__(self, command: str, *, to: str | None = None, after: int = 0) -> None:
-        self.command = command.upper()
+        self.command = str(command).upper()
         if self.command not in HOOKS and self.command not in HOOKLESS:
             raise UsageError(f"no command to have a fault at: {command!r}; there are {', '.join(sorted({*HOOKS, *HOOKLESS}))}")
         if to is not None and self.command not in _ADDRESSED:
             raise UsageError(f"{self.command} has no recipient; `to` is for RCPT and for '.'")
-        if after < 0:
-            raise UsageError(f"after how many? {after}")
+        if not isinstance(to, str | None):
+            raise UsageError(f"`to` is an address as text; not {to!r}")
+        if not isinstance(after, int) or after < 0:
+            raise UsageError(f"after how many? {after!r}")
         self.to, self.after = to, after
         self.times: int | None = None
         self.fired = 0
@@ -42,12 +44,13 @@ class Fault:
         options = [f", to={to!r}"] * (to is not None) + [f", after={after}"] * bool(after)
         self._spelt = f"on({command!r}{''.join(options)})"
 
-    def reply(self, code: int, enhanced: EnhancedCode | str | None, text: str, *, times: int | None = None) -> Self:
+    def reply(self, code: int, enhanced: EnhancedCode | str | None, text: str = "", *, times: int | None = None) -> Self:
         """Answer so, without asking the handler; the conversation goes on as if the handler had.
 
-        Each line of `text` becomes a line of the reply.
+        Each line of `text` becomes a line of the reply.  Raises UsageError for what `Reply` cannot be made of.
         """
-        answer = Reply(code, enhanced, *text.split("\n"))
+        lines = text.split("\n") if isinstance(text, str) and text else [text] if text else []
+        answer = Reply(code, enhanced, *lines)
         if hook := HOOKS.get(self.command):
             check_answer(hook, answer)
         self._decide(f"reply({code}, {str(enhanced) if enhanced else None!r}, {text!r}", times)
@@ -165,6 +168,6 @@ class Faults:
 
 
 def _positive(number: float) -> float:
-    if number <= 0:
-        raise UsageError(f"a number above 0 is needed: {number}")
+    if not isinstance(number, int | float) or not number > 0:
+        raise UsageError(f"a number above 0 is needed: {number!r}")
     return number

@@ -10,7 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from lmtpref.net.client.sync import Client
-    from lmtpref.testing.server import LmtpServer, Place, ServerPool
+    from lmtpref.testing.server import LmtpServer, ServerAddress, ServerPool
 
 Config = dict[str, Any]
 
@@ -63,14 +63,14 @@ def lmtp_client(lmtp_server: LmtpServer) -> Iterator[Client]:
 
 
 @pytest.fixture
-def lmtp_script(request: pytest.FixtureRequest) -> Callable[..., contextlib.AbstractContextManager[Place]]:
+def lmtp_script(request: pytest.FixtureRequest) -> Callable[..., contextlib.AbstractContextManager[ServerAddress]]:
     """What plays the server's side of a transcript to the program under test, in a `with` block that gives the address.
 
     It is `lmtpref.testing.server.play_script`, and finds a FILE that stands beside the test.
     """
     from lmtpref.testing.server import play_script
 
-    def play(transcript: str, **options: Any) -> contextlib.AbstractContextManager[Place]:  # noqa: ANN401 - as play_script has them
+    def play(transcript: str, **options: Any) -> contextlib.AbstractContextManager[ServerAddress]:  # noqa: ANN401 - as play_script has them
         return play_script(transcript, **{"base": request.path.parent, **options})
 
     return play

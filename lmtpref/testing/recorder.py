@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Protocol
 
+from lmtpref.lists.arrivals import Arrivals
 from lmtpref.lists.message_parser import parse_message
 from lmtpref.protocol.handler import Envelope
 from lmtpref.protocol.replies import Reply
@@ -56,6 +57,31 @@ class AtWork(Protocol):
         """Whether a hook is being waited for."""
 
 
+class Messages(Arrivals[Message]):
+    """The messages that at least one recipient was answered 2xx for, in the order of their last replies."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._messages: list[Message] = []
+
+    def append(self, message: Message) -> None:
+        """Add `message`."""
+        self._messages.append(message)
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self._messages.clear()
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(list(self._messages))
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def _explain(self) -> str:
+        return "; this was said:\n" + ("\n".join(self._watch.transcripts) or "no client connected\n")
+
+
 class Watch:
     """Looks on while a server serves; `on_message` is called for each message that a recipient was answered 2xx for.
 
@@ -67,43 +93,28 @@ class Watch:
         self.conversations: set[AtWork] = set()  # those that are under way
         self._keep = keep
         self._on_message = on_message
-        self._changed = threading.Condition()
-        self._messages: list[Message] = []
+        self._lock = threading.Lock()
+        self.messages = Messages(self)
         self._recordings: list[Recording] = []
         self._failures: list[BaseException] = []
 
     @property
-    def messages(self) -> list[Message]:
-        """The messages that at least one recipient was answered 2xx for, in the order of their last replies."""
-        with self._changed:
-            return list(self._messages)
-
-    @property
     def transcripts(self) -> list[str]:
         """What was said on each connection, in the order in which they came."""
-        with self._changed:
+        with self._lock:
             return [str(recording) for recording in self._recordings]
 
     @property
     def failures(self) -> list[BaseException]:
         """What the handler's hooks raised."""
-        with self._changed:
+        with self._lock:
             return list(self._failures)
-
-    def wait_for(self, count: int, timeout: float) -> list[Message]:
-        """The messages, once there are `count`.  Raises AssertionError, that tells all that was said, after `timeout` seconds."""
-        __tracebackhide__ = True  # in pytest's failures
-        with self._changed:
-            if self._changed.wait_for(lambda: len(self._messages) >= count, timeout):
-                return list(self._messages)
-        said = "\n".join(self.transcripts) or "nobody connected\n"
-        raise AssertionError(f"{len(self.messages)} of {count} messages came within {timeout} s; this was said:\n{said}")
 
     def clear(self) -> None:
         """Forget everything, faults too."""
         self.faults.clear()
-        with self._changed:
-            self._messages.clear()
+        with self._lock:
+            self.messages.clear()
             self._recordings.clear()
             self._failures.clear()
 
@@ -113,7 +124,7 @@ class Watch:
         """A recording for a conversation that begins."""
         recording = Recording()
         if self._keep:
-            with self._changed:
+            with self._lock:
                 self._recordings.append(recording)
         return recording
 
@@ -124,11 +135,9 @@ class Watch:
         if self._on_message:
             self._on_message(message)
         if self._keep:
-            with self._changed:
-                self._messages.append(message)
-                self._changed.notify_all()
+            self.messages.append(message)
 
     def failed(self, error: BaseException) -> None:
         """A hook raised this."""
-        with self._changed:
+        with self._lock:
             self._failures.append(error)

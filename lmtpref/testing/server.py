@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lmtpref.lists import ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues
+from lmtpref.lists.arrivals import WAIT_SECONDS
 from lmtpref.net.listeners import tcp_among, unix_among
 from lmtpref.protocol.errors import TranscriptError, UsageError
 from lmtpref.protocol.handler import Handler
@@ -72,12 +73,21 @@ class LmtpServer(Server):
     @property
     def messages(self) -> list[Message]:
         """The messages that at least one recipient was answered 2xx for."""
-        return self._watch.messages
+        return list(self._watch.messages)
 
-    def wait_for(self, count: int, timeout: float = 2.0) -> list[Message]:
-        """The messages, once there are `count`.  Raises AssertionError, with the transcript, after `timeout` seconds."""
+    def wait_for(self, count: int, timeout: float = WAIT_SECONDS) -> list[Message]:
+        """Return the messages, as soon as there are `count`.
+
+        Raises NotArrivedError, an AssertionError with the transcript in its text, if there are fewer after `timeout` seconds.
+        Raises UsageError on an event loop, which this would block.
+        """
         __tracebackhide__ = True  # in pytest's failures: it is the test's own line that matters
-        return self._watch.wait_for(count, timeout)
+        return self._watch.messages.wait_for(count, timeout)
+
+    async def wait_for_async(self, count: int, timeout: float = WAIT_SECONDS) -> list[Message]:  # noqa: ASYNC109 - as wait_for has it
+        """Return as `wait_for` does, for tests on an event loop."""
+        __tracebackhide__ = True
+        return await self._watch.messages.wait_for_async(count, timeout)
 
     @property
     def transcripts(self) -> list[str]:
@@ -100,7 +110,7 @@ class LmtpServer(Server):
         self._watch.clear()
         self.lists = MemoryDirectory(self._given[1] or ())
         self.queues = MemoryQueues()
-        self.handler = handler or self._new_handler()
+        self.handler = self._new_handler() if handler is None else handler
 
     def _new_handler(self) -> Handler:
         if self._given[1] is None:
@@ -191,7 +201,7 @@ class ServerPool(contextlib.ExitStack):
         return ["127.0.0.1:0", f"unix:{self.enter_context(tempfile.TemporaryDirectory(prefix='lmtp-'))}/lmtp.sock"]
 
 
-class Place(str):
+class ServerAddress(str):
     """The address of a server, HOST:PORT or unix:PATH, and its parts."""
 
     __slots__ = ()
@@ -215,7 +225,7 @@ class Place(str):
 @contextlib.contextmanager
 def play_script(
     transcript: str | Transcript, *, base: Path | None = None, listen: str = "127.0.0.1:0", timeout: float = SCRIPT_SECONDS
-) -> Iterator[Place]:
+) -> Iterator[ServerAddress]:
     """Play the server's side of `transcript` to whoever comes first; the address.
 
     `transcript` may be its text, its place FILE.rst#ID, a FILE, or the ID of one that comes with lmtpref; a FILE is looked for in
@@ -228,7 +238,7 @@ def play_script(
     script = Script(transcript)
     try:
         with serve_script(script, listen, seconds=timeout) as address:
-            yield Place(address)
+            yield ServerAddress(address)
     except Exception as error:
         if script.verdict == "mismatch":
             raise TranscriptError(script.explain()) from error

@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING, Protocol
 
 from lmtpref.lists.addresses import Subaddress
+from lmtpref.lists.arrivals import Arrivals
 from lmtpref.lists.message_parser import parse_message
 from lmtpref.lists.policy.verdicts import ACCEPT, Discard, Hold, Verdict
 from lmtpref.protocol.catalogue import BUSY_452, FULL_452, LOCAL_ERROR_451
@@ -129,31 +130,23 @@ def reply_to(error: OSError) -> Reply:
     return _REPLIES.get(error.errno or 0, LOCAL_ERROR_451)
 
 
-class MemoryQueue:
+class MemoryQueue(Arrivals[Entry]):
     """A queue of entries, oldest first; reading it does not empty it.  Any thread may read."""
 
-    def __init__(self, changed: threading.Condition) -> None:
+    def __init__(self) -> None:
         self._entries: list[Entry] = []
-        self._changed = changed
+        self._lock = threading.Lock()
 
     def put(self, entry: Entry) -> None:
-        """Add `entry`, and wake who waits."""
-        with self._changed:
+        """Add `entry`."""
+        with self._lock:
             self._entries.append(entry)
-            self._changed.notify_all()
 
     def take(self) -> list[Entry]:
-        """The entries, which are no longer in the queue."""
-        with self._changed:
+        """Return the entries, which are no longer in the queue."""
+        with self._lock:
             taken, self._entries = self._entries, []
         return taken
-
-    def wait_for(self, count: int, timeout: float) -> list[Entry]:
-        """The entries, once there are `count`.  Raises TimeoutError if there are fewer after `timeout` seconds."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: len(self._entries) >= count, timeout):
-                raise TimeoutError(f"{len(self._entries)} of {count} entries after {timeout} s")
-            return list(self._entries)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries))
@@ -166,8 +159,7 @@ class MemoryQueues(Mapping[str, MemoryQueue]):
     """The queues by name, in memory: for documents and tests, because what they hold is gone with the process."""
 
     def __init__(self) -> None:
-        changed = threading.Condition()
-        self._queues = {name: MemoryQueue(changed) for name in QUEUES}
+        self._queues = {name: MemoryQueue() for name in QUEUES}
 
     def put(self, entry: Entry) -> None:
         """Keep `entry` in its queue."""

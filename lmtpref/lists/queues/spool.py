@@ -19,6 +19,7 @@ from typing import Self
 from urllib.parse import quote
 
 from lmtpref.lists.addresses import fold_address
+from lmtpref.lists.arrivals import Arrivals
 from lmtpref.lists.queues.entry_file import unpack
 from lmtpref.lists.queues.group_commit import MAX_BATCH_ENTRIES, MAX_PENDING_ENTRIES, Commit, Committer, Disk, Maildir
 from lmtpref.lists.queues.memory import QUEUES, Entry
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 CLOSE_SECONDS = 10.0  # how long closing waits for the disk
 POSTMASTER = "postmaster"  # the Maildir of what went to no list; a list's has an @
 MAX_NAME_OCTETS = 200  # of a Maildir's name; file systems bear 255
-POLL_SECONDS = 0.02
 
 # As others name files in a Maildir, with a number that no other process draws; the random part tells ours.
 _OURS = re.compile(r"\d+\.M\d{6}P\d+R[0-9a-f]{16}\..+")
@@ -77,7 +77,7 @@ class Stored:
         Disk().sync(self.path.parent)
 
 
-class MaildirQueue:
+class MaildirQueue(Arrivals[Entry]):
     """A queue of a spool: its entries, oldest first, whichever list they are of; reading it does not empty it.
 
     A mail reader that moves a file from `new` to `cur` does not take it out of the queue.
@@ -97,15 +97,6 @@ class MaildirQueue:
         for file in files:
             file.remove()
         return entries
-
-    def wait_for(self, count: int, timeout: float) -> list[Entry]:
-        """The entries, once there are `count`.  Raises TimeoutError if there are fewer after `timeout` seconds."""
-        end = time.monotonic() + timeout
-        while len(self) < count:
-            if time.monotonic() > end:
-                raise TimeoutError(f"{len(self)} of {count} entries after {timeout} s")
-            time.sleep(POLL_SECONDS)
-        return list(self)
 
     def __iter__(self) -> Iterator[Entry]:
         for file in self.stored():

@@ -1,0 +1,68 @@
+"""Waiting until so many messages have come: the same for every queue, mailbox and test server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from lmtpref.protocol.errors import NotArrivedError, UsageError
+
+T = TypeVar("T")
+
+WAIT_SECONDS = 2.0  # unless the caller says how long
+POLL_SECONDS = 0.005
+
+
+class Arrivals(ABC, Generic[T]):
+    """What has come so far, oldest first.  Any thread may read."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[T]: ...
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    def wait_for(self, count: int, timeout: float = WAIT_SECONDS) -> list[T]:
+        """Return all that have come, as soon as there are `count`.
+
+        Raises NotArrivedError if there are fewer after `timeout` seconds, and UsageError on an event loop, which this would block.
+        """
+        __tracebackhide__ = True  # pytest shows the line of the test
+        if _on_a_loop():
+            raise UsageError("wait_for would block the event loop that runs here: await wait_for_async")
+        end = time.monotonic() + timeout
+        while len(self) < count and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
+        return self._arrived(count, timeout)
+
+    async def wait_for_async(self, count: int, timeout: float = WAIT_SECONDS) -> list[T]:
+        """Return as `wait_for` does, for callers on an event loop."""
+        __tracebackhide__ = True
+        end = time.monotonic() + timeout
+        while len(self) < count and time.monotonic() < end:
+            await asyncio.sleep(POLL_SECONDS)
+        return self._arrived(count, timeout)
+
+    def _arrived(self, count: int, timeout: float) -> list[T]:
+        __tracebackhide__ = True
+        arrived = list(self)
+        if len(arrived) < count:
+            raise NotArrivedError(f"{len(arrived)} of {count} came within {timeout} s{self._explain()}")
+        return arrived
+
+    def _explain(self) -> str:
+        """Return what the message of NotArrivedError says besides."""
+        return ""
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
