@@ -99,7 +99,7 @@ class JournalSession(Session):
             self._begun = time.monotonic()
         return super()._perform(verb, argument)
 
-    def _say(self, reply: Reply, *, urgent: bool = True) -> None:
+    def _say(self, reply: Reply, *, urgent: bool) -> None:
         super()._say(reply, urgent=urgent)
         if self._record:
             self._note(self._record, reply)

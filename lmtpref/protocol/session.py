@@ -156,7 +156,7 @@ class Session(Conversation):
         """Say `reply`, a 421, and close; a recipient that was not yet answered needs no other reply (RFC 2033 section 5)."""
         if not self.closed:
             self._pending = None
-            self._say(reply)
+            self._say(reply, urgent=True)
             self.abrupt = True
             self.close()
 
@@ -230,7 +230,7 @@ class Session(Conversation):
             for reply in outcome:
                 self._say(reply, urgent=urgent)
 
-    def _say(self, reply: Reply, *, urgent: bool = True) -> None:
+    def _say(self, reply: Reply, *, urgent: bool) -> None:
         self._out.append(reply.octets)
         self.urgent = self.urgent or urgent
 

@@ -199,7 +199,7 @@ class WatchedSession(Session):
                 outcome = super()._perform(verb, argument)
                 self._follow(self._refuse_chunk(outcome, reply) if reply else outcome, urgent=verb not in GROUPED)
             else:
-                self._say(reply)
+                self._say(reply, urgent=True)
         except PeerError as error:
             self._refuse(error.reply, urgent=True)
 
@@ -213,7 +213,7 @@ class WatchedSession(Session):
 
     # Replies --------------------------------------------------------------------------------------------------------
 
-    def _say(self, reply: Reply, *, urgent: bool = True) -> None:
+    def _say(self, reply: Reply, *, urgent: bool) -> None:
         if self._cut:
             return
         if self._message:
