@@ -15,7 +15,7 @@ from lmtpref.net.client.smtplib_adapter import BLOCK_OCTETS, BLOCK_SECONDS, READ
 from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.client.session import Outcome
 
-CLOSING_SECONDS = 1.0  # that a server may take to say farewell to TLS
+CLOSING_SECONDS = 1.0  # that a server may take to read what is left, or to say farewell to TLS
 
 
 class AsyncClient(HasDialogue):
@@ -111,10 +111,15 @@ class AsyncClient(HasDialogue):
             await self._closed()
 
     async def _closed(self) -> None:
-        """Let the loop see the connection closed, lest it be found open when the loop is gone."""
-        if self._leaving:
-            with contextlib.suppress(OSError, TimeoutError):
-                await asyncio.wait_for(self._leaving.wait_closed(), CLOSING_SECONDS)
+        """Wait until the connection is closed, lest the loop end with an open one; abort it if the server does not let it close."""
+        if self._leaving is None:
+            return
+        closing = asyncio.ensure_future(self._leaving.wait_closed())
+        await asyncio.wait([closing], timeout=CLOSING_SECONDS)
+        if not closing.done():
+            self._leaving.transport.abort()
+        with contextlib.suppress(OSError):
+            await closing
 
     # What is asked and heard ------------------------------------------------------------------------------------
 
