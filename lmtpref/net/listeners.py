@@ -60,9 +60,14 @@ def parse_address(text: str) -> Address:
     match = _TCP.fullmatch(text)
     if not match or int(match["port"]) > 65535:
         raise UsageError(f"not an address, HOST:PORT or unix:PATH: {text!r}")
-    if int(match["port"]) == SMTP_PORT:
-        raise UsageError(f"{text}: TCP port 25 is SMTP's, LMTP must not be served there (RFC 2033 section 5)")
+    refuse_smtp_port(text, int(match["port"]))
     return TcpAddress(match["host"].strip("[]"), int(match["port"]))
+
+
+def refuse_smtp_port(text: str, port: int) -> None:
+    """Raise UsageError if `port`, of the address `text`, is that of SMTP (RFC 2033 section 5)."""
+    if port == SMTP_PORT:
+        raise UsageError(f"{text}: TCP port 25 is SMTP's, LMTP must not be served there (RFC 2033 section 5)")
 
 
 def tcp_among(addresses: Iterable[str]) -> TcpAddress:

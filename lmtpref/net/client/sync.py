@@ -12,6 +12,7 @@ from socket import socket
 from types import EllipsisType
 
 from lmtpref.net.client.smtplib_adapter import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, HasDialogue, Said, own_name
+from lmtpref.net.listeners import refuse_smtp_port
 from lmtpref.protocol.client.session import Outcome
 
 
@@ -72,6 +73,11 @@ class Client(HasDialogue, smtplib.LMTP):
             self.close()
             raise
         return greeting
+
+    def _get_socket(self, host: str, port: int, timeout: float | None) -> socket:
+        refuse_smtp_port(f"{host}:{port}", port)
+        connected: socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]  # typeshed lacks it
+        return connected
 
     def ehlo(self, name: str = "") -> Said:
         """The reply to LHLO, which is said once: behind the greeting, and again when TLS has begun.
