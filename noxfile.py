@@ -89,7 +89,7 @@ runs("mtas", "The pages about MTAs, with real ones, unpacked from Debian's packa
 runs("sql", "The page about databases, on a PostgreSQL; what is skipped is named.", POSTGRESQL, "test", "sql", success_codes=[0, 77])
 runs("headers", "The header reader on real mail, downloaded for it.", "python docs/corners/headers.py", "headers", success_codes=[0, 77])
 runs("fuzz", "Octets that nobody would think of; `-- SECONDS`, of which 60 are the default.", "python docs/corners/fuzz.py", "fuzz")
-runs("mutants", "Small mistakes made on purpose: do the documents notice?  `-- COUNT SEED`", "python docs/corners/mutants.py", "test")
+runs("mutants", "Small mistakes made on purpose: do the documents notice?  `-- COUNT SEED`", "python docs/corners/mutate.py", "test")
 runs("soak", "10,000 connections, 1,000,000 messages, minutes; `-- CONNECTIONS MESSAGES` for others.", "python docs/corners/soak.py")
 runs("bench", "How fast: all of docs/performance/, a quarter of an hour; `-- SCRIPT` runs one.", "python docs/performance", "test")
 runs("serve", "The reference server, with the cast's three lists unless `-- CONFIG.toml` names others.", "lmtpref serve")

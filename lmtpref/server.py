@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable, Iterable
-from typing import Protocol, Self
+from dataclasses import replace
+from typing import Any, Protocol, Self
 
 from lmtpref.config.loader import Configuration
-from lmtpref.lists import ListDirectory, ListHandler, Mailboxes, MaildirQueues, MailingList, MemoryDirectory, MemoryQueues
+from lmtpref.lists import ListDirectory, ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues, Queues
 from lmtpref.lists.policy.default import Decision
 from lmtpref.lists.policy.facts import Facts
 from lmtpref.net.client.sync import Client
@@ -49,7 +51,7 @@ class Server:
         handler: Handler | None = None,
         *,
         lists: Iterable[MailingList] | MemoryDirectory | None = None,
-        queues: MemoryQueues | MaildirQueues | None = None,
+        queues: Queues | None = None,
         listen: str | Iterable[str] = "127.0.0.1:0",
         settings: Settings = DEFAULT_SETTINGS,
         limits: Limits | None = None,
@@ -64,7 +66,8 @@ class Server:
         if handler is not None and lists is not None:
             raise UsageError("a server has a handler or lists, not both")
         self.lists = lists if isinstance(lists, MemoryDirectory) else MemoryDirectory(lists or ())
-        self.queues: MemoryQueues | MaildirQueues = queues if queues is not None else MemoryQueues()
+        # `Queues`; what else they offer, such as queues["in"], depends on the engine.
+        self.queues: Any = queues if queues is not None else MemoryQueues()
         if handler is None:
             handler = Mailboxes() if lists is None else ListHandler(self.lists, self.queues, hostname=settings.hostname)
         self._journal = journal
@@ -99,7 +102,7 @@ class Server:
         Whoever has the server closes its `queues` when it has stopped.
         """
         tls, group = configuration.tls(), configuration.group()
-        queues = MaildirQueues(configuration.maildir) if configuration.maildir else MemoryQueues()
+        queues = configuration.queues()
         server = cls(
             configuration.handler(queues),
             queues=queues,
@@ -124,7 +127,7 @@ class Server:
         """
         handler = configuration.handler(self.queues)
         self._attach(handler)
-        self._engine.reconfigure(handler, configuration.settings, configuration.limits, is_known, tls)
+        self._engine.reconfigure(handler, self._capped(configuration.settings), configuration.limits, is_known, tls)
         self._take(configuration.directory)
 
     @property
@@ -180,8 +183,18 @@ class Server:
             raise UsageError("this server runs already")
         self._engine.bind(self._listen)
 
+    async def open_queues(self) -> None:
+        """Reach the engine of the queues, and offer no larger SIZE than it takes.  Raises UsageError, or QueueUnreachableError."""
+        await self.queues.open()
+        self._engine.settings = self._capped(self._engine.settings)
+
+    def _capped(self, settings: Settings) -> Settings:
+        limit = self.queues.max_message_octets
+        return settings if limit is None else replace(settings, max_message_octets=min(limit, settings.max_message_octets))
+
     def start(self) -> Self:
         """Run in a thread of its own; returns when it accepts connections."""
+        asyncio.run(self.open_queues())
         self._bind()
         self._thread.start()
         return self
@@ -205,6 +218,7 @@ class Server:
         self.stop()
 
     async def __aenter__(self) -> Self:
+        await self.open_queues()
         self._bind()
         await self._engine.serve()
         return self

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from lmtpref import __version__
 from lmtpref.cli import check, explain, lists, maps, milter, mock, queues, send, serve
 from lmtpref.cli.terminal import LineFormatter, escaping, report
+from lmtpref.lists.queues.interface import QueueUnreachableError
 from lmtpref.protocol.errors import UsageError
 
+FAILED_EXIT = 1
 USAGE_EXIT = 2
 
 
@@ -25,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UsageError as error:
             report(error)
             return USAGE_EXIT
+        except QueueUnreachableError as error:
+            report(error)
+            return FAILED_EXIT
     return code
 
 

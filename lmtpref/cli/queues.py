@@ -1,62 +1,116 @@
-"""`lmtpref queues`: what a spool holds."""
+"""`lmtpref queues`: what the queues of an engine hold."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from lmtpref.cli.terminal import report
-from lmtpref.lists import DamagedEntryError, Entry, Spool, Stored, show
-from lmtpref.lists.policy.header import Header
+from lmtpref.lists import ACCEPT, DamagedEntryError, StoredEntry, show
+from lmtpref.lists.addresses import fold_address
+from lmtpref.lists.queues.interface import Store
+from lmtpref.lists.queues.memory import QUEUES
+from lmtpref.lists.queues.registry import open_store, schemes
+from lmtpref.lists.queues.url import ENVIRONMENT, masked
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.printable import printable
 
 FAILED_EXIT = 1
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make `queues` one of the commands."""
-    queues = commands.add_parser("queues", help="say what a spool holds; show or remove an entry")
-    queues.add_argument("spool", metavar="DIR", help="the spool")
+    queues = commands.add_parser("queues", help="say what queues hold; show, remove, release or move an entry")
+    queues.add_argument("url", metavar="DIR|URL", help="a spool, or the URL of an engine; env:NAME reads a variable")
     queues.add_argument("action", nargs="?", choices=tuple(_ACTIONS), default="list", help="what to do (default: list)")
-    queues.add_argument("id", nargs="?", metavar="ID", help="which entry to show or remove, as `list` calls it")
+    queues.add_argument("id", nargs="?", metavar="ID", help="which entry, as `list` calls it")
+    queues.add_argument("to", nargs="?", metavar="QUEUE", help="move: where to")
+    queues.add_argument("--by", metavar="NAME", default="", help="release: the moderator, whose name is kept with the entry")
+    queues.add_argument("--queue", choices=QUEUES, help="list: of this queue alone")
+    queues.add_argument("--list", metavar="ADDRESS", help="list: for this list alone")
+    queues.add_argument("--sender", metavar="ADDRESS", help="list: from this envelope sender alone; <> is the null sender")
+    queues.add_argument("--older", metavar="AGE", type=_seconds, help="list: stored longer ago, such as 90s, 15m, 12h or 3d")
+    queues.add_argument("--newer", metavar="AGE", type=_seconds, help="list: stored more recently")
     queues.add_argument("--raw", action="store_true", help="show the message octet for octet, as it is stored, and not escaped")
-    queues.add_argument("--json", action="store_true", help="for programs")
+    queues.add_argument("--json", action="store_true", help="for programs: an array, or an object")
+    queues.add_argument("--json-lines", action="store_true", help="list: for programs, an object a line")
     queues.set_defaults(run=_queues)
 
 
 def _queues(options: argparse.Namespace) -> int:
-    if (options.id is None) != (options.action == "list"):
+    counted = options.action in {"list", "counts"}
+    if (options.id is None) != counted:
         raise UsageError(f"{options.action} needs no ID" if options.id else f"{options.action} needs the ID of an entry")
-    return _ACTIONS[options.action](Spool(options.spool), options)
+    if (options.to is None) == (options.action == "move"):
+        raise UsageError("move needs a queue" if options.action == "move" else f"{options.action} needs no queue")
+    with contextlib.closing(open_store(_url(options.url))) as store:
+        if counted:
+            return _WHOLE[options.action](store, options)
+        stored = _find(store, options)
+        return FAILED_EXIT if stored is None else _ONE[options.action](stored, options)
 
 
-def _list(spool: Spool, options: argparse.Namespace) -> int:
+def _url(text: str) -> str:
+    """The URL that `text` is, or that of the spool in the folder `text`."""
+    return text if text.startswith((ENVIRONMENT, *(f"{scheme}{end}" for scheme in schemes() for end in ":+"))) else f"maildir:{text}"
+
+
+def _seconds(text: str) -> float:
+    """The seconds in an age such as 12h."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number and s, m, h or d, not {text!r}")
+    return int(number) * _UNITS[unit]
+
+
+# Actions ------------------------------------------------------------------------------------------------------------
+
+
+def _list(store: Store, options: argparse.Namespace) -> int:
     """A line for every entry; 1 if one of them is damaged."""
-    found = [_described(file) for file in _files(spool)]
+    now, found, damaged = time.time(), [], False
+    for data in map(_described, store.stored()):
+        if not _is_wanted(data, options, now):
+            continue
+        damaged |= "damage" in data
+        found.append(data)
+        if options.json_lines:
+            print(json.dumps(data))
+        elif not options.json:
+            print(printable(_line(data, now)))
     if options.json:
         print(json.dumps(found, indent=1))
-    else:
-        sys.stdout.writelines(f"{printable(_line(data))}\n" for data in found)
+    elif not options.json_lines:
         print(f"entries: {len(found)}")
-    return FAILED_EXIT if any("damage" in data for data in found) else 0
+    return FAILED_EXIT if damaged else 0
 
 
-def _show(spool: Spool, options: argparse.Namespace) -> int:
+def _counts(store: Store, options: argparse.Namespace) -> int:
+    """A line for every queue."""
+    held = dict(store.counts())
+    if options.json:
+        print(json.dumps(held))
+    else:
+        sys.stdout.writelines(f"{name:8} {count}\n" for name, count in held.items())
+    return 0
+
+
+def _show(stored: StoredEntry, options: argparse.Namespace) -> int:
     """An entry's data, an empty line, and the message as it is stored."""
-    file = _find(spool, options.id)
-    if file is None:
-        return FAILED_EXIT
     try:
-        entry = file.entry()
+        entry = stored.entry()
     except DamagedEntryError as error:
-        report(f"{file.path}: {error}")
+        report(f"{stored.place}: {error}")
         return FAILED_EXIT
     if options.json:
-        print(json.dumps(_described(file), indent=1))
+        print(json.dumps(_described(stored), indent=1))
         return 0
     show(entry)
     print()
@@ -69,54 +123,76 @@ def _show(spool: Spool, options: argparse.Namespace) -> int:
     return 0
 
 
-def _remove(spool: Spool, options: argparse.Namespace) -> int:
+def _remove(stored: StoredEntry, _options: argparse.Namespace) -> int:
     """An entry is gone."""
-    file = _find(spool, options.id)
-    if file is None:
-        return FAILED_EXIT
-    file.remove()
+    stored.remove()
     return 0
 
 
-_ACTIONS: dict[str, Callable[[Spool, argparse.Namespace], int]] = {"list": _list, "show": _show, "remove": _remove}
+def _release(stored: StoredEntry, options: argparse.Namespace) -> int:
+    """A held entry goes to `in`, as if its list had accepted it."""
+    if stored.queue != "hold":
+        report(f"{stored.id} is in {stored.queue}, not in hold")
+        return FAILED_EXIT
+    stored.move("in", replace(stored.entry(), verdict=ACCEPT, moderator=options.by))
+    return 0
 
 
-def _files(spool: Spool) -> Iterator[Stored]:
-    for queue in spool.values():
-        yield from queue.stored()
+def _move(stored: StoredEntry, options: argparse.Namespace) -> int:
+    """An entry goes to another queue as it is."""
+    if options.to not in QUEUES:
+        raise UsageError(f"no queue {options.to!r}; there are {', '.join(QUEUES)}")
+    stored.move(options.to)
+    return 0
 
 
-def _find(spool: Spool, identifier: str) -> Stored | None:
+_WHOLE: dict[str, Callable[[Store, argparse.Namespace], int]] = {"list": _list, "counts": _counts}
+_ONE: dict[str, Callable[[StoredEntry, argparse.Namespace], int]] = {
+    "show": _show,
+    "remove": _remove,
+    "release": _release,
+    "move": _move,
+}
+_ACTIONS: Iterable[str] = (*_WHOLE, *_ONE)
+
+
+def _find(store: Store, options: argparse.Namespace) -> StoredEntry | None:
     try:
-        return spool.find(identifier)
+        return store.find(options.id)
     except KeyError:
-        report(f"{spool.path}: no entry {identifier!r}")
+        report(f"{masked(options.url)}: no entry {options.id!r}")
         return None
 
 
-def _described(file: Stored) -> dict[str, Any]:
-    data: dict[str, Any] = {"id": file.id, "queue": file.queue, "path": str(file.path)}
+def _described(stored: StoredEntry) -> dict[str, Any]:
+    data: dict[str, Any] = {"id": stored.id, "queue": stored.queue, "path": stored.place, "arrived": stored.arrived}
     try:
-        return data | _data(file.entry())
+        return data | stored.summary()
     except (DamagedEntryError, OSError) as error:
         return data | {"damage": str(error)}
 
 
-def _data(entry: Entry) -> dict[str, Any]:
-    return {
-        "list": entry.list,
-        "subaddress": entry.subaddress,
-        "detail": entry.detail,
-        "reverse_path": entry.reverse_path,
-        "forward_path": entry.forward_path,
-        "verdict": str(entry.verdict),
-        "octets": len(entry.content),
-        "message_id": Header(entry.content).message_id,
-    }
+def _is_wanted(data: dict[str, Any], options: argparse.Namespace, now: float) -> bool:
+    """Whether the options let an entry into the list; a damaged one has neither list nor sender."""
+    age = now - data["arrived"]
+    return (
+        (options.queue is None or data["queue"] == options.queue)
+        and (options.list is None or fold_address(data.get("list") or "") == fold_address(options.list))
+        and (options.sender is None or fold_address(data.get("reverse_path", "?")) == fold_address(options.sender.strip("<>")))
+        and (options.older is None or age > options.older)
+        and (options.newer is None or age < options.newer)
+    )
 
 
-def _line(data: dict[str, Any]) -> str:
+def _line(data: dict[str, Any], now: float) -> str:
     if "damage" in data:
         return f"{data['queue']:8} {data['id']}: {data['damage']}"
     sender, recipient = data["reverse_path"] or "<>", data["forward_path"]
-    return f"{data['queue']:8} {data['id']} {data['octets']:>9} {sender} -> {recipient} {data['message_id'] or '-'}"
+    facts = f"{data['octets']:>9} {_age(now - data['arrived']):>4} {sender} -> {recipient} {data['message_id'] or '-'}"
+    return f"{data['queue']:8} {data['id']} {facts} {data['verdict']}"
+
+
+def _age(seconds: float) -> str:
+    """An age in its largest unit that fits."""
+    unit = max((unit for unit, length in _UNITS.items() if length <= max(seconds, 1)), key=_UNITS.__getitem__)
+    return f"{max(0, int(seconds)) // _UNITS[unit]}{unit}"

@@ -19,7 +19,7 @@ from lmtpref.cli.arguments import path_name
 from lmtpref.cli.reload import reloading
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, cast, load
-from lmtpref.lists import MaildirQueues, MemoryQueues
+from lmtpref.lists import MemoryQueues, Queues, QueueUnreachableError
 from lmtpref.net.engine import loop_factory
 from lmtpref.net.hook_errors import ENDS_SERVER
 from lmtpref.protocol.errors import UsageError
@@ -28,6 +28,7 @@ from lmtpref.server import Server
 from lmtpref.testing.session import watched_session
 
 FAILED_EXIT = 1
+ATTEMPT_SECONDS = 1.0  # between two attempts to reach the engine of the queues
 COLLECTED_AFTER = (50_000, 20, 10)  # new objects, and so on; see gc.set_threshold
 
 
@@ -37,7 +38,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     serve.add_argument("config", type=path_name, nargs="?", metavar="CONFIG.toml", help="what to serve (docs: configuration)")
     serve.add_argument("--listen", action="append", metavar="HOST:PORT|unix:PATH", help="listen here instead; may be repeated")
     serve.add_argument("--allow-remote", action="store_true", help="listen elsewhere than on loopback; CONFIG must name known_mtas")
-    serve.add_argument("--spool", type=path_name, metavar="DIR", help="keep messages in this folder, on disk, instead of where CONFIG says")
+    kept = serve.add_mutually_exclusive_group()
+    kept.add_argument("--spool", type=path_name, metavar="DIR", help="keep messages in this folder, on disk, instead of where CONFIG says")
+    kept.add_argument("--queues", metavar="URL", help="keep messages in this engine instead (docs: queues); env:NAME reads a variable")
+    serve.add_argument("--held", metavar="URL", help="with amqp: keep what is held or discarded in this engine")
+    serve.add_argument("--wait", action="store_true", help="wait for the engine of the queues if it is out of reach at the start")
     serve.add_argument(
         "--stdio", action="store_true", help="instead of listening, serve the one client on standard input and output; needs a spool"
     )
@@ -66,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
     _spare_the_collector()
     try:
         with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
-            runner.run(_one_conversation(server) if options.stdio else _until_told_to_stop(server, options.config, configuration))
+            runner.run(_one_conversation(server) if options.stdio else _until_told_to_stop(server, options, configuration))
     except ENDS_SERVER:  # a hook raised it; the server has stopped in order
         _finish(server, options)
         raise
@@ -77,10 +82,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _finish(server: Server, options: argparse.Namespace) -> bool:
     """Close the queues and print what they hold; whether all was kept."""
-    finished = server.queues.close()
+    finished = asyncio.run(server.queues.aclose())
     if not options.stdio:
-        _print_summary(server.queues)
-    return finished
+        asyncio.run(_print_summary(server.queues))
+    return bool(finished)
 
 
 def _spare_the_collector() -> None:
@@ -96,21 +101,32 @@ def _configuration(options: argparse.Namespace) -> Configuration:
     if options.stdio:  # no socket, and no TLS: an MTA's user may not even read the key
         settings = replace(configuration.settings, require_tls="no")
         configuration = replace(configuration, unix_group=None, tls_certificate=None, tls_key=None, settings=settings)
+    return _with_queues(configuration, options)
+
+
+def _with_queues(configuration: Configuration, options: argparse.Namespace) -> Configuration:
+    """The configuration, with the queues of the command line in the place of its own."""
+    if options.held:
+        configuration = replace(configuration, queue_options=replace(configuration.queue_options, held=options.held))
+    if options.queues:
+        return replace(configuration, maildir=None, queues_url=options.queues)
     return replace(configuration, maildir=Path(options.spool)) if options.spool else configuration
 
 
 def _check_stdio(options: argparse.Namespace, configuration: Configuration) -> None:
     if not options.stdio:
         return
-    if options.listen or not configuration.maildir:
+    if options.listen or not (configuration.maildir or configuration.queues_url):
         raise UsageError("--stdio goes without --listen" if options.listen else "--stdio needs a spool, on disk, as --spool DIR says")
     if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()):
         logging.disable()  # an MTA has made them one, and would take what is logged for replies
 
 
-async def _until_told_to_stop(server: Server, config: str | None, configuration: Configuration) -> None:
+async def _until_told_to_stop(server: Server, options: argparse.Namespace, configuration: Configuration) -> None:
     stop = _told_to_stop()
-    async with server, reloading(server, config, configuration) if config else contextlib.nullcontext():
+    if options.wait and not await _reached(server, stop):
+        return
+    async with server, reloading(server, options.config, configuration) if options.config else contextlib.nullcontext():
         if isinstance(server.queues, MemoryQueues):
             report("messages are kept in memory and end with this process")
         for address in server.addresses:
@@ -118,7 +134,25 @@ async def _until_told_to_stop(server: Server, config: str | None, configuration:
         await stop.wait()
 
 
+async def _reached(server: Server, stop: asyncio.Event) -> bool:
+    """Wait until the engine of the queues can be reached; False if the server is told to stop first."""
+    told = False
+    while not stop.is_set():
+        try:
+            await server.open_queues()
+        except QueueUnreachableError as error:
+            if not told:
+                report(f"waiting for the queues: {error}")
+                told = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), ATTEMPT_SECONDS)
+        else:
+            return True
+    return False
+
+
 async def _one_conversation(server: Server) -> None:
+    await server.open_queues()
     stop = asyncio.create_task(_told_to_stop().wait())
     over = asyncio.create_task(server.converse())
     await asyncio.wait([stop, over], return_when=asyncio.FIRST_COMPLETED)
@@ -136,5 +170,10 @@ def _told_to_stop() -> asyncio.Event:
     return stop
 
 
-def _print_summary(queues: MemoryQueues | MaildirQueues) -> None:
-    print("queued: " + ", ".join(f"{name} {len(queue)}" for name, queue in queues.items()), flush=True)
+async def _print_summary(queues: Queues) -> None:
+    try:
+        held = await queues.counts()
+    except OSError as error:
+        print(f"queued: not known: {error}", flush=True)
+    else:
+        print("queued: " + ", ".join(f"{name} {count}" for name, count in held.items()), flush=True)

@@ -31,6 +31,7 @@ FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 OCTETS = Kind("a number of octets, above 0", _is_count)
 COUNT = Kind("a number above 0", _is_count)
 SECONDS = Kind("a number of seconds, above 0, at most a year", lambda value: type(value) in {int, float} and 0 < value <= 31_536_000)
+PERIOD = Kind("a number of seconds, 0 or more, at most a year", lambda value: type(value) in {int, float} and 0 <= value <= 31_536_000)
 TEXT_LINE = Kind("a number of octets, 1000 or more", lambda value: _is_count(value) and value >= 1000)  # RFC 5321 section 4.5.3.1.6
 RECIPIENTS = Kind("a number, 100 or more", lambda value: _is_count(value) and value >= 100)  # RFC 5321 section 4.5.3.1.8
 NEWLINES = Kind('"reject" or "keep"', lambda value: value in ("reject", "keep"))
@@ -79,6 +80,11 @@ KEYS = (
     Key("server", "max_buffered_octets", OCTETS, "the most octets of memory for all transactions under way"),
     Key("server", "bare_newlines", NEWLINES, "what to do with a message that has a CR or LF alone"),
     Key("spool", "maildir", TEXT, "the folder of the spool, beside this file; absent: messages are kept in memory"),
+    Key("queues", "url", TEXT, "the engine that keeps messages, instead of [spool]; a file is beside this file; env:NAME reads a variable"),
+    Key("queues", "held", TEXT, "amqp: the URL of the engine for what is held and discarded"),
+    Key("queues", "timeout_seconds", SECONDS, "how long a message may wait for the engine, before 451 4.4.1"),
+    Key("queues", "duplicate_seconds", PERIOD, "SQL: how long the same message sent again is dropped; 0: never"),
+    Key("queues", "max_pending", COUNT, "the most entries that wait for the engine, before 452 4.3.1"),
     Key("directory", "url", TEXT, "the database that has the lists, instead of [[list]]; a SQLite file is beside this file"),
     Key("directory", "wait_seconds", SECONDS, "how long to wait for its answer, before the sender is told to try again"),
     Key("directory", "connections", COUNT, "how many of its connections to use at once"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lmtpref.config.host_files import Named, group_name, tls_context
 from lmtpref.config.keys import KEYS
 from lmtpref.config.members_file import read_members
+from lmtpref.config.queue_table import queue_settings
 from lmtpref.config.toml import line_of, read_toml
 from lmtpref.lists.addresses import parse_address
 from lmtpref.lists.directory.memory import MemoryDirectory
@@ -21,7 +22,8 @@ from lmtpref.lists.handler import DIRECTORY_SECONDS, ListHandler, banned_everywh
 from lmtpref.lists.mailinglist import ListDirectory, MailingList
 from lmtpref.lists.policy.default import DEFAULT_POLICY, Policy
 from lmtpref.lists.policy.rules import Rule
-from lmtpref.lists.queues.memory import Queues
+from lmtpref.lists.queues.interface import EntrySink, Options, Queues
+from lmtpref.lists.queues.registry import open_queues
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.renamed import RENAMED
 from lmtpref.protocol.server_limits import Limits
@@ -56,12 +58,14 @@ class Configuration:
     directory_seconds: float = DIRECTORY_SECONDS
     rules: Policy = ()
     maildir: Path | None = None  # where the spool is; without one, messages are kept in memory
+    queues_url: str | None = None  # of another engine than a spool
+    queue_options: Options = attribute(default_factory=Options)
     maps: Mapping[str, Any] = attribute(default_factory=dict)  # what [maps] says, for `lmtpref maps`
     settings: Settings = attribute(default_factory=Settings)
     limits: Limits = attribute(default_factory=Limits)
     directory: ListDirectory = attribute(default_factory=MemoryDirectory)
 
-    def handler(self, queues: Queues) -> ListHandler:
+    def handler(self, queues: EntrySink) -> ListHandler:
         """The handler that answers for these lists, and puts what was accepted into `queues`."""
         return ListHandler(
             self.directory,
@@ -75,6 +79,11 @@ class Configuration:
             directory_seconds=self.directory_seconds,
             policy=(*self.rules, *DEFAULT_POLICY),
         )
+
+    def queues(self) -> Queues:
+        """The queues that it names, which are yet to be opened.  Raises UsageError."""
+        url = f"maildir:{self.maildir}" if self.maildir else self.queues_url or "memory:"
+        return open_queues(url, self.queue_options)
 
     def tls(self) -> ssl.SSLContext | None:
         """What STARTTLS needs, from the files as they are now; None without a certificate.  Raises ConfigurationError."""
@@ -92,7 +101,7 @@ class Configuration:
 
 _KINDS = {
     table: {key.name: key.kind for key in KEYS if key.table == table}
-    for table in ("server", "spool", "directory", "maps", "list", "person")
+    for table in ("server", "spool", "queues", "directory", "maps", "list", "person")
 }
 _NAMED = frozenset({"unix_group", "tls_certificate", "tls_key"})
 _SETTINGS = frozenset(field.name for field in fields(Settings))
@@ -135,6 +144,7 @@ class _File:
             values["directory_seconds"] = wait_seconds + 1  # so that its own limit comes first
         return Configuration(
             maildir=self.maildir(),
+            **self.queues(),
             maps=self.maps(),
             directory=directory,
             settings=settings,
@@ -170,6 +180,14 @@ class _File:
         table = self.data.get("spool", {})
         self.check("spool", table, table="spool")
         return self.path.parent / table["maildir"] if "maildir" in table else None
+
+    def queues(self) -> dict[str, Any]:
+        table = self.data.get("queues", {})
+        self.check("queues", table, table="queues")
+        try:
+            return queue_settings(table, self.path.parent, has_spool="maildir" in self.data.get("spool", {})) if table else {}
+        except ConfigurationError as error:
+            raise self.placed(error, "queues") from None
 
     def maps(self) -> dict[str, Any]:
         table = self.data.get("maps", {})

@@ -11,23 +11,39 @@ from lmtpref.lists.policy.default import DEFAULT_POLICY, SESSION_LIMITS, Decisio
 from lmtpref.lists.policy.facts import DataFacts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
 from lmtpref.lists.policy.rules import Rule, at
 from lmtpref.lists.policy.verdicts import ACCEPT, Accept, Defer, Discard, Hold, Reject, Verdict
+from lmtpref.lists.queues.consume import Consumer, Delivery, consume
 from lmtpref.lists.queues.entry_file import DamagedEntryError
-from lmtpref.lists.queues.group_commit import Disk
-from lmtpref.lists.queues.memory import Entry, MemoryQueue, MemoryQueues, Queues, show
-from lmtpref.lists.queues.spool import MaildirQueue, MaildirQueues, Spool, Stored
+from lmtpref.lists.queues.interface import (
+    ClaimLostError,
+    EntrySink,
+    Options,
+    QueueEngine,
+    Queues,
+    QueueUnreachableError,
+    StoredEntry,
+)
+from lmtpref.lists.queues.maildir_queues import MaildirQueues
+from lmtpref.lists.queues.maildir_writer import Disk
+from lmtpref.lists.queues.memory import Entry, MemoryQueue, MemoryQueues, show
+from lmtpref.lists.queues.registry import open_queues, open_store
+from lmtpref.lists.queues.spool import MaildirQueue, Spool, Stored
 
 __all__ = [
     "ACCEPT",
     "DEFAULT_POLICY",
     "SESSION_LIMITS",
     "Accept",
+    "ClaimLostError",
+    "Consumer",
     "DamagedEntryError",
     "DataFacts",
     "Decision",
     "Defer",
+    "Delivery",
     "Discard",
     "Disk",
     "Entry",
+    "EntrySink",
     "Hold",
     "Judge",
     "Kept",
@@ -44,8 +60,11 @@ __all__ = [
     "MessageFacts",
     "NonmemberAction",
     "NullSender",
+    "Options",
     "PeerFacts",
     "Policy",
+    "QueueEngine",
+    "QueueUnreachableError",
     "Queues",
     "Reading",
     "RecipientFacts",
@@ -56,11 +75,15 @@ __all__ = [
     "Stage",
     "Standing",
     "Stored",
+    "StoredEntry",
     "Subaddress",
     "Unvouched",
     "Verdict",
     "at",
+    "consume",
     "decide",
+    "open_queues",
+    "open_store",
     "readings",
     "rules_of",
     "show",

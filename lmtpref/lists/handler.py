@@ -17,7 +17,8 @@ from lmtpref.lists.policy.facts import DataFacts, Facts, MessageFacts, PeerFacts
 from lmtpref.lists.policy.header import Header
 from lmtpref.lists.policy.rules import header_decides
 from lmtpref.lists.policy.verdicts import Verdict
-from lmtpref.lists.queues.memory import Entry, Queues, reply_to
+from lmtpref.lists.queues.interface import EntrySink, is_outage, reply_to
+from lmtpref.lists.queues.memory import Entry
 from lmtpref.lists.senders import PLAIN, Normaliser, Senders
 from lmtpref.lists.trace import trace, utc_now
 from lmtpref.protocol.catalogue import LOCAL_ERROR_451
@@ -46,7 +47,7 @@ class ListHandler(Handler):
     def __init__(
         self,
         directory: ListDirectory,
-        queues: Queues,
+        queues: EntrySink,
         *,
         hostname: str = "localhost",
         site_owner: str = "",
@@ -233,7 +234,8 @@ class ListHandler(Handler):
         return None
 
     def _not_kept(self, recipient: Recipient, error: OSError) -> Reply | None:
-        log.error("not kept for %s: %s", recipient.path.address, error)
+        if not is_outage(error):  # which the queue logs once, however many messages it concerns
+            log.error("not kept for %s: %s", recipient.path.address, error)
         judged = judged_of(recipient)
         judged.delivery.answers[judged.place] = reply = reply_to(error)
         return _named(reply, recipient)

@@ -78,6 +78,15 @@ class Engine:
     def handler(self, handler: Handler) -> None:
         self._shared.handler = handler
 
+    @property
+    def settings(self) -> Settings:
+        """The settings of new connections; they may be replaced while the server runs."""
+        return self._shared.settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._shared.settings = settings
+
     def reconfigure(
         self, handler: Handler, settings: Settings, limits: Limits, is_known: Callable[[str | None], bool], tls: ssl.SSLContext | None
     ) -> None:

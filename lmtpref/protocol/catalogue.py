@@ -53,6 +53,7 @@ TOO_MANY_ERRORS_421 = _reply(421, "4.7.0", "Too many errors", "any command", "RF
 LOCAL_ERROR_451 = _reply(451, "4.3.0", "Local error; try again later", "any command or recipient", "RFC 5321 section 4.2.3")
 DIRECTORY_451 = _reply(451, "4.4.3", "The lists cannot be looked up; try again later", "RCPT, the final dot", "RFC 3463 section 3.5, X.4.3")
 MEMBERS_450 = _reply(450, "4.2.4", "This list's members cannot be read; try again later", "RCPT", "RFC 3463 section 3.3, X.2.4")
+QUEUE_DOWN_451 = _reply(451, "4.4.1", "The queue does not answer; try again later", "the final dot", "RFC 3463 section 3.5, X.4.1")
 BUSY_452 = _reply(452, "4.3.1", "Too much mail at once; try again later", "MAIL, RCPT, the final dot", "RFC 3463 section 3.4, X.3.1")
 FULL_452 = _reply(452, "4.3.1", "No room to keep it; try again later", "the final dot, for this recipient", "RFC 3463 section 3.4, X.3.1")
 TOO_MANY_RECIPIENTS_452 = _reply(452, "4.5.3", "Too many recipients", "RCPT", "RFC 5321 section 4.5.3.1.10")
@@ -92,6 +93,7 @@ UNKNOWN_PARAMETER_555 = _reply(555, "5.5.4", "Parameter not recognised", "MAIL, 
 # Refused for good
 DECLARED_TOO_BIG_552 = _reply(552, "5.3.4", "Declared size over the limit", "MAIL", "RFC 1870 section 6.1")
 MESSAGE_TOO_BIG_552 = _reply(552, "5.3.4", "Message over the limit", "the final dot", "RFC 1870 section 4")
+QUEUE_LIMIT_552 = _reply(552, "5.3.4", "Larger than the queue takes", "the final dot, for this recipient", "RFC 3463 section 3.4, X.3.4")
 STRANGER_550 = _reply(550, "5.7.1", "Not from you", "XFORWARD", "Postfix XFORWARD_README")
 UNKNOWN_MTA_550 = _reply(550, "5.7.1", "This server takes mail from the MTAs it knows", "LHLO", "RFC 5321 section 4.1.4")
 BANNED_550 = _reply(550, "5.7.1", "You may not send to any list here", "MAIL", "RFC 3463 section 3.8, X.7.1")

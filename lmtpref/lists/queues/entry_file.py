@@ -29,7 +29,7 @@ class DamagedEntryError(LmtpError, ValueError):
 
 def pack(entry: Entry) -> tuple[bytes, bytes]:
     """What is written before the content, and the content."""
-    header = json.dumps(_data(entry), separators=_SEPARATORS).encode("ascii")
+    header = json.dumps(describe(entry), separators=_SEPARATORS).encode("ascii")
     return b"%s%s\r\n%s" % (_BEGIN, header, entry.head), entry.content
 
 
@@ -44,7 +44,8 @@ def unpack(octets: bytes) -> Entry:
     end = octets.find(_END)
     try:
         data = json.loads(octets[len(_BEGIN) : end + 1])
-        entry = _entry(data, octets[end + len(_END) :])
+        written = octets[end + len(_END) :]
+        entry = restore(data, written[: data["trace_octets"]], written[data["head_octets"] :])
         stored = entry.octets
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedEntryError(f"its header cannot be read: {error}") from None
@@ -55,7 +56,8 @@ def unpack(octets: bytes) -> Entry:
     return entry
 
 
-def _data(entry: Entry) -> dict[str, Any]:
+def describe(entry: Entry) -> dict[str, Any]:
+    """Return what an entry holds beside trace and content, as JSON has it."""
     verdict = entry.verdict
     return {
         "version": VERSION,
@@ -68,6 +70,7 @@ def _data(entry: Entry) -> dict[str, Any]:
         "origin": {name: value for name, value in entry.origin.items() if value is not None},
         "verdict": type(verdict).__name__.lower(),
         "reason": verdict.reason if isinstance(verdict, Hold | Discard) else None,
+        "moderator": entry.moderator,
         "site_owner": entry.site_owner,
         "trail": [str(decision) for decision in entry.trail],
         "trace_octets": len(entry.trace),
@@ -76,15 +79,15 @@ def _data(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _entry(data: dict[str, Any], stored: bytes) -> Entry:
-    """What `data` says, with as much of trace and content as `stored` has.  Raises ValueError, TypeError or KeyError."""
+def restore(data: dict[str, Any], trace: bytes, content: bytes) -> Entry:
+    """Return the entry that `describe` described, without its trail.  Raises ValueError, TypeError or KeyError for other data."""
     for key in _TEXTS:
         if not isinstance(data[key], str | None):
             raise TypeError(f"{key} is no text: {data[key]!r}")
     subaddress = data["subaddress"]
     return Entry(
-        content=stored[data["head_octets"] :],
-        trace=stored[: data["trace_octets"]],
+        content=content,
+        trace=trace,
         reverse_path=data["reverse_path"],
         forward_path=data["forward_path"],
         parameters=data["parameters"],
@@ -94,4 +97,5 @@ def _entry(data: dict[str, Any], stored: bytes) -> Entry:
         detail=data["detail"],
         verdict=_KINDS[data["verdict"]](data["reason"]),
         site_owner=data["site_owner"],
+        moderator=data.get("moderator", ""),
     )

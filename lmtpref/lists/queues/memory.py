@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import threading
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from lmtpref.lists.addresses import Subaddress
 from lmtpref.lists.arrivals import Arrivals
 from lmtpref.lists.message_parser import parse_message
 from lmtpref.lists.policy.verdicts import ACCEPT, Discard, Hold, Verdict
-from lmtpref.protocol.catalogue import BUSY_452, FULL_452, LOCAL_ERROR_451
 from lmtpref.protocol.printable import printable
-from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
 if TYPE_CHECKING:
@@ -35,7 +32,7 @@ class Entry:
     `content` is what was sent, octet for octet; `trace` the lines put on top of it.  `reverse_path` is "" for the null
     sender; it, `forward_path` and MAIL's `parameters` are as given; `origin` is what XFORWARD said.  `list` is the list's
     own address, None for postmaster; `subaddress` the canonical name, None for a post; `detail` what followed the `+`.
-    `trail` holds the decisions that led here.
+    `trail` holds the decisions that led here, `moderator` the name of the person who released it from `hold`.
     """
 
     content: bytes
@@ -50,6 +47,7 @@ class Entry:
     verdict: Verdict = ACCEPT
     trail: tuple[Decision, ...] = ()
     site_owner: str = ""
+    moderator: str = ""
     _msg: EmailMessage | None = field(default=None, init=False, repr=False)
 
     @property
@@ -101,6 +99,8 @@ class Entry:
             data["detail"] = self.detail
         if isinstance(self.verdict, Hold | Discard):
             data["reason"] = self.verdict.reason
+        if self.moderator:
+            data["moderator"] = self.moderator
         return data
 
 
@@ -109,25 +109,6 @@ def show(entry: Entry) -> None:
     data = entry.msgdata
     width = max(map(len, data))
     sys.stdout.writelines(f"{key:{width}}: {printable(data[key])}\n" for key in sorted(data))
-
-
-class Queues(Protocol):
-    """Where entries are put."""
-
-    def put(self, entry: Entry) -> Awaitable[None] | None:
-        """Keep `entry` in its queue; when this returns, or what it returns is done, the entry is safe.
-
-        An asyncio.Future stands for work that is under way, so that more may be put meanwhile.
-        Whatever it raises is a local fault: the sender is told to try again.
-        """
-
-
-_REPLIES = {errno.ENOSPC: FULL_452, errno.EDQUOT: FULL_452, errno.EAGAIN: BUSY_452}
-
-
-def reply_to(error: OSError) -> Reply:
-    """What a client is told whose message could not be kept: that there is no room, that too much waits, or no more than that."""
-    return _REPLIES.get(error.errno or 0, LOCAL_ERROR_451)
 
 
 class MemoryQueue(Arrivals[Entry]):
@@ -169,6 +150,22 @@ class MemoryQueues(Mapping[str, MemoryQueue]):
         """Empty every queue."""
         for queue in self._queues.values():
             queue.take()
+
+    @property
+    def max_message_octets(self) -> None:
+        """Memory sets no limit of its own."""
+        return
+
+    async def open(self) -> None:
+        """Nothing is to be reached."""
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many entries each queue holds."""
+        return {name: len(queue) for name, queue in self._queues.items()}
+
+    async def aclose(self) -> bool:
+        """Return True: every entry that was put is in its queue."""
+        return self.close()
 
     def close(self) -> bool:
         """Whether everything was kept that was put: it was."""

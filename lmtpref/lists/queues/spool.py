@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import functools
 import hashlib
-import logging
 import os
 import re
-import socket
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any
 from urllib.parse import quote
 
 from lmtpref.lists.addresses import fold_address
 from lmtpref.lists.arrivals import Arrivals
-from lmtpref.lists.queues.entry_file import unpack
-from lmtpref.lists.queues.group_commit import MAX_BATCH_ENTRIES, MAX_PENDING_ENTRIES, Commit, Committer, Disk, Maildir
+from lmtpref.lists.queues.entry_file import pack, unpack
+from lmtpref.lists.queues.maildir_writer import FOLDERS, Disk, Maildir
 from lmtpref.lists.queues.memory import QUEUES, Entry
+from lmtpref.lists.queues.summary import summary_of
 from lmtpref.protocol.errors import UsageError
 
-log = logging.getLogger(__name__)
-
-CLOSE_SECONDS = 10.0  # how long closing waits for the disk
 POSTMASTER = "postmaster"  # the Maildir of what went to no list; a list's has an @
 MAX_NAME_OCTETS = 200  # of a Maildir's name; file systems bear 255
-
-# As others name files in a Maildir, with a number that no other process draws; the random part tells ours.
-_OURS = re.compile(r"\d+\.M\d{6}P\d+R[0-9a-f]{16}\..+")
 
 
 def maildir_name(address: str | None) -> str:
@@ -48,11 +37,6 @@ def maildir_name(address: str | None) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()
     return f"{name[: MAX_NAME_OCTETS - len(digest) - 2]}%%{digest}"
-
-
-@functools.lru_cache(maxsize=1024)
-def _maildir(spool: Path, queue: str, address: str | None) -> Maildir:
-    return Maildir.at(spool / queue / maildir_name(address))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,10 +55,44 @@ class Stored:
         """What it holds, read now.  Raises DamagedEntryError, or FileNotFoundError if it is no longer there."""
         return unpack(self.path.read_bytes())
 
+    @property
+    def arrived(self) -> float:
+        """When it was stored, in seconds since 1970."""
+        seconds = self.id.partition(".")[0]
+        return float(seconds) if seconds.isdecimal() else self.path.stat().st_mtime
+
+    @property
+    def place(self) -> str:
+        """The path of the file."""
+        return str(self.path)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a list of entries says of it.  Raises as `entry`."""
+        return summary_of(self.entry())
+
     def remove(self) -> None:
         """Take it out of the queue; done when it is sure not to come back."""
         self.path.unlink()
         Disk().sync(self.path.parent)
+
+    def move(self, queue: str, entry: Entry | None = None) -> None:
+        """Move it to another queue, changed to `entry` if that is given.
+
+        The changed file is whole in its new place before the old one is removed: a crash between the two leaves both,
+        under the same name.
+        """
+        disk, target = Disk(), Maildir.at(self.path.parents[3] / queue / self.path.parents[1].name)
+        disk.make(target.path, *FOLDERS)
+        source = self.path
+        if entry:
+            source = target.tmp / self.id
+            disk.remove(source)
+            disk.write(source, *pack(entry))
+        disk.rename(source, target.new / self.id)
+        disk.sync(target.new)
+        if entry:
+            disk.remove(self.path)
+        disk.sync(self.path.parent)
 
 
 class MaildirQueue(Arrivals[Entry]):
@@ -157,111 +175,3 @@ class Spool(Mapping[str, MaildirQueue]):
 
     def __len__(self) -> int:
         return len(self._queues)
-
-
-class MaildirQueues(Spool):
-    """Queues that keep their entries in a spool: what `put` has kept survives the process, and the machine's crash.
-
-    The folder is made if it is missing, and what an earlier process had not finished is taken away: it was never
-    acknowledged, and `leftovers` says how many there were.  At most `max_pending` entries wait for the disk, which takes
-    up to `max_batch` at a time.  Raises UsageError for a folder that cannot be had.
-    """
-
-    def __init__(
-        self,
-        path: Path | str,
-        *,
-        max_pending: int = MAX_PENDING_ENTRIES,
-        max_batch: int = MAX_BATCH_ENTRIES,
-        disk: Disk | None = None,
-    ) -> None:
-        self._disk = disk or Disk()
-        lock, self.leftovers = _occupy(Path(path))
-        self._lock: int | None = lock
-        super().__init__(path)
-        self._committer = Committer(self._disk, max_pending, max_batch)
-        self._names = _Names()
-
-    @property
-    def pending(self) -> int:
-        """How many entries wait for the disk, those it is at work on included."""
-        return self._committer.pending
-
-    def put(self, entry: Entry) -> asyncio.Future[None] | None:
-        """Keep `entry` in its queue: on a running loop in the background, else before this returns.
-
-        What it raises, now or later, is an OSError where it is the disk that fails; nothing of the entry is then kept.
-        An entry whose future is cancelled before it is safe is not kept either.
-        """
-        commit = Commit(entry, _maildir(self.path, entry.queue, entry.list), self._names.next())
-        with contextlib.suppress(RuntimeError):  # no loop
-            commit.future = asyncio.get_running_loop().create_future()
-        if commit.future is None:
-            self._committer.commit_now(commit)
-        else:
-            self._committer.add(commit)
-        return commit.future
-
-    def close(self, seconds: float = CLOSE_SECONDS) -> bool:
-        """Take no more, and wait up to `seconds` for the disk; whether everything was kept that was put."""
-        done = self._committer.close(seconds)
-        if done and self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-        return done
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class _Names:
-    """Names for files: no two alike, in any process, and in the order in which they were drawn."""
-
-    def __init__(self) -> None:
-        host = socket.gethostname().replace("/", r"\057").replace(":", r"\072")
-        self._end = f"P{os.getpid()}R{os.urandom(8).hex()}.{host}"
-        self._last = 0
-        self._drawing = threading.Lock()
-
-    def next(self) -> str:
-        with self._drawing:
-            self._last = max(self._last + 1, time.time_ns() // 1000)
-            seconds, microseconds = divmod(self._last, 1_000_000)
-        return f"{seconds}.M{microseconds:06}{self._end}"
-
-
-def _occupy(path: Path) -> tuple[int, int]:
-    """Make the spool: a descriptor that keeps it locked, and how many leftovers there were.
-
-    The first process to come takes away what others left in `tmp`; one that finds others at work takes nothing.
-    """
-    try:
-        import fcntl  # noqa: PLC0415 - it may not be there
-    except ImportError:
-        raise UsageError("a spool needs Unix: its files are renamed, locked and synced as only Unix does it") from None
-    try:
-        Disk().make(path, *QUEUES)
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            leftovers = 0
-        else:
-            leftovers = _clean(path)
-        fcntl.flock(lock, fcntl.LOCK_SH)
-    except OSError as error:
-        raise UsageError(f"{path}: no spool can be here: {error.strerror}") from None
-    return lock, leftovers
-
-
-def _clean(path: Path) -> int:
-    """Remove what we began and did not finish; what other programs write in `tmp` is theirs."""
-    begun = [file for queue in QUEUES for file in path.glob(f"{queue}/*/tmp/*") if _OURS.fullmatch(file.name)]
-    for file in begun:
-        file.unlink(missing_ok=True)
-    if begun:
-        log.warning("%s: %d unfinished files of an earlier process removed; none of them was acknowledged", path, len(begun))
-    return len(begun)

@@ -1,0 +1,26 @@
+"""When two entries are one: a message that an MTA sent again because it did not read the reply."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from lmtpref.lists.queues.memory import Entry
+
+_RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_HEADER_END = re.compile(rb"\r?\n\r?\n")
+
+
+def duplicate_key(entry: Entry, content_digest: bytes) -> str:
+    """Return a digest that two entries share if they have equal content, reverse-path, list, sub-address and detail."""
+    parts = (entry.reverse_path, entry.list or "", entry.subaddress or "", "" if entry.detail is None else f"+{entry.detail}")
+    return hashlib.sha256(content_digest + "\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def has_received(content: bytes) -> bool:
+    """Return whether the header has a Received field.
+
+    It carries the queue id of an MTA, which tells two posts apart; without it, two equal posts may be two.
+    """
+    end = _HEADER_END.search(content)
+    return bool(_RECEIVED.search(content, 0, end.start() if end else len(content)))

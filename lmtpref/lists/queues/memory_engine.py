@@ -1,0 +1,20 @@
+"""The engine `memory:`, whose queues end with the process, so that no other process can look into them."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from lmtpref.lists.queues.interface import Options, QueueEngine
+from lmtpref.lists.queues.memory import MemoryQueues
+from lmtpref.protocol.errors import UsageError
+
+
+def _queues(_url: str, _options: Options) -> MemoryQueues:
+    return MemoryQueues()
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise UsageError("memory: belongs to one process; no other process can read it")
+
+
+ENGINE = QueueEngine(queues=_queues, store=_refuse, source=_refuse)

@@ -1,0 +1,66 @@
+"""Queue engines by the scheme of their URL; other packages add theirs by entry point."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from lmtpref.lists.queues.interface import LEASE_SECONDS, PREFETCH, Options, QueueEngine, Queues, Source, Store
+from lmtpref.lists.queues.url import masked, resolve, scheme_of
+from lmtpref.protocol.errors import UsageError
+
+GROUP = "lmtpref.queues"
+
+# Ours, each with the module that has it and the extra that it needs.  Imported when a URL names it, and not before.
+BUILT_IN = {
+    "memory": ("lmtpref.lists.queues.memory_engine", ""),
+    "maildir": ("lmtpref.lists.queues.spool_engine", ""),
+    "sqlite": ("lmtpref.lists.queues.sql.engine", "sql"),
+    "postgresql": ("lmtpref.lists.queues.sql.engine", "sql"),
+}
+
+
+def engine_for(url: str) -> QueueEngine:
+    """Return the engine of a URL.  Raises UsageError if there is none, or a package that it needs is not installed."""
+    scheme = scheme_of(url)
+    if scheme in BUILT_IN:
+        return _built_in(*BUILT_IN[scheme])
+    for found in entry_points(group=GROUP, name=scheme):
+        engine = found.load()
+        if not isinstance(engine, QueueEngine):
+            raise UsageError(f"{found.value} is not a QueueEngine")
+        return engine
+    raise UsageError(f"{masked(url)}: no queue engine for {scheme!r}; there are {', '.join(schemes())}")
+
+
+def schemes() -> list[str]:
+    """Return the schemes that have an engine."""
+    return sorted({*BUILT_IN, *(found.name for found in entry_points(group=GROUP))})
+
+
+def open_queues(url: str, options: Options | None = None) -> Queues:
+    """Return the queues at `url`, which may be env:NAME; `await queues.open()` reaches the engine.  Raises UsageError."""
+    url = resolve(url)
+    return engine_for(url).queues(url, options or Options())
+
+
+def open_store(url: str) -> Store:
+    """Return the store at `url`, for administrators.  Raises UsageError, or QueueUnreachableError."""
+    url = resolve(url)
+    return engine_for(url).store(url)
+
+
+def open_source(url: str, queue: str, *, lease_seconds: float = LEASE_SECONDS, prefetch: int = PREFETCH) -> Source:
+    """Return one queue at `url`, for one consumer.  Raises UsageError, or QueueUnreachableError."""
+    url = resolve(url)
+    return engine_for(url).source(url, queue, lease_seconds, prefetch)
+
+
+def _built_in(module: str, extra: str) -> QueueEngine:
+    try:
+        engine: QueueEngine = import_module(module).ENGINE
+    except ModuleNotFoundError as error:
+        if not extra:
+            raise
+        raise UsageError(f"these queues need {error.name}; pip install 'lmtpref[{extra}]' brings it") from None
+    return engine

@@ -1,0 +1,49 @@
+"""The engine `maildir:`, a spool of Maildirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lmtpref.lists.queues.group_commit import MAX_PENDING_ENTRIES
+from lmtpref.lists.queues.interface import Options, QueueEngine
+from lmtpref.lists.queues.maildir_queues import MaildirQueues
+from lmtpref.lists.queues.spool import Spool, Stored
+from lmtpref.lists.queues.spool_source import SpoolSource
+
+
+class SpoolStore:
+    """All queues of a spool."""
+
+    def __init__(self, url: str) -> None:
+        self._spool = Spool(_folder(url))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many entries each queue holds."""
+        return {name: len(queue) for name, queue in self._spool.items()}
+
+    def stored(self) -> Iterator[Stored]:
+        """Return the entries, queue by queue, oldest first."""
+        for queue in self._spool.values():
+            yield from queue.stored()
+
+    def find(self, identifier: str) -> Stored:
+        """Return the entry of that name.  Raises KeyError."""
+        return self._spool.find(identifier)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _folder(url: str) -> str:
+    return url.removeprefix("maildir:").removeprefix("//")
+
+
+def _queues(url: str, options: Options) -> MaildirQueues:
+    return MaildirQueues(_folder(url), max_pending=options.max_pending or MAX_PENDING_ENTRIES)
+
+
+def _source(url: str, queue: str, _lease_seconds: float, _prefetch: int) -> SpoolSource:
+    return SpoolSource(_folder(url), queue)
+
+
+ENGINE = QueueEngine(queues=_queues, store=SpoolStore, source=_source)

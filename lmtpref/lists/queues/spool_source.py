@@ -1,0 +1,110 @@
+"""One queue of a spool for one consumer: a claim is a lock on the entry's file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lmtpref.lists.policy.verdicts import Hold
+from lmtpref.lists.queues.entry_file import unpack
+from lmtpref.lists.queues.interface import ClaimLostError
+from lmtpref.lists.queues.memory import QUEUES, Entry
+from lmtpref.lists.queues.spool import Spool, Stored
+from lmtpref.protocol.errors import UsageError
+
+PAUSE_SECONDS = 0.1  # before the folders are read again
+
+
+@dataclass(frozen=True, slots=True)
+class FileClaim:
+    """A claim on an entry in a spool, which lasts as long as `descriptor` is open."""
+
+    source: SpoolSource
+    stored: Stored
+    descriptor: int
+    entry: Entry
+
+    @property
+    def id(self) -> str:
+        """The name of the entry."""
+        return self.stored.id
+
+    def ack(self) -> None:
+        """Remove the entry.  Raises ClaimLostError if it was removed or moved meanwhile."""
+        try:
+            self.stored.remove()
+        except FileNotFoundError:
+            raise ClaimLostError(self.id) from None
+        finally:
+            self.release()
+
+    def reject(self, reason: str) -> None:
+        """Move the entry to `hold`, with the reason.  Raises ClaimLostError."""
+        try:
+            if not self.stored.path.exists():
+                raise ClaimLostError(self.id)
+            self.stored.move("hold", replace(self.entry, verdict=Hold(reason)))
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Return the entry to its queue."""
+        if self.source.claimed.pop(self.id, None) is not None:
+            os.close(self.descriptor)
+
+
+class SpoolSource:
+    """One queue of a spool.
+
+    The kernel drops a lock when the process that has it ends, so a consumer that is killed returns its claims at once.
+    """
+
+    def __init__(self, path: Path | str, queue: str) -> None:
+        if queue not in QUEUES:
+            raise UsageError(f"no queue {queue!r}; there are {', '.join(QUEUES)}")
+        self._queue = Spool(path)[queue]
+        self._waiting: deque[Stored] = deque()
+        self.claimed: dict[str, FileClaim] = {}
+
+    def next(self, seconds: float) -> FileClaim | None:
+        """Claim the next entry; None if there is none within `seconds`."""
+        end = time.monotonic() + seconds
+        while True:
+            self._waiting = self._waiting or deque(self._queue.stored())
+            while self._waiting:
+                if claim := self._claim(self._waiting.popleft()):
+                    return claim
+            if time.monotonic() >= end:
+                return None
+            time.sleep(min(PAUSE_SECONDS, seconds))
+
+    def close(self) -> None:
+        """Return every claim that was not ended to the queue."""
+        for claim in list(self.claimed.values()):
+            claim.release()
+
+    def _claim(self, stored: Stored) -> FileClaim | None:
+        """Lock the file; None if another consumer has it, or has removed it."""
+        import fcntl  # noqa: PLC0415 - a spool needs Unix, this module's import does not
+
+        if stored.id in self.claimed:
+            return None
+        try:
+            descriptor = os.open(stored.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        with contextlib.ExitStack() as undoing:
+            undoing.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Read after the lock: a consumer may have removed the file between our open and our lock.
+                octets = stored.path.read_bytes()
+            except (BlockingIOError, FileNotFoundError):
+                return None
+            claim = self.claimed[stored.id] = FileClaim(self, stored, descriptor, unpack(octets))
+            undoing.pop_all()
+        return claim

@@ -1,0 +1,57 @@
+"""The file of a SQLite database: private, and on a disk of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from lmtpref.protocol.errors import UsageError
+
+FILE_MODE = 0o600
+MOUNTS = Path("/proc/self/mountinfo")
+
+# SQLite's locks and its WAL, which is shared memory, do not work across machines (sqlite.org/wal.html, sqlite.org/faq.html).
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gfs2", "ocfs2", "fuse.sshfs", "fuse.glusterfs"}
+)
+
+
+def prepare_file(file: Path, mounts: Path = MOUNTS) -> None:
+    """Make the database's file if it is missing, readable for its owner alone.  Raises UsageError if it cannot serve."""
+    kind = file_system_of(file.absolute(), mounts)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise UsageError(f"{file}: SQLite does not work on a network file system ({kind}); PostgreSQL serves several machines")
+    try:
+        if not file.exists():
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+            _sync(file.absolute().parent)
+        if not file.is_file() or not os.access(file, os.R_OK | os.W_OK):
+            raise UsageError(f"{file}: it cannot be read and written")
+        if file.stat().st_mode & 0o077:
+            raise UsageError(f"{file}: other users may read it; mode {FILE_MODE:o} keeps messages private")
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+
+
+def file_system_of(file: Path, mounts: Path = MOUNTS) -> str:
+    """Return the type of the file system that `file` is or will be on, from proc(5)'s mountinfo; empty where it is not known."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return ""
+    best, kind = "", ""
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), left.split(" ")[4])
+        if len(point) >= len(best) and file.parent.resolve().is_relative_to(point):
+            best, kind = point, right.split(" ")[0]
+    return kind
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,228 @@
+"""Queues in a database: each batch of entries is one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sqlalchemy import Connection, delete, func, select
+
+from lmtpref.lists.queues.duplicates import duplicate_key, has_received
+from lmtpref.lists.queues.entry_file import describe
+from lmtpref.lists.queues.group_commit import MAX_PENDING_ENTRIES, Commit, Committer
+from lmtpref.lists.queues.interface import Options, QueueUnreachableError, is_outage
+from lmtpref.lists.queues.memory import QUEUES, Entry
+from lmtpref.lists.queues.names import Names, drawn_at
+from lmtpref.lists.queues.outage import Outage
+from lmtpref.lists.queues.sql.database import QueueDatabase
+from lmtpref.lists.queues.sql.tables import contents, entries, keys
+from lmtpref.protocol.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 10.0  # how long closing waits for the database
+PURGE_SECONDS = 60.0  # between two looks for keys that are too old
+PURGE_ROWS = 5000  # removed at once
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class RowCommit(Commit):
+    """An entry on its way into the database: its name, and the key that it shares with its duplicates."""
+
+    name: str
+    key: str | None = None
+
+
+class SqlQueues:
+    """Queues in SQLite or PostgreSQL, written with a group commit that all connections share."""
+
+    def __init__(self, url: str, options: Options | None = None) -> None:
+        options = options or Options()
+        self.database = QueueDatabase(url, options.timeout_seconds)
+        self._duplicate_seconds = options.duplicate_seconds
+        self._outage = Outage(self.database.name)
+        self._names = Names()
+        self._recent: dict[int, tuple[bytes, str]] = {}  # contents of the last batch, by identity, with their names
+        self._purged = time.monotonic()
+        self._committer = Committer(
+            self._commit,
+            max_pending=options.max_pending or MAX_PENDING_ENTRIES,
+            timeout_seconds=options.timeout_seconds,
+            interrupt=self._interrupt,
+        )
+
+    @property
+    def max_message_octets(self) -> int:
+        """The largest message that fits into a row."""
+        return self.database.max_message_octets
+
+    @property
+    def pending(self) -> int:
+        """The number of entries that wait for the database."""
+        return self._committer.pending
+
+    async def open(self) -> None:
+        """Reach the database, and make its tables if they are missing."""
+        await asyncio.to_thread(self.database.open)
+
+    def put(self, entry: Entry) -> asyncio.Future[None] | None:
+        """Store `entry` in its queue: on a running loop in the background, else before this returns.  Raises OSError."""
+        commit = RowCommit(entry, name=self._names.next())
+        with contextlib.suppress(RuntimeError):  # no running loop
+            commit.future = asyncio.get_running_loop().create_future()
+        if commit.future is None:
+            self._committer.commit_now(commit)
+        else:
+            self._committer.add(commit)
+        return commit.future
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many entries each queue holds.  Raises OSError."""
+        return await asyncio.to_thread(counts, self.database)
+
+    async def aclose(self) -> bool:
+        """Take no more, and wait for what is under way; return whether all of it is stored."""
+        return await asyncio.to_thread(self.close)
+
+    def close(self, seconds: float = CLOSE_SECONDS) -> bool:
+        """As `aclose`, for callers without a loop."""
+        done = self._committer.close(seconds)
+        if not done:
+            self.database.interrupt()
+        self.database.close()
+        return done
+
+    def __enter__(self) -> Self:
+        self.database.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _interrupt(self) -> None:
+        """End a transaction that takes too long."""
+        self._outage.began(TimeoutError(f"{self.database.name}: it did not answer in time"))
+        self.database.interrupt()
+
+    def _commit(self, batch: list[RowCommit]) -> None:
+        """Store a batch; try once more if the connection turns out to be dead.  The names make that harmless."""
+        if self._duplicate_seconds:
+            _give_keys(batch)
+        try:
+            try:
+                self._store(batch)
+            except QueueUnreachableError:
+                self._store(batch)
+        except UsageError as error:
+            unreachable = QueueUnreachableError(str(error))
+            self._outage.began(unreachable)
+            raise unreachable from error
+        except OSError as error:
+            self._recent = {}
+            if is_outage(error):
+                self._outage.began(error)
+            raise
+        self._outage.ended()
+
+    def _store(self, batch: list[RowCommit]) -> None:
+        with self.database.begin() as connection:
+            alive = [commit for commit in batch if not commit.abandoned]
+            new = self._without_duplicates(connection, alive)
+            if new:
+                names = self._store_contents(connection, new)
+                self.database.insert(connection, entries, [_row(commit, names[id(commit.entry.content)]) for commit in new])
+            self._purge(connection)
+
+    def _store_contents(self, connection: Connection, batch: Iterable[RowCommit]) -> dict[int, str]:
+        """Store each content once, and return the names of the contents by their identity.
+
+        The recipients of one message may be spread over two batches, so the contents of the last batch are remembered.
+        """
+        known: dict[int, tuple[bytes, str]] = {}
+        rows: dict[str, dict[str, Any]] = {}
+        for commit in batch:
+            content = commit.entry.content
+            if id(content) not in known:
+                known[id(content)] = self._recent.get(id(content)) or (content, commit.name)
+                name = known[id(content)][1]
+                rows[name] = {"id": name, "trace": commit.entry.trace, "content": content, "octets": len(content)}
+        self.database.insert(connection, contents, list(rows.values()))
+        self._recent = known
+        return {identity: name for identity, (_, name) in known.items()}
+
+    def _without_duplicates(self, connection: Connection, batch: list[RowCommit]) -> list[RowCommit]:
+        """Return the entries of a batch that were not stored before; log the others with the name of the first."""
+        first: dict[str, RowCommit] = {}
+        for commit in batch:
+            if commit.key:
+                first.setdefault(commit.key, commit)
+        if not first:
+            return batch
+        owners = self._owners(connection, first)
+        new = []
+        for commit in batch:
+            owner = owners[commit.key] if commit.key else commit.name
+            if owner == commit.name:
+                new.append(commit)
+            else:
+                log.warning("duplicate of entry %s dropped: %s for %s", owner, commit.entry.reverse_path or "<>", commit.entry.list)
+        return new
+
+    def _owners(self, connection: Connection, first: Mapping[str, RowCommit]) -> dict[str, str]:
+        """Claim each key for its entry, and return the entry that has it: this one, or an earlier one."""
+        statement = self.database.insert_into(keys)
+        taken = statement.on_conflict_do_update(
+            index_elements=[keys.c.key],
+            set_={"entry_id": statement.excluded.entry_id, "arrived": statement.excluded.arrived},
+            where=keys.c.arrived <= time.time() - self._duplicate_seconds,
+        )
+        # In order of the keys, so that two servers that store the same ones do not wait for each other.
+        rows = [{"key": key, "entry_id": commit.name, "arrived": drawn_at(commit.name)} for key, commit in sorted(first.items())]
+        connection.execute(taken, rows)
+        found = connection.execute(select(keys.c.key, keys.c.entry_id).where(keys.c.key.in_(list(first))))
+        return {row.key: row.entry_id for row in found}
+
+    def _purge(self, connection: Connection) -> None:
+        if time.monotonic() - self._purged < PURGE_SECONDS:
+            return
+        self._purged = time.monotonic()
+        old = select(keys.c.key).where(keys.c.arrived <= time.time() - self._duplicate_seconds).limit(PURGE_ROWS)
+        connection.execute(delete(keys).where(keys.c.key.in_(old)))
+
+
+def counts(database: QueueDatabase) -> dict[str, int]:
+    """Return how many entries each queue holds.  Raises OSError."""
+    with database.begin(reading=True) as connection:
+        rows = connection.execute(select(entries.c.queue, func.count().label("held")).group_by(entries.c.queue))
+        found: dict[str, int] = {row.queue: row.held for row in rows}
+    return {name: found.pop(name, 0) for name in QUEUES} | found
+
+
+def _give_keys(batch: Iterable[RowCommit]) -> None:
+    digests: dict[int, bytes | None] = {}
+    for commit in batch:
+        content = commit.entry.content
+        if id(content) not in digests:
+            digests[id(content)] = hashlib.sha256(content).digest() if has_received(content) else None
+        if digest := digests[id(content)]:
+            commit.key = duplicate_key(commit.entry, digest)
+
+
+def _row(commit: RowCommit, content_id: str) -> dict[str, Any]:
+    entry = commit.entry
+    return {
+        "id": commit.name,
+        "queue": entry.queue,
+        "list": entry.list,
+        "reverse_path": entry.reverse_path,
+        "arrived": drawn_at(commit.name),
+        "data": json.dumps(describe(entry)),
+        "content_id": content_id,
+    }

@@ -1,0 +1,116 @@
+"""One queue in a database for one consumer: claims are leases, which are renewed while the consumer lives."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, or_, select, update
+
+from lmtpref.lists.policy.verdicts import Hold
+from lmtpref.lists.queues.entry_file import describe
+from lmtpref.lists.queues.interface import TIMEOUT_SECONDS, ClaimLostError
+from lmtpref.lists.queues.memory import Entry
+from lmtpref.lists.queues.names import Names
+from lmtpref.lists.queues.sql.database import QueueDatabase
+from lmtpref.lists.queues.sql.store import entry_of, reading, remove
+from lmtpref.lists.queues.sql.tables import entries
+
+FIRST_PAUSE_SECONDS = 0.05  # before the database is asked again, doubled up to
+LONGEST_PAUSE_SECONDS = 1.0
+RENEWALS_A_LEASE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RowClaim:
+    """A claim on an entry in a database."""
+
+    source: SqlSource
+    id: str
+    entry: Entry
+
+    def ack(self) -> None:
+        """Remove the entry.  Raises ClaimLostError."""
+        with self.source.database.begin() as connection:
+            gone = remove(connection, self.id, self.source.name)
+        if not gone:
+            raise ClaimLostError(self.id)
+
+    def reject(self, reason: str) -> None:
+        """Move the entry to `hold`, with the reason.  Raises ClaimLostError."""
+        held = describe(replace(self.entry, verdict=Hold(reason)))
+        if not self._end(queue="hold", data=json.dumps(held)):
+            raise ClaimLostError(self.id)
+
+    def release(self) -> None:
+        """Return the entry to its queue."""
+        self._end()
+
+    def _end(self, **values: str) -> bool:
+        mine = (entries.c.id == self.id) & (entries.c.claim == self.source.name)
+        with self.source.database.begin() as connection:
+            return connection.execute(update(entries).where(mine).values(claim=None, claimed_until=None, **values)).rowcount == 1
+
+
+class SqlSource:
+    """One queue in a database.  `lease_seconds` is how long a claim outlives a consumer that was killed."""
+
+    def __init__(self, url: str, queue: str, lease_seconds: float, prefetch: int) -> None:
+        self.database = QueueDatabase(url, TIMEOUT_SECONDS)
+        self.database.open()
+        self.name = Names().next()
+        self._queue = queue
+        self._lease_seconds = lease_seconds
+        self._prefetch = prefetch
+        self._claims: deque[RowClaim] = deque()
+        self._ended = threading.Event()
+        self._renewing = threading.Thread(target=self._renew, name="lmtpref-leases", daemon=True)
+        self._renewing.start()
+
+    def next(self, seconds: float) -> RowClaim | None:
+        """Claim the next entry; None if there is none within `seconds`."""
+        end, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
+        while not self._claims and not self._claim_more():
+            rest = end - time.monotonic()
+            if rest <= 0 or self._ended.wait(min(pause, rest)):
+                return None
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        return self._claims.popleft()
+
+    def close(self) -> None:
+        """Return every claim that was not ended to the queue."""
+        self._ended.set()
+        self._renewing.join()
+        with self.database.begin() as connection:
+            connection.execute(update(entries).where(entries.c.claim == self.name).values(claim=None, claimed_until=None))
+        self.database.close()
+
+    def _claim_more(self) -> bool:
+        with self.database.begin() as connection:
+            identifiers = self._claim(connection)
+            rows = connection.execute(reading().where(entries.c.id.in_(identifiers)).order_by(entries.c.id)) if identifiers else ()
+            self._claims.extend(RowClaim(self, row.id, entry_of(row)) for row in rows)
+        return bool(self._claims)
+
+    def _claim(self, connection: Connection) -> list[str]:
+        now = self.database.now(connection)
+        free = or_(entries.c.claimed_until.is_(None), entries.c.claimed_until < now)
+        # SQLite has no row locks and needs none: BEGIN IMMEDIATE lets one writer in at a time.
+        oldest = select(entries.c.id).where(entries.c.queue == self._queue, free).order_by(entries.c.id)
+        oldest = oldest.limit(self._prefetch).with_for_update(skip_locked=True)
+        identifiers = list(connection.execute(oldest).scalars())
+        until = now + self._lease_seconds
+        connection.execute(update(entries).where(entries.c.id.in_(identifiers)).values(claim=self.name, claimed_until=until))
+        return identifiers
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._lease_seconds / RENEWALS_A_LEASE):
+            try:
+                with self.database.begin() as connection:
+                    until = self.database.now(connection) + self._lease_seconds
+                    connection.execute(update(entries).where(entries.c.claim == self.name).values(claimed_until=until))
+            except OSError:
+                continue  # the next attempt may succeed; `ack` says if the lease is lost

@@ -1,0 +1,134 @@
+"""The store of queues in a database, for administrators."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, exists, func, select, update
+
+from lmtpref.lists.queues.entry_file import DamagedEntryError, describe, restore
+from lmtpref.lists.queues.interface import TIMEOUT_SECONDS
+from lmtpref.lists.queues.memory import QUEUES, Entry
+from lmtpref.lists.queues.sql.database import QueueDatabase
+from lmtpref.lists.queues.sql.queues import counts
+from lmtpref.lists.queues.sql.tables import contents, entries
+from lmtpref.lists.queues.summary import summary_of
+
+PAGE_ROWS = 500  # read at once
+HEADER_OCTETS = 65_536  # of a content that a list of entries reads, for its Message-ID
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """An entry in a database."""
+
+    database: QueueDatabase
+    id: str
+    queue: str
+    arrived: float
+
+    @property
+    def place(self) -> str:
+        """The database and the row."""
+        return f"{self.database.name} queue_entries {self.id}"
+
+    def entry(self) -> Entry:
+        """Return the entry.  Raises DamagedEntryError, or FileNotFoundError if it is gone."""
+        with self.database.begin(reading=True) as connection:
+            row = connection.execute(reading().where(entries.c.id == self.id)).one_or_none()
+        if row is None:
+            raise FileNotFoundError(self.place)
+        return entry_of(row)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a list of entries says of it; only the header of the content is read."""
+        with self.database.begin(reading=True) as connection:
+            row = connection.execute(reading(HEADER_OCTETS).where(entries.c.id == self.id)).one_or_none()
+        if row is None:
+            raise FileNotFoundError(self.place)
+        return summary_of(entry_of(row)) | {"octets": row.octets}
+
+    def remove(self) -> None:
+        """Remove it, and its content if no other entry has it."""
+        with self.database.begin() as connection:
+            remove(connection, self.id)
+
+    def move(self, queue: str, entry: Entry | None = None) -> None:
+        """Move it to another queue, changed to `entry` if that is given."""
+        values = {"queue": queue, "claim": None, "claimed_until": None} | ({"data": json.dumps(describe(entry))} if entry else {})
+        with self.database.begin() as connection:
+            connection.execute(update(entries).where(entries.c.id == self.id).values(values))
+
+
+class SqlStore:
+    """All queues in a database."""
+
+    def __init__(self, url: str) -> None:
+        self.database = QueueDatabase(url, TIMEOUT_SECONDS)
+        self.database.open()
+
+    def counts(self) -> dict[str, int]:
+        """Return how many entries each queue holds."""
+        return counts(self.database)
+
+    def stored(self) -> Iterator[StoredRow]:
+        """Return the entries, queue by queue, oldest first."""
+        for queue in QUEUES:
+            last = ""
+            while page := self._page(queue, last):
+                yield from page
+                last = page[-1].id
+
+    def find(self, identifier: str) -> StoredRow:
+        """Return the entry of that name.  Raises KeyError."""
+        with self.database.begin(reading=True) as connection:
+            row = connection.execute(_brief().where(entries.c.id == identifier)).one_or_none()
+        if row is None:
+            raise KeyError(identifier)
+        return StoredRow(self.database, *row)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.close()
+
+    def _page(self, queue: str, last: str) -> list[StoredRow]:
+        page = _brief().where(entries.c.queue == queue, entries.c.id > last).order_by(entries.c.id).limit(PAGE_ROWS)
+        with self.database.begin(reading=True) as connection:
+            return [StoredRow(self.database, *row) for row in connection.execute(page)]
+
+
+def _brief() -> Select[Any]:
+    return select(entries.c.id, entries.c.queue, entries.c.arrived)
+
+
+def reading(octets: int | None = None) -> Select[Any]:
+    """The statement that reads entries, with the first `octets` of their contents, or all."""
+    content = (
+        contents.c.content if octets is None else func.substr(contents.c.content, 1, octets, type_=contents.c.content.type).label("content")
+    )
+    return select(entries.c.id, entries.c.data, contents.c.trace, content, contents.c.octets).join(contents)
+
+
+def entry_of(row: Row[Any]) -> Entry:
+    """Return the entry of a row of `reading`.  Raises DamagedEntryError."""
+    try:
+        return restore(json.loads(row.data), bytes(row.trace), bytes(row.content))
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedEntryError(f"its data cannot be read: {error}") from None
+
+
+def remove(connection: Connection, identifier: str, claim: str | None = None) -> bool:
+    """Remove an entry, and its content with the last entry that has it; return False if it, or the claim, is gone."""
+    condition = (entries.c.id == identifier) if claim is None else (entries.c.id == identifier) & (entries.c.claim == claim)
+    content_id = connection.execute(select(entries.c.content_id).where(condition)).scalar_one_or_none()
+    if content_id is None:
+        return False
+    # Locked first, so that of two consumers that remove the last two entries the second sees that it is the last.
+    connection.execute(select(contents.c.id).where(contents.c.id == content_id).with_for_update())
+    gone = connection.execute(delete(entries).where(condition)).rowcount == 1
+    others = exists().where(entries.c.content_id == content_id)
+    connection.execute(delete(contents).where(contents.c.id == content_id, ~others))
+    return gone
