@@ -420,7 +420,7 @@ FOR_SESSIONS = (
     Mutant("unknown commands not answered", "rfc2033-4-no-command", reply=never("NOPE")),
     Mutant("unknown commands end the session", "rfc2033-4-no-command", command=turns("NOPE", "QUIT")),
     Mutant("commands in capitals only", "rfc2033-base-any-case", command=refuses("[a-z]")),
-    Mutant("commands of 512 octets rejected", "rfc2033-base-512-octets", command=refuses(".{500}")),
+    Mutant("commands of 512 octets rejected", "rfc2033-base-512-octets", given="noop-argument", command=refuses(".{500}")),
     Mutant("half a command answered", "rfc2033-base-half-a-line", partial=b"P\r\n"),
     Mutant("the null sender rejected", "rfc2033-base-null-sender", command=refuses("MAIL FROM:<>")),
     Mutant("a null recipient", "rfc2033-base-null-recipient", reply=says("RCPT", "250 2.1.5 Ok", instead_of="501")),

@@ -34,9 +34,8 @@ def expect(run: Run, known: Mapping[str, str], ids: frozenset[str]) -> Run:
     return replace(run, results=results, problems=[*run.problems, *problems])
 
 
-def write(path: Path, results: Sequence[Result], known: Mapping[str, str]) -> int:
-    """Write the failures among `results` to `path`, with the reasons that are known; return how many there are."""
+def as_toml(results: Sequence[Result], known: Mapping[str, str]) -> str:
+    """Return the failures among `results` as such a file, with the reasons that are known."""
     failed = [result for result in results if result.verdict in {Verdict.FAIL, Verdict.ERROR, Verdict.NOT_REACHED}]
     lines = [f"{json.dumps(result.id)} = {json.dumps(known.get(result.id, UNEXPLAINED), ensure_ascii=False)}\n" for result in failed]
-    path.write_text("".join(lines), "utf-8")
-    return len(failed)
+    return "".join(lines)

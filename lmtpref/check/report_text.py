@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lmtpref.check.cases import Case
 from lmtpref.check.results import Result, Run, Verdict
 
 _INDENT = "    "
+SIGNS = {
+    Verdict.PASS: "✓",
+    Verdict.NON_STRICT: "≈",
+    Verdict.FAIL: "✗",
+    Verdict.ERROR: "!",
+    Verdict.SKIPPED: "-",
+    Verdict.NOT_REACHED: "·",
+}
 _GIVEN = re.compile(r"given (\S+):")
 
 
@@ -41,6 +49,16 @@ def conversation(result: Result) -> str:
 def summary(run: Run) -> str:
     """Return the last lines of a run: the reasons for skips, then the counts."""
     return "\n".join(_summary(run)) + "\n"
+
+
+def matrix(runs: Sequence[Run]) -> str:
+    """Return what several runs say of each case that any of them did not skip: a column for each, in their order."""
+    columns = [{result.id: result.verdict for result in run.results} for run in runs]
+    names = [f"{number} {run.target}" for number, run in enumerate(runs, 1)]
+    ids = dict.fromkeys(result.id for run in runs for result in run.results if result.verdict is not Verdict.SKIPPED)
+    rows = (f"{' '.join(SIGNS[column[id_]] if id_ in column else ' ' for column in columns)}  {id_}" for id_ in ids)
+    signs = ", ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items())
+    return "\n".join([*names, signs, " ".join(str(number) for number in range(1, len(runs) + 1)), *rows]) + "\n"
 
 
 def counted(number: int, thing: str) -> str:

@@ -30,12 +30,13 @@ class Requirement:
 
     @property
     def strength(self) -> Strength:
-        """How much the clause demands, from the word that it uses; what RFC 2033 overrides demands nothing."""
+        """How much the clause demands, from the first word that it uses; what RFC 2033 overrides demands nothing."""
+        word = self.level.partition("/")[0]
         if "overridden" in self.level:
             return "MAY"
-        if _MUST.search(self.level):
+        if _MUST.search(word):
             return "MUST"
-        return "SHOULD" if _SHOULD.search(self.level) else "MAY"
+        return "SHOULD" if _SHOULD.search(word) else "MAY"
 
     @property
     def link(self) -> str:

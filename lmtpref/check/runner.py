@@ -17,7 +17,7 @@ from lmtpref.check.world import World
 from lmtpref.transcripts.matching import loosest
 from lmtpref.transcripts.notation import Level
 from lmtpref.transcripts.player import play
-from lmtpref.transcripts.result import Outcome
+from lmtpref.transcripts.result import Outcome, Turn
 
 SENDER = "anne@home.test"
 
@@ -87,6 +87,7 @@ def play_case(case: Case, target: Target, found: Probe, options: Options) -> Pla
 def judge(case: Case, outcome: Outcome, wire: BoundedWire, found: Probe, *, strict: bool) -> Result:
     """Return the result of a case that was played."""
     said = str(wire.recording)
+    outcome = _without_farewell(outcome)
     missing = [extension for extension in case.offers if extension not in found.offers]
     if missing or wire.exceeded:
         reason = wire.exceeded or f"LHLO does not list {', '.join(missing)}"
@@ -98,6 +99,14 @@ def judge(case: Case, outcome: Outcome, wire: BoundedWire, found: Probe, *, stri
         return replace(_result(case, Verdict.NON_STRICT, "with another reply code that is right as well"), wire=said)
     told = (outcome if strict or outcome.level == "exact" else relaxed).difference
     return replace(_failure(case, told.partition("\n")[0], strict=strict), got=told, wire=said)
+
+
+def _without_farewell(outcome: Outcome) -> Outcome:
+    """Return `outcome` without a 421 at its very end: a server may say that it closes (RFC 5321 section 3.8)."""
+    turns = list(outcome.turns)
+    if turns and turns[-1].heard and turns[-1].heard[-1][0].startswith(b"421") and len(turns[-1].heard) > len(turns[-1].expected):
+        turns[-1] = Turn(turns[-1].client, turns[-1].server, turns[-1].heard[:-1])
+    return replace(outcome, turns=turns)
 
 
 def _failure(case: Case, reason: str, *, strict: bool) -> Result:

@@ -13,7 +13,7 @@ from lmtpref.config.toml import line_of, read_toml
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.transcripts.notation import Line, Step, Transcript
 
-_ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
+_ADDRESS = re.compile(r"[^\s<>]+")  # of the target; a server for local users has addresses without a domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class World:
         """
         text, table = read_toml(path)
         for key, value in table.items():
-            if not isinstance(value, str) or not _ADDRESS.fullmatch(value) or not _ADDRESS.fullmatch(key):
+            if not isinstance(value, str) or not _ADDRESS.fullmatch(value) or "@" not in key:
                 line = line_of(text, None, key)
-                raise ConfigurationError("an address stands for an address", file=path, line=line, key=key)
+                raise ConfigurationError("an address of the target stands for an address of the transcripts", file=path, line=line, key=key)
         try:
             return cls(table)
         except UsageError as error:

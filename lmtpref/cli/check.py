@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmtpref.check import cases, known, report_text
+from lmtpref.check import cases, dump, known, report_html, report_json, report_text
 from lmtpref.check.cases import Case
 from lmtpref.check.conditions import condition
 from lmtpref.check.report_text import counted
@@ -38,9 +38,18 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     check.add_argument("--timeout", type=seconds, default=PATIENCE_SECONDS, metavar="SECONDS", help="for each reply (default: %(default)g)")
     check.add_argument("--known", type=path_name, metavar="FILE.toml", help="cases that are expected to fail, with reasons")
     check.add_argument("--write-known", type=path_name, metavar="FILE.toml", help="write the failures of this run as such a file")
+    _add_reports(check)
     check.add_argument("-x", dest="stop", action="store_true", help="stop after the first failure")
     check.add_argument("-v", dest="verbose", action="store_true", help="print every conversation")
     check.set_defaults(run=_check)
+
+
+def _add_reports(check: argparse.ArgumentParser) -> None:
+    check.add_argument("--json", type=path_name, metavar="FILE", help="write the report as JSON")
+    check.add_argument("--junit", type=path_name, metavar="FILE", help="write the report as JUnit XML")
+    check.add_argument("--html", type=path_name, metavar="FILE", help="write the report, or the comparison, as one HTML page")
+    check.add_argument("--dump", type=path_name, metavar="FILE", help="write the cases as JSON and play none")
+    check.add_argument("--compare", nargs="+", type=path_name, metavar="FILE", help="compare reports in JSON and play nothing")
 
 
 def _add_selection(check: argparse.ArgumentParser) -> None:
@@ -57,11 +66,16 @@ def _add_world(check: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.compare:
+        return _compare([report_json.load(Path(file)) for file in options.compare], options.html)
     words = list(options.words)
-    address = words.pop(0) if words and not options.command and not options.list else None
+    address = words.pop(0) if words and not (options.command or options.list or options.dump) else None
     chosen = [case for case in cases.select(_suite(options.suite), words) if options.keyword in case.id]
     if options.list:
         print("\n".join(map(report_text.listing, chosen)))
+        return 0
+    if options.dump:
+        _write(options.dump, dump.as_json(chosen))
         return 0
     return _play(chosen, _target(options, address), options)
 
@@ -110,6 +124,22 @@ def _play(chosen: Sequence[Case], target: Target, options: argparse.Namespace) -
     return _report(known.expect(run, expected, frozenset(case.id for case in cases.load())), expected, options)
 
 
+def _compare(runs: Sequence[Run], html: str | None) -> int:
+    """Print the matrix of several runs, or write it as a page."""
+    if html:
+        _write(html, report_html.as_matrix(runs))
+    else:
+        print(report_text.matrix(runs), end="")
+    return 0
+
+
+def _write(file: str, text: str) -> None:
+    try:
+        Path(file).write_text(text, "utf-8")
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be written: {error.strerror}") from None
+
+
 def _announcement(chosen: Sequence[Case], target: Target, playing: Options) -> str:
     able = [case for case in chosen if all(map(target.takes, case.given)) and not playing.world.missing(case)]
     addresses = dict.fromkeys(address for case in able if case.messages for address in recipients(playing.world.spoken(case.transcript)))
@@ -126,10 +156,11 @@ def _tell_progress(played: Sequence[Played]) -> None:
 
 def _report(run: Run, expected: dict[str, str], options: argparse.Namespace) -> int:
     if options.write_known:
-        try:
-            count = known.write(Path(options.write_known), run.results, expected)
-        except OSError as error:
-            raise UsageError(f"{options.write_known}: cannot be written: {error.strerror}") from None
-        print(f"{counted(count, 'known failure')} written to {options.write_known}")
+        text = known.as_toml(run.results, expected)
+        _write(options.write_known, text)
+        print(f"{counted(text.count(chr(10)), 'known failure')} written to {options.write_known}")
+    for file, render in (options.json, report_json.as_json), (options.junit, report_json.as_junit), (options.html, report_html.as_html):
+        if file:
+            _write(file, render(run))
     print(report_text.summary(run), end="")
     return 0 if run.passed else FAILED_EXIT
