@@ -78,6 +78,24 @@ def fold_address(address: str) -> str:
     return f"{fold_local(local)}{at}{a_labels(domain)}"
 
 
+def parse_domain(domain: str, *, key: str | None = None) -> str:
+    """Return `domain` as given.  Raises ConfigurationError, with `key`, if it is not a domain."""
+    try:
+        return parse_address(f"postmaster@{domain}").domain
+    except ConfigurationError:
+        raise ConfigurationError(f"not a domain: {domain!r}", key=key) from None
+
+
+def domain_keys(address: str) -> list[str]:
+    """Return the keys by which the domain of `address` is found: its own, and one for each domain above it.
+
+    >>> domain_keys("dana@mail.spam.test")
+    ['@mail.spam.test', '@*.spam.test', '@*.test']
+    """
+    labels = a_labels(address.rpartition("@")[2]).split(".")
+    return ["@" + ".".join(labels), *("@*." + ".".join(labels[above:]) for above in range(1, len(labels)))]
+
+
 def spellings(address: str) -> Iterable[str]:
     """Return `address` as given, with its domain as A-labels, and with its domain as U-labels; each once."""
     local, at, domain = address.rpartition("@")

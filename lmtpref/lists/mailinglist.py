@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from lmtpref.lists.addresses import Subaddress, fold_address, fold_local, parse_address
+from lmtpref.lists.addresses import Subaddress, fold_address, fold_local, parse_address, parse_domain
 from lmtpref.lists.persons import NOBODY, Persons
 from lmtpref.lists.senders import Addresses, Normaliser, Senders
 from lmtpref.protocol.domains import a_labels
@@ -98,7 +98,7 @@ class MailingList:
             put(self, key, given if ready else Addresses(given, key=key, normaliser=normaliser))
         for stranger in (address for address in self.moderated if address not in self.members):
             raise ConfigurationError(f"not a member: {stranger!r}", key="moderated")
-        put(self, "alias_domains", tuple(_domain(domain) for domain in self.alias_domains))
+        put(self, "alias_domains", tuple(parse_domain(domain, key="alias_domains") for domain in self.alias_domains))
         for key, parsed in (("accept_these_nonmembers", "nonmembers"), ("banned", "outlaws")):
             put(self, key, tuple(getattr(self, key)))
             put(self, parsed, Senders.parse(getattr(self, key), key=key, normaliser=normaliser))
@@ -172,13 +172,6 @@ _CHOICES: dict[str, type[StrEnum]] = {
     "judge": Judge,
     "unvouched": Unvouched,
 }
-
-
-def _domain(domain: str) -> str:
-    try:
-        return parse_address(f"postmaster@{domain}").domain
-    except ConfigurationError:
-        raise ConfigurationError(f"not a domain: {domain!r}", key="alias_domains") from None
 
 
 def _choice(choices: type[E], value: str, *, key: str) -> E:

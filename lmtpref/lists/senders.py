@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from lmtpref.lists.addresses import fold_address, parse_address, spellings
+from lmtpref.lists.addresses import domain_keys, fold_address, parse_address, parse_domain, spellings
 from lmtpref.lists.patterns import Pattern
+from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.syntax import Path
 
@@ -90,23 +91,41 @@ class Addresses(AbstractSet[str]):
         return f"<{len(self)} addresses>"
 
 
+def names_domain(entry: str) -> bool:
+    """Whether an entry names a domain: `@spam.test` or `@*.spam.test`."""
+    return entry.startswith("@") and "@" not in entry[1:]
+
+
+def domain_key(entry: str, *, key: str | None = None) -> str:
+    """Return the key of an entry that names a domain.  Raises ConfigurationError, with `key`, if it is not a domain."""
+    below = "*." if entry.startswith("@*.") else ""
+    return f"@{below}{a_labels(parse_domain(entry[1 + len(below) :], key=key))}"
+
+
 class Senders(NamedTuple):
-    """Senders named in a setting: addresses one by one, `^patterns`, and the members of other lists (`@other-list`)."""
+    """Senders named in a setting.
+
+    Addresses one by one, `^patterns`, the members of other lists (`@other@list`), and domains: `@spam.test` is every
+    address at that domain, and `@*.spam.test` every address at a domain below it.
+    """
 
     addresses: Addresses
     patterns: tuple[Pattern, ...] = ()
     lists: tuple[Path, ...] = ()
+    domains: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, entries: Iterable[str], *, key: str, normaliser: Normaliser = PLAIN) -> Senders:
         """Return the senders that `entries` name.  Raises ConfigurationError, with `key`, for an entry that names none."""
-        kinds: dict[str, list[str]] = {"^": [], "@": [], "": []}
+        kinds: dict[str, list[str]] = {"^": [], "@": [], "@domain": [], "": []}
         for entry in entries:
-            kinds[entry[:1] if entry[:1] in kinds else ""].append(entry)
+            kind = "@domain" if names_domain(entry) else entry[:1]
+            kinds[kind if kind in kinds else ""].append(entry)
         return cls(
             Addresses(kinds[""], key=key, normaliser=normaliser),
             tuple(Pattern(entry, key=key) for entry in kinds["^"]),
             tuple(parse_address(entry[1:], key=key) for entry in kinds["@"]),
+            frozenset(domain_key(entry, key=key) for entry in kinds["@domain"]),
         )
 
     def forms(self, address: str) -> dict[str, None]:
@@ -114,8 +133,8 @@ class Senders(NamedTuple):
         return dict.fromkeys((address, self.addresses.normaliser.key(address)))
 
     def name(self, address: str) -> bool:
-        """Whether `address` is named by itself or by a pattern; who is a member of other lists, a directory knows."""
-        if address in self.addresses:
+        """Whether `address` is named by itself, by its domain or by a pattern; a directory knows the members of other lists."""
+        if address in self.addresses or (self.domains and not self.domains.isdisjoint(domain_keys(address))):
             return True
         spelled = [spelling for form in self.forms(address) for spelling in spellings(form)] if self.patterns else []
         return any(pattern.matches(spelling) for spelling in spelled for pattern in self.patterns)

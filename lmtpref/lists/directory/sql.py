@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, BindParameter, Engine, bindparam, create_engine, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from lmtpref.lists.addresses import parse_address, readings
+from lmtpref.lists.addresses import domain_keys, parse_address, readings
 from lmtpref.lists.directory.daemon_executor import Threads
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.directory.tables import (
@@ -96,8 +96,7 @@ class SqlLists:
         """What is known of `recipient`, and of `sender` to that list."""
         keys = [place_key(reading.name, recipient.domain) for reading in readings(recipient.local)]
         known = self._persons(sender) if sender else NOBODY
-        senders = sorted({key for address in (sender.address, *chain(*known)) for key in possible_keys(address)}) if sender else []
-        rows = self._ask(keys, senders) if keys else []
+        rows = self._ask(keys, {sender.address, *chain(*known)} if sender else set()) if keys else []
         if rows:
             return _directory(rows, known).look_up(recipient, sender)
         return Lookup(served=bool(self._rows(SERVED, domain=a_labels(recipient.domain))), persons=known)
@@ -105,7 +104,7 @@ class SqlLists:
     def find(self, address: str | Path) -> MailingList | None:
         """The list whose own address, or alias, is `address`, without its members; None if there is none."""
         path = parse_address(address) if isinstance(address, str) else address
-        rows = self._ask([path_key(path)], [])
+        rows = self._ask([path_key(path)], set())
         return _directory(rows).find(path)
 
     def close(self) -> None:
@@ -122,8 +121,11 @@ class SqlLists:
         except ConfigurationError as error:
             raise DirectoryError(str(error)) from error
 
-    def _ask(self, keys: list[str], senders: list[str]) -> list[Row]:
-        return self._rows(QUESTION, keys=keys, senders=senders, senders_or_all=["", *senders])
+    def _ask(self, keys: list[str], addresses: set[str]) -> list[Row]:
+        """Return what concerns the lists at `keys` and a sender with these addresses."""
+        senders = sorted({key for address in addresses for key in possible_keys(address)})
+        domains = sorted({key for address in addresses for key in domain_keys(address)})
+        return self._rows(QUESTION, keys=keys, senders=senders, senders_or_all=["", *senders, *domains])
 
     def _rows(self, statement: Any, **parameters: object) -> list[Row]:  # noqa: ANN401 - a Select of any columns
         try:

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, 
 
 from lmtpref.lists.addresses import fold_local, parse_address
 from lmtpref.lists.mailinglist import MailingList
-from lmtpref.lists.senders import possible_keys
+from lmtpref.lists.senders import domain_key, names_domain, possible_keys
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.syntax import Path
 
@@ -71,7 +71,13 @@ entries = Table(
     Column("list_id", ForeignKey(lists.c.id), primary_key=True),
     Column("setting", String(40), primary_key=True),
     Column("entry", Text, primary_key=True, comment="the entry as given"),
-    Column("address_key", Text, nullable=False, server_default="", comment="a sender's address as in members; empty: it is read for all"),
+    Column(
+        "address_key",
+        Text,
+        nullable=False,
+        server_default="",
+        comment="a sender's address as in members, or @domain; empty: for all",
+    ),
     Column("place_key", Text, comment="for @other-list, the address_key of that list in places"),
     Index("ix_entries_sender", "list_id", "address_key"),
     comment="a row an entry of a setting that has several",
@@ -133,6 +139,8 @@ def _entry(number: int, setting: str, entry: str, key: Callable[[str], str]) -> 
     row: Row = {"list_id": number, "setting": setting, "entry": entry, "address_key": "", "place_key": None}
     if setting not in ABOUT_SENDERS or entry.startswith("^"):
         return row
+    if names_domain(entry):
+        return row | {"address_key": domain_key(entry)}
     if entry.startswith("@"):
         return row | {"place_key": path_key(parse_address(entry[1:]))}
     return row | {"address_key": key(entry)}
