@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lmtpref.lists import MailingList
 from lmtpref.lists.addresses import SUFFIXES, WITH_DETAIL
+from lmtpref.protocol.domains import u_labels
 from lmtpref.protocol.errors import UsageError
 
 # What may stand in a table as it is; a quoted local-part, or an address literal, may not in every kind of them
@@ -45,11 +46,16 @@ class Place(NamedTuple):
 
 
 def places_of(lists: Iterable[MailingList]) -> list[Place]:
-    """The places of `lists`, sorted; the longest name first, because it wins.
+    """Return the places of `lists`, with each spelling of their domains, sorted; the longest name first, because it wins.
 
     Raises UsageError for a list whose address cannot stand in a table.
     """
-    places = [Place(name, domain, item.places[0][1]) for item in lists for name, domain in map(_checked, item.places)]
+    places = [
+        Place(name, spelled, item.places[0][1])
+        for item in lists
+        for name, domain in map(_checked, item.places)
+        for spelled in dict.fromkeys((domain, u_labels(domain)))
+    ]
     return sorted(places, key=lambda place: (place.domain, -len(place.name), place.name))
 
 
