@@ -121,7 +121,7 @@ def _address(mailbox: list[Token]) -> list[Token]:
     marks = [at for at, token in enumerate(mailbox) if token.kind == "mark" and token.text in "<>"]
     if not marks:
         return mailbox
-    if [mailbox[at].text for at in marks] != ["<", ">"] or marks[1] != len(mailbox) - 1:
+    if [mailbox[at].text for at in marks] != ["<", ">"] or mailbox[-1] != ("mark", ">"):
         return []
     return _without_route(mailbox[marks[0] + 1 : -1])
 
