@@ -17,6 +17,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,9 +73,9 @@ def main() -> int:
     different = [reading for reading in readings if reading.ours != reading.theirs]
     print(f"{len(messages)} messages, {len(readings)} fields, {len(different)} differences\n")
     unexplained = [reading for reading in different if not reason_of(reading)]
-    for reason in [*(reason for reason, _ in REASONS), ""]:
+    for reason, readings_of_it in groupby(sorted(different, key=reason_of), reason_of):
         print(reason or "no reason")
-        for reading in (reading for reading in different if reason_of(reading) == reason):
+        for reading in readings_of_it:
             print(f"  {reading.message}\n    {reading.field}: {reading.value[:200]!a}")
             print(f"    ours {sorted(reading.ours)!a}, email.utils {sorted(reading.theirs)!a}")
     miscounted = [name for name, content in messages.items() if not counts_agree(content)]
