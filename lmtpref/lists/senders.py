@@ -39,8 +39,8 @@ class Normaliser(NamedTuple):
 
     def key(self, address: str) -> str:
         """Return `address` as this normaliser compares it; two addresses with one key are one sender."""
-        folded = fold_address(parse_address(address).address if '"' in address else address)
-        if not any(self):
+        folded = _plain_key(address)
+        if self == PLAIN:
             return folded
         local, at, domain = folded.rpartition("@")
         quoted = local.startswith('"')
@@ -57,6 +57,10 @@ class Normaliser(NamedTuple):
 PLAIN = Normaliser()
 
 
+def _plain_key(address: str) -> str:
+    return fold_address(parse_address(address).address if '"' in address else address)
+
+
 def possible_keys(address: str) -> list[str]:
     """Return every key that some normaliser gives to `address`."""
     return list(dict.fromkeys(Normaliser(batv, subaddresses).key(address) for batv in (False, True) for subaddresses in (False, True)))
@@ -68,7 +72,7 @@ class Addresses(AbstractSet[str]):
     Raises ConfigurationError, with `key`, for what is not an address.
     """
 
-    __slots__ = ("_given", "_keys", "normaliser")
+    __slots__ = ("_given", "_key", "_keys", "normaliser")
 
     def __init__(self, given: Iterable[str] = (), *, key: str | None = None, normaliser: Normaliser = PLAIN) -> None:
         self.normaliser = normaliser
@@ -76,10 +80,12 @@ class Addresses(AbstractSet[str]):
         for address in given:
             folded = fold_address(parse_address(address, key=key).address)
             self._given[address if address == folded else folded] = address  # one string in memory, not two
+        # Every look-up comes here, so the choice is made once.
+        self._key = _plain_key if normaliser == PLAIN else normaliser.key
         self._keys: Collection[str] = self._given if normaliser == PLAIN else frozenset(map(normaliser.key, self._given))
 
     def __contains__(self, address: object) -> bool:
-        return isinstance(address, str) and self.normaliser.key(address) in self._keys
+        return isinstance(address, str) and self._key(address) in self._keys
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._given.values())

@@ -83,8 +83,8 @@ class MemoryDirectory:
             return STRANGER
         addresses = self.persons.addresses_of(sender.address, mailing_list.normaliser)
         try:
-            member = any(address in mailing_list.members for address in addresses)
-            moderated = member and any(address in mailing_list.moderated for address in addresses)
+            member = any(map(mailing_list.members.__contains__, addresses))
+            moderated = member and any(map(mailing_list.moderated.__contains__, addresses))
             listed = bool(mailing_list.accept_these_nonmembers) and self._are(mailing_list.nonmembers, addresses)
             banned = bool(mailing_list.banned) and self._are(mailing_list.outlaws, addresses)
         except OSError:
@@ -96,5 +96,7 @@ class MemoryDirectory:
         """Whether one of `addresses` is one of `senders`."""
         if any(map(senders.name, addresses)):
             return True
+        if not senders.lists:
+            return False
         others = [found for found in map(self.find, senders.lists) if found]
         return any(form in other.members for address in addresses for form in senders.forms(address) for other in others)
