@@ -48,7 +48,6 @@ def _parse_or_keep(parse: _Parse, value: str, keywords: dict[str, Any]) -> None:
             raise ValueError(f"longer than {MAX_PARSED_CHARACTERS} characters")  # noqa: TRY301 - as what cannot be parsed
         parse(value, keywords)
     except Exception as error:
-        keywords.clear()
         keywords["defects"] = []
         parse("", keywords)
         keywords |= {"decoded": value, "defects": [InvalidHeaderDefect(f"not parsed: {error}")]}

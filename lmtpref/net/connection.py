@@ -12,7 +12,7 @@ from typing import cast
 from lmtpref.net.backpressure import Backpressure
 from lmtpref.net.context import CROWDED_READ_OCTETS, READ_BUFFER, Shared
 from lmtpref.net.deadlines import Deadlines
-from lmtpref.net.hook_errors import ENDS_SERVER, ask_unheard, raise_in_loop
+from lmtpref.net.hook_errors import ENDS_SERVER, ask_unheard, end_server
 from lmtpref.net.tls import begin_tls
 from lmtpref.protocol.catalogue import BUSY_452, SHUTTING_DOWN_421
 from lmtpref.protocol.conversation import Event
@@ -100,7 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         self._session.lost()
         self._shared.buffered_octets -= self._counted
         while event := self._session.next_event():
-            ask_unheard(event, self._handler, self._shared.farewells)
+            ask_unheard(event, self._handler, self._shared)
             self._session.answer()
         del self._transport  # which has us, by TLS: a cycle that holds 256 KiB
 
@@ -251,9 +251,8 @@ class Connection(asyncio.BufferedProtocol):
         """Close with 421, then let the event loop raise `error`: the server's owner stops the server."""
         log.exception("the %s hook ended the server", event.hook)
         self._resume(self._loop.time())
-        self._shared.stopping = True
+        end_server(error, self._shared)
         self._say_goodbye(SHUTTING_DOWN_421)
-        raise_in_loop(error)
 
     # Octets and time ------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 
+from lmtpref.net.context import Shared
 from lmtpref.protocol.conversation import Event
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.replies import Reply
@@ -16,37 +17,39 @@ log = logging.getLogger(__name__)
 ENDS_SERVER = (SystemExit, KeyboardInterrupt)
 
 
-def ask_unheard(event: Event, handler: Handler, tasks: set[asyncio.Task[None]]) -> None:
-    """Ask a hook whose reply will never be sent; `tasks` holds the task of one that waits, until it is done."""
+def ask_unheard(event: Event, handler: Handler, shared: Shared) -> None:
+    """Ask a hook whose reply will never be sent."""
     try:
         answer = event.ask(handler)
     except BaseException as error:
-        _log(event, error)
+        _log(event, error, shared)
         return
     if answer is not None and not isinstance(answer, Reply):
-        task = asyncio.get_running_loop().create_task(_logged(event, answer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        task = asyncio.get_running_loop().create_task(_logged(event, answer, shared))
+        shared.farewells.add(task)
+        task.add_done_callback(shared.farewells.discard)
 
 
-def raise_in_loop(error: BaseException) -> None:
-    """Let the running event loop raise `error` when it has its next turn."""
-    asyncio.get_running_loop().call_soon(_raise, error)
+def end_server(error: BaseException, shared: Shared) -> None:
+    """Let the running event loop raise `error`, so that the server's owner stops it; a server that stops already goes on with that."""
+    if not shared.stopping:
+        shared.stopping = True
+        asyncio.get_running_loop().call_soon(_raise, error)
 
 
-async def _logged(event: Event, answer: Awaitable[Reply | None]) -> None:
+async def _logged(event: Event, answer: Awaitable[Reply | None], shared: Shared) -> None:
     try:
         await answer
     except (asyncio.CancelledError, GeneratorExit):
         raise
     except BaseException as error:
-        _log(event, error)
+        _log(event, error, shared)
 
 
-def _log(event: Event, error: BaseException) -> None:
+def _log(event: Event, error: BaseException, shared: Shared) -> None:
     log.error("the %s hook failed", event.hook, exc_info=error)
     if isinstance(error, ENDS_SERVER):
-        raise_in_loop(error)
+        end_server(error, shared)
 
 
 def _raise(error: BaseException) -> None:
