@@ -80,12 +80,15 @@ def runs(name: str, why: str, command: str, *groups: str, python: list[str] | No
 SPHINX = "sphinx-build -E -W --keep-going -n docs build/docs"
 POSTGRESQL = "python docs/use/private_postgresql.py pytest docs/use/directory-sql.rst"
 MTAS = "pytest -o timeout=600 -o faulthandler_timeout=660 docs/mta/postfix.rst docs/mta/exim.rst docs/mta/sendmail.rst"
+PEERS = "python docs/peers/play.py"
+BESIDE_DOCS = {"PYTHONPATH": "docs/mta"}  # what unpacks Debian's packages
 PYTHONS = nox.project.python_versions(PROJECT)
 runs("docs", "Render the documents into build/docs; a warning is an error.", SPHINX, "docs", default=True)
 runs("types", "Types, strictly.", "mypy", "types", default=True)
 runs("sockets", "The documents once more, transcripts over TCP and over a Unix socket.", BESIDE, "test", env={"LMTP_WIRES": "tcp,unix"})
 runs("pythons", "The documents on each Python we support that is found here; the others are named.", BESIDE, "test", python=PYTHONS)
 runs("mtas", "The pages about MTAs, with real ones, unpacked from Debian's packages; needs root.", MTAS, "test", env={"LMTP_MTAS": "1"})
+runs("peers", "Play `lmtpref check` to other people's servers; writes docs/peers/results.json.", PEERS, "test", env=BESIDE_DOCS)
 runs("sql", "The page about databases, on a PostgreSQL; what is skipped is named.", POSTGRESQL, "test", "sql", success_codes=[0, 77])
 runs("headers", "The header reader on real mail, downloaded for it.", "python docs/corners/headers.py", "headers", success_codes=[0, 77])
 runs("fuzz", "Octets that nobody would think of; `-- SECONDS`, of which 60 are the default.", "python docs/corners/fuzz.py", "fuzz")

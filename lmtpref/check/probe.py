@@ -73,10 +73,14 @@ def _ask(dialogue: _Dialogue, sender: str, addresses: Iterable[str]) -> Probe:
     keywords = (line[4:].decode("utf-8", "replace").split() for line in lhlo[1:])
     offers = {words[0].upper(): " ".join(words[1:]) for words in keywords if words}
     replies: dict[str, str] = {}
+    wanted = tuple(addresses)
+    if not wanted:
+        dialogue.ask("QUIT")
+        return Probe("", _text(greeting), offers)
     if (mail := dialogue.ask(f"MAIL FROM:<{sender}>")) and mail[0][:1] == b"2":
-        replies = {address: _text(dialogue.ask(f"RCPT TO:<{address}>")) for address in addresses}
+        replies = {address: _text(dialogue.ask(f"RCPT TO:<{address}>")) for address in wanted}
     else:
-        replies = {address: f"nothing, because MAIL FROM:<{sender}> was answered {_text(mail)}" for address in addresses}
+        replies = {address: f"nothing, because MAIL FROM:<{sender}> was answered {_text(mail)}" for address in wanted}
     dialogue.ask("RSET")
     dialogue.ask("QUIT")
     return Probe("", _text(greeting), offers, replies)

@@ -134,12 +134,18 @@ def _skip(case: Case, target: Target, found: Probe, world: World) -> str:
 
 def _unreached(case: Case, found: Probe, world: World) -> str:
     """Return what `case` builds on and the target does not do; empty if there is nothing."""
-    if found.problem:
+    if found.problem and begins_session(case):
         return found.problem
     for address in () if case.given else recipients(world.spoken(case.transcript)):
         if found.replies.get(address, "2")[:1] != "2":
             return f"RCPT TO:<{address}> was answered {found.replies[address]}"
     return ""
+
+
+def begins_session(case: Case) -> bool:
+    """Return whether `case` wants a greeting of 220; the others are about servers that refuse sessions."""
+    first = case.transcript.steps[0]
+    return first.who == "C" or first.octets.startswith(b"220")
 
 
 def _result(case: Case, verdict: Verdict, reason: str = "") -> Result:

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmtpref.check import cases, dump, known, report_html, report_json, report_text
+from lmtpref.check import cases, clients, dump, known, report_html, report_json, report_text
 from lmtpref.check.cases import Case
 from lmtpref.check.conditions import condition
 from lmtpref.check.report_text import counted
 from lmtpref.check.results import Run
-from lmtpref.check.runner import Options, Played, each, examine
+from lmtpref.check.runner import Options, Played, begins_session, each, examine
 from lmtpref.check.sweeps import sweep
 from lmtpref.check.target import CommandTarget, ListeningTarget, Target
 from lmtpref.check.usage import recipients
@@ -21,9 +21,11 @@ from lmtpref.cli.arguments import path_name, seconds
 from lmtpref.cli.terminal import report
 from lmtpref.net.socket_wire import PATIENCE_SECONDS
 from lmtpref.protocol.errors import UsageError
+from lmtpref.testing.replay import ScriptServer
 from lmtpref.transcripts.notation import LEVELS
 
 FAILED_EXIT, UNSTARTED_EXIT = 1, 4
+_CLIENT_SECONDS = 10.0  # for a client program to start, and to send its message
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,6 +33,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     check = commands.add_parser("check", help="hold an LMTP server against the documents' transcripts, clause by clause")
     check.add_argument("words", nargs="*", metavar="HOST:PORT|unix:PATH [CLAUSE|ID|PAGE...]", help="the server, and which cases")
     check.add_argument("--command", metavar="COMMAND", help="instead of an address: a program that speaks LMTP on its standard streams")
+    check.add_argument("--client", metavar="COMMAND", help="check a client instead: a program that sends a message to {host} {port}")
     _add_selection(check)
     _add_world(check)
     check.add_argument("--match", choices=LEVELS, default="code", help="how closely replies are compared (default: %(default)s)")
@@ -66,6 +69,8 @@ def _add_world(check: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.client:
+        return _check_client(options)
     if options.compare:
         return _compare([report_json.load(Path(file)) for file in options.compare], options.html)
     words = list(options.words)
@@ -78,6 +83,25 @@ def _check(options: argparse.Namespace) -> int:
         _write(options.dump, dump.as_json(chosen))
         return 0
     return _play(chosen, _target(options, address), options)
+
+
+def _check_client(options: argparse.Namespace) -> int:
+    """Play the flipped transcripts to a client program."""
+    chosen = [
+        case
+        for case in cases.select([case for case in cases.load() if case.suite == "client"], options.words)
+        if options.keyword in case.id
+    ]
+    expected = known.load(Path(options.known)) if options.known else {}
+    results = []
+    for result in clients.run(chosen, options.client, ScriptServer, seconds=max(options.timeout, _CLIENT_SECONDS)):
+        results.append(result)
+        if result.is_failure:
+            print(report_text.failure(result), flush=True)
+        if options.stop and result.is_failure:
+            break
+    run = Run(options.client, "code", options.strict, results)
+    return _report(known.expect(run, expected, frozenset(case.id for case in chosen)), expected, options)
 
 
 def _suite(name: str) -> Sequence[Case]:
@@ -104,7 +128,7 @@ def _play(chosen: Sequence[Case], target: Target, options: argparse.Namespace) -
     playing = Options(options.match, options.strict, _world(options), options.stop)
     expected = known.load(Path(options.known)) if options.known else {}
     found = examine(chosen, target, playing)
-    if found.problem:
+    if found.problem and not any(not begins_session(case) and all(map(target.takes, case.given)) for case in chosen):
         report(f"{target.name} cannot be checked: {found.problem}")
         return UNSTARTED_EXIT
     print(_announcement(chosen, target, playing), flush=True)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import partial
 
 from lmtpref.check.conditions import Condition, condition
-from lmtpref.config.loader import Configuration
+from lmtpref.config.loader import Configuration, cast
 from lmtpref.lists import MailingList, MemoryDirectory
 from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.replies import Reply
+from lmtpref.server import Server
 from lmtpref.testing.recorder import Watch
+from lmtpref.testing.session import watched_session
 
 NONE = "none"
 
@@ -49,3 +54,16 @@ def watch_for(given: Condition, watch: Watch | None) -> Watch | None:
         fault = watch.faults.on(table["on"], to=table.get("to"))
         fault.reply(reply.code, reply.enhanced, "\n".join(reply.lines), times=table.get("times"))
     return watch
+
+
+def reference(names: Sequence[str], *, listen: str = "127.0.0.1:0") -> Server:
+    """Return the reference server in these conditions, as `lmtpref serve --given` runs it."""
+    configuration, watch = cast(), None
+    given = [condition(name) for name in names]
+    for one in given:
+        configuration, watch = configured(configuration, one), watch_for(one, watch)
+    factory = partial(watched_session, watch=watch) if watch else None
+    server = Server.configured(configuration, listen=[listen], session_factory=factory)
+    if any(one.accept_all for one in given):
+        server.handler = Handler()
+    return server

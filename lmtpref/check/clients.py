@@ -1,0 +1,141 @@
+"""The client's half: transcripts turned round into servers, each played to a client program that sends one message."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from lmtpref.check.cases import Case
+from lmtpref.check.results import Result, Verdict
+from lmtpref.protocol.errors import PeerError, TranscriptError, UsageError
+from lmtpref.protocol.syntax import parse_mail, parse_rcpt, split_verb
+from lmtpref.transcripts.notation import Transcript
+from lmtpref.transcripts.script import Script
+from lmtpref.transcripts.script_frames import frames
+
+_PLAIN = b"Message-ID: <aardvark>\r\n\r\nHello.\r\n"  # where the transcript has no content, because the message is rejected before
+_OWN = frozenset({"SIZE", "BODY", "SMTPUTF8"})  # parameters that a client finds out from the message
+_CHUNKING = "3030"
+_ENDING_SECONDS = 5.0  # for a client to end when the conversation is over
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a client is told to send."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+
+
+class ScriptServer(Protocol):
+    """A server that plays a script to one client; `lmtpref.testing` has it."""
+
+    address: str
+
+    def play(self, seconds: float) -> None:
+        """Wait for a client, and play the script to it."""
+
+
+def run(cases: Iterable[Case], command: str, serve: Callable[[Script], ScriptServer], *, seconds: float) -> Iterator[Result]:
+    """Yield a result for each of `cases`: `command` is started to send what the transcript says.
+
+    In the command `{host}`, `{port}`, `{sender}` and `{message}`, a file, are replaced; a word with `{recipient}` is repeated
+    for each recipient; the message is on standard input too.  Raises UsageError for a command that a shell could not read.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"the command cannot be read: {error}: {command!r}") from None
+    for case in cases:
+        yield _played(case, words, serve, seconds)
+
+
+def message(transcript: Transcript) -> Message | None:
+    """Return the one message that a client sends in `transcript`; None if a command line cannot say what the client is to do."""
+    senders: list[str] = []
+    recipients: list[str] = []
+    content = _PLAIN
+    for frame in frames(transcript):
+        if frame.kind == "content":
+            content = _unstuffed(frame.octets)
+        elif frame.kind == "command":
+            verb, argument = split_verb(frame.octets.decode("utf-8", "surrogateescape").removesuffix("\r\n"))
+            if verb == "MAIL":
+                path, parameters = parse_mail(argument)
+                senders.append(str(path or ""))
+                if not parameters.keys() <= _OWN:
+                    return None
+            elif verb == "RCPT":
+                recipients.append(str(parse_rcpt(argument)[0]))
+            elif verb not in {"LHLO", "DATA", "RSET", "QUIT"}:
+                return None
+    return Message(senders[0], tuple(recipients), content) if len(senders) == 1 and recipients else None
+
+
+def _unstuffed(octets: bytes) -> bytes:
+    lines = octets.removesuffix(b".\r\n").split(b"\r\n")
+    return b"\r\n".join(line.removeprefix(b".") for line in lines)
+
+
+def _played(case: Case, words: list[str], serve: Callable[[Script], ScriptServer], seconds: float) -> Result:
+    result = Result(case.id, case.page, case.line, case.strength, case.requirements, Verdict.SKIPPED)
+    if any(requirement.rfc == _CHUNKING for requirement in case.requirements):
+        return replace(result, reason="about BDAT, which a client need not use")
+    relaxed = replace(case.transcript, heads=tuple(head for head in case.transcript.heads if head.key != "match"))
+    try:
+        sent, script = message(relaxed), Script(relaxed)
+    except (PeerError, TranscriptError):
+        sent = None
+    if sent is None:
+        return replace(result, reason="a command line cannot say what the client is to do")
+    try:
+        _converse(serve(script), words, sent, seconds)
+    except OSError as error:
+        return replace(result, verdict=Verdict.ERROR, reason=f"the client cannot be started: {error}")
+    if script.verdict == "played":
+        return replace(result, verdict=Verdict.PASS)
+    told = script.explain()
+    if script.verdict == "unstarted":
+        return replace(result, verdict=Verdict.ERROR, reason="the client sent nothing", got=told)
+    verdict = Verdict.FAIL if case.strength == "MUST" else Verdict.NON_STRICT
+    return replace(result, verdict=verdict, reason=told.partition("\n")[0], got=told)
+
+
+def _converse(server: ScriptServer, words: list[str], sent: Message, seconds: float) -> None:
+    """Start the client, and play the script to it."""
+    host, _, port = server.address.rpartition(":")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "message")
+        file.write_bytes(sent.content)
+        values = {"{host}": host, "{port}": port, "{sender}": sent.sender, "{message}": str(file)}
+        with file.open("rb") as content:
+            command = list(_filled(words, values, sent.recipients))
+            client = subprocess.Popen(command, stdin=content, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - the user's own command
+        try:
+            server.play(seconds)
+        finally:
+            _end(client)
+
+
+def _filled(words: list[str], values: dict[str, str], recipients: tuple[str, ...]) -> Iterator[str]:
+    for word in words:
+        for recipient in recipients if "{recipient}" in word else ("",):
+            filled = word.replace("{recipient}", recipient)
+            for name, value in values.items():
+                filled = filled.replace(name, value)
+            yield filled
+
+
+def _end(client: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        client.wait(_ENDING_SECONDS)
+        return
+    client.kill()
+    client.wait()
