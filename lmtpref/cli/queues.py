@@ -54,7 +54,16 @@ def _queues(options: argparse.Namespace) -> int:
         if counted:
             return _WHOLE[options.action](store, options)
         stored = _find(store, options)
-        return FAILED_EXIT if stored is None else _ONE[options.action](stored, options)
+        return FAILED_EXIT if stored is None else _act(stored, options)
+
+
+def _act(stored: StoredEntry, options: argparse.Namespace) -> int:
+    """Do what the options say with one entry, unless it is damaged, or was removed meanwhile."""
+    try:
+        return _ONE[options.action](stored, options)
+    except (DamagedEntryError, OSError) as error:
+        report(f"{stored.place}: {error}")
+        return FAILED_EXIT
 
 
 def _url(text: str) -> str:
@@ -104,11 +113,7 @@ def _counts(store: Store, options: argparse.Namespace) -> int:
 
 def _show(stored: StoredEntry, options: argparse.Namespace) -> int:
     """An entry's data, an empty line, and the message as it is stored."""
-    try:
-        entry = stored.entry()
-    except DamagedEntryError as error:
-        report(f"{stored.place}: {error}")
-        return FAILED_EXIT
+    entry = stored.entry()
     if options.json:
         print(json.dumps(_described(stored), indent=1))
         return 0

@@ -9,6 +9,7 @@ from lmtpref.lists.queues.interface import Options, QueueEngine
 from lmtpref.lists.queues.maildir_queues import MaildirQueues
 from lmtpref.lists.queues.spool import Spool, Stored
 from lmtpref.lists.queues.spool_source import SpoolSource
+from lmtpref.protocol.errors import UsageError
 
 
 class SpoolStore:
@@ -35,7 +36,11 @@ class SpoolStore:
 
 
 def _folder(url: str) -> str:
-    return url.removeprefix("maildir:").removeprefix("//")
+    """Return the folder that `url` names.  Raises UsageError if it names none, as `maildir:$SPOOL` does without that variable."""
+    folder = url.removeprefix("maildir:").removeprefix("//")
+    if not folder:
+        raise UsageError(f"{url} names no folder")
+    return folder
 
 
 def _queues(url: str, options: Options) -> MaildirQueues:
