@@ -85,7 +85,7 @@ def serve_script(script: Script, listen: str = "127.0.0.1:0", *, seconds: float 
     Ends with the block at the latest, and prints and raises nothing: ask `script.explain()` then.
     """
     server = ScriptServer(script, listen)
-    thread = Thread(target=server.play, args=[seconds], daemon=True)
+    thread = Thread(target=server.play, args=[seconds])
     thread.start()
     try:
         yield server.address
