@@ -33,6 +33,7 @@ SKIPPED = {"docs/mta/postfix.rst", "docs/mta/exim.rst", "docs/mta/sendmail.rst"}
 EXAMPLE_SECONDS = 30  # an example that takes longer counts as failed
 START_SECONDS = 120  # for a run of pages, beside a multiple of what they took unchanged
 SLOWER = 10
+FIRST_PAGES = 3
 NO_EXAMPLES = "exit code 5"
 OPTIONS = f"-q -x -p no:cacheprovider -o timeout={EXAMPLE_SECONDS} -o faulthandler_timeout={EXAMPLE_SECONDS + 5}".split()
 
@@ -147,15 +148,23 @@ def equivalents() -> dict[tuple[str, str, str], str]:
     return {(entry["path"], entry["before"], entry["after"]): entry["why"] for entry in listed}
 
 
+def played(checkout: Checkout, reached: Reached, mutant: Mutant) -> Iterator[str]:
+    """Play the pages that reach a mutant, few at first, then ever more in one process; yield what each process noticed."""
+    names, size = reached.pages(mutant), FIRST_PAGES
+    while names:
+        batch, names = names[:size], names[size:]
+        yield checkout.play(["pytest"], batch, START_SECONDS + SLOWER * reached.seconds(batch))
+        size *= 3
+
+
 def verdicts(wanted: list[Mutant]) -> Iterator[tuple[Mutant, str]]:
     """Yield each mutant with the example that noticed it, or nothing."""
     with tempfile.TemporaryDirectory() as folder:
         checkout = Checkout(Path(folder))
         reached = Reached(checkout)
         for mutant in wanted:
-            names = reached.pages(mutant)
             checkout.put(mutant.path, mutant.text)
-            yield mutant, checkout.play(["pytest"], names, START_SECONDS + SLOWER * reached.seconds(names)) if names else ""
+            yield mutant, next(filter(None, played(checkout, reached, mutant)), "")
             checkout.put(mutant.path, (TOP / mutant.path).read_text())
 
 
