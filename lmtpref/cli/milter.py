@@ -8,6 +8,7 @@ import contextlib
 import signal
 from collections.abc import Awaitable, Iterable
 
+from lmtpref.cli.background import background_log
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, load
 from lmtpref.lists import ListHandler, MemoryQueues
@@ -69,7 +70,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _milter(options: argparse.Namespace) -> int:
     configuration = load(options.config)
     judge = Judge(_handler(configuration), mixed=options.mixed, tempfail=options.on_outage == "tempfail")
-    asyncio.run(_until_told_to_stop(Milter(judge), judge, options, configuration.group()))
+    with background_log():
+        asyncio.run(_until_told_to_stop(Milter(judge), judge, options, configuration.group()))
     return 0
 
 

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 
 from lmtpref.cli import maps
+from lmtpref.cli.open_files import fit_connections
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, load
 from lmtpref.net.listeners import known_peers
@@ -67,7 +68,7 @@ def _make_maps(configuration: Configuration) -> None:
 
 
 def _read(path: str) -> tuple[Configuration, Callable[[str | None], bool], ssl.SSLContext | None]:
-    configuration = load(path)
+    configuration = fit_connections(load(path))
     configuration.group()  # of no use now, and missed when the server starts again
     tls = configuration.tls()
     try:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from lmtpref.cli import log_json, serve_faults, serve_given
 from lmtpref.cli.arguments import path_name
+from lmtpref.cli.background import background_log
+from lmtpref.cli.open_files import fit_connections
 from lmtpref.cli.reload import reloading
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, cast, load
@@ -54,7 +56,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _run(options: argparse.Namespace) -> int:
-    configuration, given = _configuration(options), serve_given.asked_for(options)
+    configuration, given = fit_connections(_configuration(options)), serve_given.asked_for(options)
     _check_stdio(options, configuration)
     watch, journal = serve_faults.watch_for(options), log_json.journal_for(options)
     for condition in given:
@@ -70,8 +72,8 @@ def _run(options: argparse.Namespace) -> int:
         server.handler = Handler()
     _spare_the_collector()
     try:
-        with asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
-            runner.run(_one_conversation(server) if options.stdio else _until_told_to_stop(server, options, configuration))
+        with contextlib.ExitStack() as stack, asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
+            runner.run(_one_conversation(server, stack) if options.stdio else _until_told_to_stop(server, options, configuration, stack))
     except ENDS_SERVER:  # a hook raised it; the server has stopped in order
         _finish(server, options)
         raise
@@ -122,7 +124,10 @@ def _check_stdio(options: argparse.Namespace, configuration: Configuration) -> N
         logging.disable()  # an MTA has made them one, and would take what is logged for replies
 
 
-async def _until_told_to_stop(server: Server, options: argparse.Namespace, configuration: Configuration) -> None:
+async def _until_told_to_stop(
+    server: Server, options: argparse.Namespace, configuration: Configuration, stack: contextlib.ExitStack
+) -> None:
+    """Serve until a signal; what is logged after the first lines is written in the background, until `stack` is closed."""
     stop = _told_to_stop()
     if options.wait and not await _reached(server, stop):
         return
@@ -131,6 +136,7 @@ async def _until_told_to_stop(server: Server, options: argparse.Namespace, confi
             report("messages are kept in memory and end with this process")
         for address in server.addresses:
             print(f"listening on {address}", flush=True)
+        stack.enter_context(background_log())
         await stop.wait()
 
 
@@ -151,8 +157,9 @@ async def _reached(server: Server, stop: asyncio.Event) -> bool:
     return False
 
 
-async def _one_conversation(server: Server) -> None:
+async def _one_conversation(server: Server, stack: contextlib.ExitStack) -> None:
     await server.open_queues()
+    stack.enter_context(background_log())
     stop = asyncio.create_task(_told_to_stop().wait())
     over = asyncio.create_task(server.converse())
     await asyncio.wait([stop, over], return_when=asyncio.FIRST_COMPLETED)

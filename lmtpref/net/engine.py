@@ -14,10 +14,11 @@ from concurrent.futures import wait
 from functools import partial
 from typing import Any, Self, TypeVar
 
+from lmtpref.net.accept_errors import AcceptErrors
 from lmtpref.net.connection import Connection
 from lmtpref.net.context import SessionFactory, Shared
 from lmtpref.net.journal import JournalSession, Record
-from lmtpref.net.listeners import BACKLOG, bind, known_peers, parse_address, spell
+from lmtpref.net.listeners import ACCEPTED_A_TURN, BACKLOG, bind, known_peers, parse_address, spell
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.server_limits import Limits
@@ -68,6 +69,7 @@ class Engine:
         self._addresses: list[str] = []
         self._files: list[str] = []  # of Unix sockets
         self._servers: list[asyncio.Server] = []
+        self._accept_errors = AcceptErrors()
 
     @property
     def handler(self) -> Handler:
@@ -129,10 +131,12 @@ class Engine:
         """Accept connections on the running loop from now on."""
         self._shared.stopping = False
         loop = asyncio.get_running_loop()
+        self._accept_errors.attach(loop)
         try:
             for listening in self._sockets:
                 create = loop.create_unix_server if listening.family == getattr(socket, "AF_UNIX", None) else loop.create_server
-                self._servers.append(await create(lambda: Connection(self._shared), sock=listening, backlog=BACKLOG))
+                self._servers.append(await create(lambda: Connection(self._shared), sock=listening, backlog=ACCEPTED_A_TURN))
+                listening.listen(BACKLOG)  # the loop takes one number for both
         except BaseException:
             await self.aclose(0)
             raise
@@ -157,6 +161,7 @@ class Engine:
         finally:
             self._servers.clear()
             self.release()
+            self._accept_errors.detach(asyncio.get_running_loop())
 
     async def settle(self, done: Callable[[], bool], seconds: float) -> None:
         """Deal with what clients have already sent, connections included; then wait, no longer than `seconds`, until `done`."""

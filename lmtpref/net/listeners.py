@@ -17,6 +17,7 @@ from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import UsageError
 
 BACKLOG = 1024  # connections waiting to be accepted
+ACCEPTED_A_TURN = 64  # connections, before others have their turn; uvloop accepts all that wait
 SMTP_PORT = 25  # never LMTP's: RFC 2033 sections 1 and 5
 UNIX_MODE = 0o660  # owner and group: file permissions decide who may connect
 # What bind() says of an address that cannot be had, in our words

@@ -111,11 +111,13 @@ class Conversation:
         return Event("data", (self.open.envelope,))
 
     def _bdat(self, argument: str) -> Outcome:
-        self.chunk = Chunk(*parse_bdat(argument))
-        if self.state is not State.RECIPIENT:
-            return ()
-        self.state = State.CHUNKS
-        return Event("data", (self.open.envelope,))
+        octets, last, refusal = parse_bdat(argument)
+        self.chunk = Chunk(octets, last)
+        is_first = self.state is State.RECIPIENT
+        self.state = State.CHUNKS if is_first else self.state
+        if self.state is State.CHUNKS and refusal:
+            self.open.refuse(refusal)
+        return Event("data", (self.open.envelope,)) if is_first and not refusal else ()
 
     def _rset(self, argument: str) -> Outcome:
         expect_no_argument(argument)

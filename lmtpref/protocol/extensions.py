@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ from lmtpref.protocol.errors import PeerError
 from lmtpref.protocol.limits import announce
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.settings import Settings
+from lmtpref.protocol.syntax import parse_size
 from lmtpref.protocol.xforward import ATTRIBUTES
 
 BASE_COMMAND_LINE_OCTETS = 512  # with CRLF; RFC 5321 section 4.5.3.1.4
@@ -56,12 +56,11 @@ class Extension:
         return f"{self.keyword} {self.words(settings)}".rstrip()
 
 
-_SIZE = re.compile(r"\d{1,20}", re.ASCII)  # RFC 1870 section 3: size-value ::= 1*20DIGIT
 _BODIES = frozenset({"7BIT", "8BITMIME", "BINARYMIME"})  # RFC 6152 section 2, RFC 3030 section 3
 
 
 def _is_size(value: str | None) -> bool:
-    return value is not None and _SIZE.fullmatch(value) is not None
+    return parse_size(value) is not None
 
 
 def _is_body(value: str | None) -> bool:

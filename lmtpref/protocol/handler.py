@@ -22,7 +22,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from lmtpref.protocol.replies import Reply
-from lmtpref.protocol.syntax import NO_PARAMETERS, Parameters, Path
+from lmtpref.protocol.syntax import NO_PARAMETERS, Parameters, Path, parse_size
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
 Answer = Reply | None | Awaitable[Reply | None]
@@ -90,8 +90,7 @@ class Envelope:
     @property
     def declared_octets(self) -> int | None:
         """What MAIL declared with SIZE=, in octets: a hint, never the truth (RFC 1870 section 6)."""
-        size = self.parameters.get("SIZE")
-        return int(size) if size else None
+        return parse_size(self.parameters.get("SIZE"))
 
     @property
     def binary(self) -> bool:

@@ -53,7 +53,9 @@ _QUOTED_PAIR = re.compile(r"\\(.)")
 # esmtp-param = esmtp-keyword ["=" esmtp-value]; esmtp-value = 1*(%d33-60 / %d62-126)
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\x00- =\x7f]+))?")
 # RFC 3030 section 2: bdat-cmd ::= "BDAT" SP chunk-size [ SP end-marker ] CR LF
-_CHUNK = re.compile(r"(\d{1,20})( +LAST)?", re.ASCII | re.IGNORECASE)
+# chunk-size ::= 1*DIGIT; end-marker ::= "LAST".  A size with leading zeros is legal; the length of a line bounds its digits.
+_CHUNK = re.compile(r"(\d+)(?: +(.+))?", re.ASCII)
+_SIZE = re.compile(r"\d{1,20}", re.ASCII)  # RFC 1870 section 3: size-value ::= 1*20DIGIT
 _MAY_BE_UTF8 = frozenset({"MAIL", "RCPT", "VRFY"})
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -183,11 +185,20 @@ def parse_rcpt(argument: str) -> tuple[Path, Parameters]:
     return _path(inside, BAD_RECIPIENT_501), _parse_parameters(parameters)
 
 
-def parse_bdat(argument: str) -> tuple[int, bool]:
-    """How many octets follow, and whether they are the last.  Raises PeerError for anything else."""
+def parse_bdat(argument: str) -> tuple[int, bool, Reply | None]:
+    """Return how many octets follow, whether they are the last, and the reply that refuses an end-marker other than LAST, if any.
+
+    Raises PeerError if no size can be read.
+    """
     if not (match := _CHUNK.fullmatch(argument)):
         raise PeerError(BDAT_SYNTAX_501)
-    return int(match[1]), match[2] is not None
+    octets, marker = int(match[1]), (match[2] or "").upper()
+    return octets, marker == "LAST", None if marker in {"", "LAST"} else BDAT_SYNTAX_501
+
+
+def parse_size(value: str | None) -> int | None:
+    """Return the number of octets that a value of SIZE means; None if it is not 1*20DIGIT (RFC 1870 section 3)."""
+    return int(value) if value and _SIZE.fullmatch(value) else None
 
 
 def _split_path(keyword: str, argument: str, refusal: Reply) -> tuple[str, str]:

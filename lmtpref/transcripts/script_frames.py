@@ -116,7 +116,7 @@ class _Cutter:
     def _begin_chunk(self, argument: str) -> Due:
         """What is due to the command itself: nothing, if octets follow it."""
         try:
-            self._chunk, last = parse_bdat(argument)
+            self._chunk, last, _ = parse_bdat(argument)
         except PeerError:
             return "one"
         self._chunk_due = "each" if last else "one"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from lmtpref.protocol.errors import PeerError, UsageError
 from lmtpref.protocol.framing import first_bare_newline
 from lmtpref.protocol.replies import Reply
-from lmtpref.protocol.syntax import Parameters, Path, parse_mail, parse_rcpt
+from lmtpref.protocol.syntax import Parameters, Path, parse_mail, parse_rcpt, parse_size
 
 Extensions = Mapping[str, tuple[str, ...]]  # what LHLO's reply lists: keywords in capitals, and the words behind each
 
@@ -116,8 +117,8 @@ def refusal_of(mail: Mail, offered: Extensions) -> Reply | None:
     for need in _NEEDS:
         if need.keyword not in offered and need.of(mail):
             return need.refusal
-    limit = next(iter(offered.get("SIZE", ())), "0")
-    if limit.isdecimal() and 0 < int(limit) < mail.octets:  # 0 is no limit (RFC 1870 section 4)
+    limit = parse_size(next(iter(offered.get("SIZE", ())), None)) or inf  # 0 is no limit (RFC 1870 section 4)
+    if mail.octets > limit:
         return _TOO_BIG_552
     return None
 
