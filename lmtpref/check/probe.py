@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from lmtpref.check.target import BoundedWire, Target
 from lmtpref.protocol.client.reply_reader import ReplyReader
 from lmtpref.protocol.errors import ReplyError
+from lmtpref.protocol.printable import printable
 from lmtpref.transcripts.matching import Heard
 from lmtpref.transcripts.opening import LHLO
 
@@ -87,4 +88,4 @@ def _ask(dialogue: _Dialogue, sender: str, addresses: Iterable[str]) -> Probe:
 
 
 def _text(reply: Heard) -> str:
-    return reply[0].decode("utf-8", "replace") if reply else "with silence"
+    return printable(reply[0].decode("utf-8", "backslashreplace")) if reply else "with silence"
