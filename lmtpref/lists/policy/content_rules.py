@@ -14,44 +14,44 @@ MAX_RECEIVED_FIELDS = 100  # RFC 5321 section 6.3 asks that a loop be seen in no
 
 @at(Stage.END_OF_DATA)
 def directory_down_since(facts: MessageFacts) -> Verdict | None:
-    """Where the list cannot be looked up again, the sender is to try again."""
+    """Defer if the list cannot be looked up again."""
     return _DIRECTORY_DOWN if facts.down else None
 
 
 @at(Stage.END_OF_DATA)
 def list_removed(facts: MessageFacts) -> Verdict | None:
-    """A list that was removed since RCPT is unknown."""
+    """Reject the recipient if its list was removed after RCPT."""
     return _UNKNOWN_LIST if facts.list is None and facts.rcpt.list else None
 
 
 @at(Stage.END_OF_DATA)
 def still_not_a_post(facts: MessageFacts) -> Verdict | None:
-    """What is not a post is not looked into."""
+    """Keep the verdict of RCPT for mail that is not a post."""
     return None if facts.rcpt.is_post else facts.verdict
 
 
 @at(Stage.END_OF_DATA)
 def null_sender(facts: MessageFacts) -> Verdict | None:
-    """The null sender's post is refused, held or accepted, as the list says."""
+    """Reject or hold a post from the null sender, unless the list accepts it."""
     return None if facts.rcpt.sender or not facts.list else _NULL_SENDER_VERDICTS[facts.list.null_sender]
 
 
 @at(Stage.END_OF_DATA)
 def header_refuses(facts: MessageFacts) -> Verdict | None:
-    """Where the list goes by the header too, a post is refused if nobody named there or in the envelope may post."""
+    """If the list also judges header senders, reject a post when none of its senders may post."""
     return facts.by_header if facts.by_header and facts.by_header.reply else None
 
 
 @at(Stage.END_OF_DATA)
 def too_big(facts: MessageFacts) -> Verdict | None:
-    """A post larger than the list takes is not wanted, whatever size was declared."""
+    """Stop a post over the list's size limit, whatever size was declared."""
     over = facts.list and exceeds(len(facts.content), facts.list.max_message_octets)
     return _object(facts, say.OVER_LIST_LIMIT_552, "too big") if over else None
 
 
 @at(Stage.END_OF_DATA)
 def no_from(facts: MessageFacts) -> Verdict | None:
-    """A post without a From is not wanted (RFC 5322 section 3.6), where the list does not say otherwise."""
+    """Stop a post without a From field (RFC 5322 section 3.6), if the list requires one."""
     if facts.list is None or not facts.list.require_from or facts.header.has_from:
         return None
     return _object(facts, say.NO_FROM_554, "no From")
@@ -59,33 +59,33 @@ def no_from(facts: MessageFacts) -> Verdict | None:
 
 @at(Stage.END_OF_DATA)
 def own_list(facts: MessageFacts) -> Verdict | None:
-    """A post that has the list's own List-Id or List-Post has been here before."""
+    """Stop a post with the list's own List-Id or List-Post: it is looping."""
     loops = facts.list and facts.header.lists and facts.header.lists & facts.list.identities
     return _object(facts, say.OWN_LIST_554, "own list") if loops else None
 
 
 @at(Stage.END_OF_DATA)
 def too_many_hops(facts: MessageFacts) -> Verdict | None:
-    """A post with more than 100 Received fields goes round in circles (RFC 5321 section 6.3)."""
+    """Stop a post with more than 100 Received fields: it is looping (RFC 5321 section 6.3)."""
     return _object(facts, say.TOO_MANY_HOPS_554, "too many hops") if facts.header.received > MAX_RECEIVED_FIELDS else None
 
 
 @at(Stage.END_OF_DATA)
 def emergency(facts: MessageFacts) -> Verdict | None:
-    """A list in an emergency holds every post that it would distribute."""
+    """While the list is in an emergency, hold every post that it would distribute."""
     holds = facts.list and facts.list.emergency and not facts.discarded
     return _HOLD_EMERGENCY if holds else None
 
 
 @at(Stage.END_OF_DATA)
 def header_allows(facts: MessageFacts) -> Verdict | None:
-    """Where the list goes by the header too, the best that anyone named there or in the envelope may do counts."""
+    """If the list also judges header senders, apply the most favourable of their verdicts."""
     return facts.by_header
 
 
 @at(Stage.END_OF_DATA)
 def as_at_rcpt(facts: MessageFacts) -> Verdict | None:
-    """What was decided at RCPT stands."""
+    """Keep the verdict of RCPT."""
     return facts.verdict
 
 

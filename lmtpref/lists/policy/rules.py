@@ -53,7 +53,7 @@ def at(stage: Stage) -> Callable[[Callable[[F_contra], Verdict | None]], Rule[F_
 
 @at(Stage.CONNECT)
 def anyone(_facts: PeerFacts) -> Verdict | None:
-    """Anyone may connect; a greeting is no place to say why not."""
+    """Accept every connection: a later stage can give a clearer rejection."""
     return ACCEPT
 
 
@@ -62,7 +62,7 @@ def anyone(_facts: PeerFacts) -> Verdict | None:
 
 @at(Stage.LHLO)
 def unknown_mta(facts: PeerFacts) -> Verdict | None:
-    """Only a sending MTA that we know may talk to us."""
+    """Reject a sending MTA that the server does not know."""
     return None if facts.peer.known else _UNKNOWN_MTA
 
 
@@ -71,7 +71,7 @@ def unknown_mta(facts: PeerFacts) -> Verdict | None:
 
 @at(Stage.MAIL)
 def banned_everywhere(facts: SenderFacts) -> Verdict | None:
-    """Reject at MAIL a sender banned from all lists, unless the server waits for RCPT."""
+    """Reject a sender banned from all lists, unless the server waits for RCPT."""
     return _BANNED_EVERYWHERE if facts.banned else None
 
 
@@ -80,74 +80,74 @@ def banned_everywhere(facts: SenderFacts) -> Verdict | None:
 
 @at(Stage.RCPT)
 def directory_down(facts: RecipientFacts) -> Verdict | None:
-    """Where the lists cannot be looked up, the sender is to try again."""
+    """Defer if the lists cannot be looked up."""
     return _DIRECTORY_DOWN if facts.found.down else None
 
 
 @at(Stage.RCPT)
 def members_unreadable(facts: RecipientFacts) -> Verdict | None:
-    """Where a list is known but not who its members are, the sender is to try again."""
+    """Defer a post if the list's members cannot be read."""
     return None if facts.found.standing.known or not facts.is_post else _MEMBERS_UNREADABLE
 
 
 @at(Stage.RCPT)
 def retired(facts: RecipientFacts) -> Verdict | None:
-    """A list that is retired takes no posts from anyone."""
+    """Reject every post to a retired list."""
     found = facts.found
     return _RETIRED if found.list and found.list.retired and facts.is_post else None
 
 
 @at(Stage.RCPT)
 def postmaster(facts: RecipientFacts) -> Verdict | None:
-    """Everyone may write to postmaster (RFC 5321 section 4.5.1)."""
+    """Accept mail for postmaster from any sender (RFC 5321 section 4.5.1)."""
     return ACCEPT if facts.recipient.is_postmaster and facts.served else None
 
 
 @at(Stage.RCPT)
 def banned_at_rcpt(facts: RecipientFacts) -> Verdict | None:
-    """Reject at RCPT a sender banned from all lists, if the server waited, or only then learned whose address it is."""
+    """Reject a sender banned from all lists if MAIL could not, or left it to RCPT."""
     return _BANNED_EVERYWHERE if facts.banned_everywhere else None
 
 
 @at(Stage.RCPT)
 def unknown_list(facts: RecipientFacts) -> Verdict | None:
-    """What is neither a list nor a sub-address of one is unknown."""
+    """Reject an address that is neither a list nor a sub-address of one."""
     return _UNKNOWN_LIST if facts.found.list is None else None
 
 
 @at(Stage.RCPT)
 def not_a_post(facts: RecipientFacts) -> Verdict | None:
-    """Everyone may write to a sub-address: nothing sent there is distributed."""
+    """Accept mail for a sub-address from any sender, because it is not distributed."""
     return None if facts.is_post else ACCEPT
 
 
 @at(Stage.RCPT)
 def banned(facts: RecipientFacts) -> Verdict | None:
-    """A sender in the list's banned may not post, member or not."""
+    """Reject a post from a sender in the list's banned, member or not."""
     return _BANNED if facts.found.standing.banned else None
 
 
 @at(Stage.RCPT)
 def declared_too_big(facts: RecipientFacts) -> Verdict | None:
-    """A post declared larger than the list takes need not be sent."""
+    """Reject a post whose declared size exceeds the list's limit."""
     return _TOO_BIG if facts.found.list and exceeds(facts.declared_octets, facts.found.list.max_message_octets) else None
 
 
 @at(Stage.RCPT)
 def null_sender_waits(facts: RecipientFacts) -> Verdict | None:
-    """The null sender is judged at DATA, because call-outs end at RCPT."""
+    """Accept the null sender until DATA, because call-outs end at RCPT."""
     return ACCEPT if facts.sender is None else None
 
 
 @at(Stage.RCPT)
 def accept_these_nonmembers(facts: RecipientFacts) -> Verdict | None:
-    """A sender in the list's accept_these_nonmembers may post."""
+    """Accept a sender in the list's accept_these_nonmembers."""
     return ACCEPT if facts.found.standing.listed else None
 
 
 @at(Stage.RCPT)
 def header_decides(facts: RecipientFacts) -> Verdict | None:
-    """Where the list goes by the header too, a sender it does not know may pass until that is here."""
+    """If the list also judges header senders, accept an unknown sender until the message arrives."""
     found = facts.found
     if found.standing.member or found.list is None or facts.in_header:
         return None
@@ -156,7 +156,7 @@ def header_decides(facts: RecipientFacts) -> Verdict | None:
 
 @at(Stage.RCPT)
 def generic_nonmember_action(facts: RecipientFacts) -> Verdict | None:
-    """What the list does with the posts of non-members, unless it rejects them."""
+    """Accept, hold or discard a post from a non-member, unless the action is to reject it."""
     if facts.found.list is None or facts.found.standing.member:
         return None
     return _NONMEMBER_VERDICTS.get(facts.found.list.generic_nonmember_action)
@@ -164,7 +164,7 @@ def generic_nonmember_action(facts: RecipientFacts) -> Verdict | None:
 
 @at(Stage.RCPT)
 def member(facts: RecipientFacts) -> Verdict | None:
-    """A member may post; a moderated one is held, or refused where the list says so."""
+    """Accept a member's post; hold or reject a moderated member's, as the list says."""
     if facts.found.list is None or not facts.found.standing.member:
         return None
     if not facts.found.standing.moderated:
@@ -174,7 +174,7 @@ def member(facts: RecipientFacts) -> Verdict | None:
 
 @at(Stage.RCPT)
 def closed_list(_facts: RecipientFacts) -> Verdict | None:
-    """Who gets this far is a non-member of a closed list, and may not post."""
+    """Reject the post: its sender is not a member of a closed list."""
     return _CLOSED_LIST
 
 
@@ -183,7 +183,7 @@ def closed_list(_facts: RecipientFacts) -> Verdict | None:
 
 @at(Stage.DATA)
 def null_sender_at_data(facts: DataFacts) -> Verdict | None:
-    """A message from the null sender to nothing but posting addresses that refuse it need not be sent."""
+    """Reject DATA from the null sender if every recipient is a post that its list rejects."""
     refused = facts.sender is None and all(rcpt.is_post and _refuses_null_sender(rcpt) for rcpt in facts.recipients)
     return _NULL_SENDER if refused else None
 
