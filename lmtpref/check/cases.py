@@ -23,7 +23,7 @@ RECIPIENTS = ("ant@lists.example", "bee@lists.example", "cat@lists.example")
 UNKNOWN = "nobody@lists.example"
 ADDRESSES = frozenset({*RECIPIENTS, UNKNOWN})  # all that a server needs for the cases without a condition
 NOT_FOR_OTHERS = "handler"  # the condition of cases about a handler that their page makes
-_ACCEPTANCE_GIVEN = "cast"  # those transcripts are about the cast's lists
+PAGE = "page"  # the condition of acceptance transcripts that state none: their page makes the lists
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Case:
     @property
     def given(self) -> tuple[str, ...]:
         """The conditions that the server must be in."""
-        return self.transcript.values("given") or ((_ACCEPTANCE_GIVEN,) if self.suite == "acceptance" else ())
+        return self.transcript.values("given") or ((PAGE,) if self.suite == "acceptance" else ())
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from lmtpref.check.alternatives import relax
-from lmtpref.check.cases import NOT_FOR_OTHERS, Case
+from lmtpref.check.cases import NOT_FOR_OTHERS, PAGE, Case
 from lmtpref.check.conditions import condition
 from lmtpref.check.probe import Probe, probe
 from lmtpref.check.results import Result, Run, Verdict
@@ -119,7 +119,7 @@ def _failure(case: Case, reason: str, *, strict: bool) -> Result:
 def _skip(case: Case, target: Target, found: Probe, world: World) -> str:
     """Return why `case` does not apply to this target; empty if it does."""
     for name in case.given:
-        if name == NOT_FOR_OTHERS or not target.takes(name):
+        if name in {NOT_FOR_OTHERS, PAGE} or not target.takes(name):
             return f"given {name}: {condition(name).says}"
     if address := world.missing(case):
         return f"no address stands for {address}"
