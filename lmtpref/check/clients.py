@@ -46,8 +46,9 @@ class ScriptServer(Protocol):
 def run(cases: Iterable[Case], command: str, serve: Callable[[Script], ScriptServer], *, seconds: float) -> Iterator[Result]:
     """Yield a result for each of `cases`: `command` is started to send what the transcript says.
 
-    In the command `{host}`, `{port}`, `{sender}` and `{message}`, a file, are replaced; a word with `{recipient}` is repeated
-    for each recipient; the message is on standard input too.  Raises UsageError for a command that a shell could not read.
+    In the command `{host}`, `{port}`, `{sender}`, `{recipients}` with commas, and `{message}`, a file, are replaced; a word with
+    `{recipient}` is repeated for each recipient; the message is on standard input too.  Raises UsageError for a command that a
+    shell could not read.
     """
     try:
         words = shlex.split(command)
@@ -114,7 +115,13 @@ def _converse(server: ScriptServer, words: list[str], sent: Message, seconds: fl
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "message")
         file.write_bytes(sent.content)
-        values = {"{host}": host, "{port}": port, "{sender}": sent.sender, "{message}": str(file)}
+        values = {
+            "{recipients}": ",".join(sent.recipients),
+            "{host}": host,
+            "{port}": port,
+            "{sender}": sent.sender,
+            "{message}": str(file),
+        }
         with file.open("rb") as content:
             command = list(_filled(words, values, sent.recipients))
             client = subprocess.Popen(command, stdin=content, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - the user's own command
