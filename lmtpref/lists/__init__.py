@@ -1,4 +1,4 @@
-"""Mailing lists, and who may post to them."""
+"""Mailing lists and the right to post to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an address asks of a list: pure functions from a local-part to its readings."""
+"""Addresses of lists: pure functions that split a local-part into a list name and a sub-address."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lmtpref.protocol.syntax import Path
 
 
 class Subaddress(StrEnum):
-    """What a list can be asked for besides taking a post; the value is the canonical name."""
+    """The kinds of sub-address; the value is the canonical name."""
 
     OWNER = "owner"
     BOUNCES = "bounces"
@@ -29,14 +29,14 @@ SUFFIXES = {subaddress.value: subaddress for subaddress in Subaddress} | {
     "unsubscribe": Subaddress.LEAVE,
 }
 
-# What follows `+` is a VERP-encoded recipient for one of these, a token for the other, and means nothing elsewhere.
+# The detail after `+` is a VERP-encoded recipient for one of these and a token for the other.  No other kind has one.
 WITH_DETAIL = frozenset({Subaddress.BOUNCES, Subaddress.CONFIRM})
 
 
 class Reading(NamedTuple):
-    """One way to read a local-part: the list's name without case, and what is asked of the list.
+    """One way to read a local-part: the list's name in lower case, and the sub-address.
 
-    `subaddress` is None for a post; `detail` is what follows the first `+`, as given, and None where there is no `+`.
+    `subaddress` is None for a post; `detail` is the text after the first `+`, as given, and None if there is no `+`.
     """
 
     name: str
@@ -44,14 +44,14 @@ class Reading(NamedTuple):
     detail: str | None = None
 
 
-# Invisible too, but letters of some scripts join by them (RFC 5892 appendix A).
+# These are invisible too, but some scripts need them to join letters (RFC 5892 appendix A).
 _JOINERS = dict.fromkeys((0x200C, 0x200D))
 
 
 def parse_address(address: str, *, key: str | None = None) -> Path:
-    """Return the mailbox that `address` spells, with a domain.
+    """Parse `address`, a mailbox with a domain.
 
-    Raises ConfigurationError, with `key`, if it is not one, or holds an invisible character, such as editors leave behind.
+    Raises ConfigurationError, with `key`: if it is not one, or if it contains an invisible character, as some editors insert.
     """
     try:
         path = Path.parse(address)
@@ -63,14 +63,14 @@ def parse_address(address: str, *, key: str | None = None) -> Path:
 
 
 def fold_local(local: str) -> str:
-    """Return a local-part as it is compared: without case."""
+    """Return a local-part in the form in which it is compared: in lower case."""
     return local.lower()
 
 
 def fold_address(address: str) -> str:
-    """Return `address` as it is compared: the local-part without case, the domain as A-labels.
+    """Return `address` in the form in which it is compared: the local-part in lower case, the domain as A-labels.
 
-    A text without `@` is a domain.
+    A text without `@` is taken for a domain.
     """
     if address.isascii():
         return address.lower()
@@ -79,7 +79,10 @@ def fold_address(address: str) -> str:
 
 
 def parse_domain(domain: str, *, key: str | None = None) -> str:
-    """Return `domain` as given.  Raises ConfigurationError, with `key`, if it is not a domain."""
+    """Return `domain` as given.
+
+    Raises ConfigurationError, with `key`: if it is not a domain.
+    """
     try:
         return parse_address(f"postmaster@{domain}").domain
     except ConfigurationError:
@@ -87,7 +90,7 @@ def parse_domain(domain: str, *, key: str | None = None) -> str:
 
 
 def domain_keys(address: str) -> list[str]:
-    """Return the keys by which the domain of `address` is found: its own, and one for each domain above it.
+    """Return the keys under which a setting may name the domain of `address`: its own, and one for each parent domain.
 
     >>> domain_keys("dana@mail.spam.test")
     ['@mail.spam.test', '@*.spam.test', '@*.test']
@@ -97,19 +100,20 @@ def domain_keys(address: str) -> list[str]:
 
 
 def spellings(address: str) -> Iterable[str]:
-    """Return `address` as given, with its domain as A-labels, and with its domain as U-labels; each once."""
+    """Return `address` as given, with its domain as A-labels, and with its domain as U-labels, without duplicates."""
     local, at, domain = address.rpartition("@")
     return dict.fromkeys([address, *(f"{local}{at}{spelled}" for spelled in both_spellings(domain))])
 
 
-@lru_cache(maxsize=2048)  # the same few lists are written to again and again
+# Most mail goes to a few lists.
+@lru_cache(maxsize=2048)
 def readings(local: str) -> tuple[Reading, ...]:
-    """The ways to read `local`, the longest list name first; none if no list can be meant.
+    """Return the ways to read `local`, the longest list name first; none if it cannot name a list.
 
     >>> readings("test-join")
     (Reading(name='test-join', subaddress=None, detail=None), Reading(name='test', subaddress=<Subaddress.JOIN: 'join'>, detail=None))
 
-    No list name holds a `+`, so the first one begins the detail.
+    A list name cannot contain a `+`, so the first one begins the detail.
     """
     head, plus, detail = local.partition("+")
     name, _, suffix = fold_local(head).rpartition("-")

@@ -1,4 +1,4 @@
-"""Waiting until so many messages have come: the same for every queue, mailbox and test server."""
+"""Waiting until a number of messages have arrived, for every queue, mailbox and test server."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lmtpref.protocol.errors import NotArrivedError, UsageError
 
 T = TypeVar("T")
 
-WAIT_SECONDS = 2.0  # unless the caller says how long
+WAIT_SECONDS = 2.0  # default timeout
 POLL_SECONDS = 0.005
 
 
 class Arrivals(ABC, Generic[T]):
-    """What has come so far, oldest first.  Any thread may read."""
+    """A sequence of the messages that have arrived, oldest first.  Safe to read from any thread."""
 
     __slots__ = ()
 
@@ -28,11 +28,13 @@ class Arrivals(ABC, Generic[T]):
     def __len__(self) -> int: ...
 
     def wait_for(self, count: int, timeout: float = WAIT_SECONDS) -> list[T]:
-        """Return all that have come, as soon as there are `count`.
+        """Return all messages as soon as there are at least `count`.
 
-        Raises NotArrivedError if there are fewer after `timeout` seconds, and UsageError on an event loop, which this would block.
+        Raises NotArrivedError: if there are fewer after `timeout` seconds.
+        Raises UsageError: if an event loop runs in this thread, because the call would block it.
         """
-        __tracebackhide__ = True  # pytest shows the line of the test
+        # pytest then shows the line of the test.
+        __tracebackhide__ = True
         if _on_a_loop():
             raise UsageError("wait_for would block the event loop that runs here: await wait_for_async")
         end = time.monotonic() + timeout
@@ -41,7 +43,7 @@ class Arrivals(ABC, Generic[T]):
         return self._arrived(count, timeout)
 
     async def wait_for_async(self, count: int, timeout: float = WAIT_SECONDS) -> list[T]:
-        """Return as `wait_for` does, for callers on an event loop."""
+        """Do the same as `wait_for` without blocking the event loop."""
         __tracebackhide__ = True
         end = time.monotonic() + timeout
         while len(self) < count and time.monotonic() < end:
@@ -56,7 +58,7 @@ class Arrivals(ABC, Generic[T]):
         return arrived
 
     def _explain(self) -> str:
-        """Return what the message of NotArrivedError says besides."""
+        """Return text to append to the message of NotArrivedError."""
         return ""
 
 

@@ -1,4 +1,4 @@
-"""What a handler remembers of a message's recipients from RCPT until each has its last reply."""
+"""The state of a list handler for each recipient, from RCPT until the final reply."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_HEADER = Header(b"")
 
 
 class Place(NamedTuple):
-    """Where a message goes: list, sub-address, detail.  Recipients with the same place get one entry between them."""
+    """The destination of a message: list, sub-address, detail.  Recipients with the same place share one entry."""
 
     list: str | None
     subaddress: Subaddress | None
@@ -27,9 +27,9 @@ class Place(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """What the recipients of one message share: its trace, its header, and what each place was answered (None: accepted).
+    """The state that the recipients of one message share: its trace, its header, and the answer for each place (None: accepted).
 
-    `ahead` are those who were begun before their turn, `rest` those who may still be.
+    `ahead` holds the deliveries that were started before their turn, `rest` the recipients that may still be started.
     """
 
     trace: bytes = b""
@@ -40,7 +40,7 @@ class Delivery:
 
 
 class Judged(NamedTuple):
-    """What is remembered of a recipient between RCPT and the end of data."""
+    """The state of one recipient between RCPT and the end of data."""
 
     facts: RecipientFacts
     decision: Decision
@@ -49,5 +49,5 @@ class Judged(NamedTuple):
 
 
 def judged_of(recipient: Recipient) -> Judged:
-    """What was decided about `recipient` at RCPT."""
+    """Return the state that RCPT stored for `recipient`."""
     return cast(Judged, recipient.tag)

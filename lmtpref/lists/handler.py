@@ -1,4 +1,4 @@
-"""The handler that answers a conversation from a policy, and queues what was accepted."""
+"""The handler that answers a conversation by a policy and queues the accepted messages."""
 
 from __future__ import annotations
 
@@ -28,20 +28,22 @@ from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
 
-DIRECTORY_SECONDS = 10.0  # for each answer; Exim's callout gives 30 to the whole conversation
+# The time limit for each answer of the directory.  Exim's call-out allows 30 s for the whole conversation.
+DIRECTORY_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
 
 class ListHandler(Handler):
-    """Answers with the verdicts of a policy, and puts what was accepted, held or discarded into its queue.
+    """A handler that answers with the verdicts of a policy and queues accepted, held and discarded messages.
 
-    `directory`, `queues` and `policy` may be replaced at any time; what was already decided stands.  `banned_senders` are
-    addresses and ^patterns; `reject_banned_at` is "mail", or "rcpt", where they can still write to postmaster;
-    `normalise` and `subaddresses` say which of their spellings are banned too, as for a list.  The directory
-    has `directory_seconds` for each answer; `clock` returns the time for trace lines, with its offset.  A rule, a directory
-    or a queue that raises is a local fault: it is logged, and the sender is told to try again.  Raises ConfigurationError
-    for a banned sender that is not an address or a pattern.
+    `directory`, `queues` and `policy` may be replaced at any time; earlier decisions stand.  `banned_senders` takes
+    addresses, domains and ^patterns.  `reject_banned_at` is "mail" or "rcpt"; with "rcpt", banned senders can still write
+    to postmaster.  `normalise` and `subaddresses` say which spellings of them are banned too, as for a list.  The directory
+    has `directory_seconds` for each answer.  `clock` returns the time for trace lines, with its offset from UTC.  An
+    exception in a rule, the directory or a queue is a local error: it is logged, and the reply is 4xx.
+
+    Raises ConfigurationError: if a banned sender is not an address, a domain or a pattern.
     """
 
     def __init__(
@@ -70,11 +72,12 @@ class ListHandler(Handler):
         self.directory_seconds = directory_seconds
         self.policy = policy
         self.clock = clock
-        self.watch: Callable[[Decision, Facts], None] | None = None  # is told each decision, and what the rules were told
+        # Called with each decision and with the facts that the rules had.
+        self.watch: Callable[[Decision, Facts], None] | None = None
 
     @property
     def policy(self) -> Policy:
-        """The rules, in the order in which they are asked at their stages."""
+        """The rules; at each stage they are asked in this order."""
         return self._policy
 
     @policy.setter
@@ -83,42 +86,42 @@ class ListHandler(Handler):
         self._rules = {stage: rules_of(policy, stage) for stage in Stage}
 
     def connect(self, peer: Peer) -> Answer:
-        """Answer for the connection: a greeting is 220, 421 or 554, and bears no enhanced code (RFC 2034 section 4)."""
+        """Decide about the connection; the greeting is 220, 421 or 554, without an enhanced code (RFC 2034 section 4)."""
         reply = self._decide(Stage.CONNECT, PeerFacts(peer, "")).verdict.reply
         return reply and Reply(554 if reply.code >= 500 else 421, None, *reply.lines)
 
     def lhlo(self, peer: Peer, name: str) -> Answer:
-        """Answer for the sending MTA."""
+        """Decide about the sending MTA."""
         return self._decide(Stage.LHLO, PeerFacts(peer, name)).verdict.reply
 
     def mail(self, envelope: Envelope) -> Answer:
-        """Answer for the sender."""
+        """Decide about the sender."""
         sender = envelope.reverse_path
         banned = self.reject_banned_at == "mail" and self._is_banned(sender, NOBODY)
         refusal = self._decide(Stage.MAIL, SenderFacts(envelope.peer, sender, envelope.declared_octets, banned)).verdict.reply
         return refusal.naming(sender.address) if refusal and sender else refusal
 
     def rcpt(self, envelope: Envelope, recipient: Recipient) -> Answer:
-        """Answer for the recipient, once the directory has."""
+        """Decide about the recipient after the directory has answered."""
         found = ask(self.directory_seconds, self.directory.look_up, recipient.path, envelope.reverse_path)
         if isinstance(found, Lookup):
             return self._judge(envelope, recipient, found)
         return self._judge_later(envelope, recipient, found)
 
     def data(self, envelope: Envelope) -> Answer:
-        """Answer for the recipients together: is there any that may take the message?"""
+        """Decide whether any recipient may still accept the message."""
         recipients = tuple([judged_of(recipient).facts for recipient in envelope.recipients])
         return self._decide(Stage.DATA, DataFacts(envelope.peer, envelope.reverse_path, recipients)).verdict.reply
 
     def message(self, envelope: Envelope) -> None:
-        """Write the trace that the recipients share."""
+        """Prepare the trace and the header that the recipients share."""
         delivery = judged_of(envelope.recipients[0]).delivery
         delivery.trace = trace(envelope, hostname=self.hostname, now=self.clock())
         delivery.header = Header(envelope.content)
         delivery.rest = iter(envelope.recipients)
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:
-        """Judge the message for this recipient, and queue it.  A recipient repeated hears again what it was first told."""
+        """Decide about the message for this recipient and queue it.  A repeated recipient gets the first reply again."""
         judged = judged_of(recipient)
         answers, place = judged.delivery.answers, judged.place
         if begun := judged.delivery.ahead.pop(place, None):
@@ -128,14 +131,16 @@ class ListHandler(Handler):
         return self._begin(envelope, recipient, judged)
 
     def reset(self, envelope: Envelope) -> None:
-        """Give up what nobody will be told."""
+        """Cancel deliveries whose reply will never be sent."""
         if envelope.recipients:
             for begun in judged_of(envelope.recipients[0]).delivery.ahead.values():
                 if not begun.cancel() and not begun.cancelled():
-                    begun.exception()  # which asyncio would report if nobody asked
+                    # Retrieve the exception, or asyncio would report it.
+                    begun.exception()
 
     def _begin(self, envelope: Envelope, recipient: Recipient, judged: Judged) -> Answer:
-        judged.delivery.answers[judged.place] = LOCAL_ERROR_451  # until it is known better
+        # This answer stands if the delivery raises an exception.
+        judged.delivery.answers[judged.place] = LOCAL_ERROR_451
         current = judged.facts.list and ask(self.directory_seconds, self.directory.find, judged.facts.list.path)
         if hasattr(current, "__await__") or judged.decision.rule is header_decides:
             return self._deliver_later(envelope, recipient, current)
@@ -160,7 +165,7 @@ class ListHandler(Handler):
         return _named(decision.verdict.reply, recipient)
 
     def _is_banned(self, sender: Path | None, persons: Persons) -> bool:
-        """Whether `sender`, or the person who has that address, is banned from all lists."""
+        """Return whether `sender`, or another address of the same person, is banned from all lists."""
         if sender is None:
             return False
         normaliser = self.banned_senders.addresses.normaliser
@@ -177,7 +182,7 @@ class ListHandler(Handler):
         return answer if answer is None or isinstance(answer, Reply) else await answer
 
     async def _by_header(self, recipient: Recipient, judged: Judged) -> Verdict:
-        """The best verdict of RCPT's rules on the envelope's sender and on each address in the header."""
+        """Apply the RCPT rules to the envelope sender and to each header sender; return the most favourable verdict."""
         facts = judged.facts._replace(in_header=True)
         verdicts = [self._decide(Stage.RCPT, facts).verdict]
         for sender in judged.delivery.header.senders:
@@ -213,7 +218,7 @@ class ListHandler(Handler):
         return self._wait(recipient, kept)
 
     def _begin_next(self, envelope: Envelope, delivery: Delivery) -> None:
-        """Begin the next recipient while this one's entry is on its way, so that one sync may do for all of them."""
+        """Start the next recipient while this one's entry is in flight, so that one sync can serve several entries."""
         for recipient in delivery.rest:
             judged = judged_of(recipient)
             if judged.place not in delivery.answers and judged.place not in delivery.ahead:
@@ -234,7 +239,8 @@ class ListHandler(Handler):
         return None
 
     def _not_kept(self, recipient: Recipient, error: OSError) -> Reply | None:
-        if not is_outage(error):  # which the queue logs once, however many messages it concerns
+        # The queue itself logs an outage, once for all messages.
+        if not is_outage(error):
             log.error("not kept for %s: %s", recipient.path.address, error)
         judged = judged_of(recipient)
         judged.delivery.answers[judged.place] = reply = reply_to(error)
@@ -271,9 +277,9 @@ def _named(reply: Reply | None, recipient: Recipient) -> Reply | None:
 
 
 def banned_everywhere(entries: Iterable[str], normaliser: Normaliser = PLAIN) -> Senders:
-    """Return the senders that are banned from all lists.
+    """Parse the senders that are banned from all lists.
 
-    Raises ConfigurationError for an entry that names no sender, and for another list's members.
+    Raises ConfigurationError: if an entry does not name senders, or names the members of a list.
     """
     senders = Senders.parse(entries, key="banned_senders", normaliser=normaliser)
     if senders.lists:

@@ -1,4 +1,4 @@
-"""A handler that takes everything and keeps it: what most people's tests want."""
+"""A handler that accepts every message and keeps it, for tests of other software."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lmtpref.protocol.handler import Envelope, Handler, Recipient
 
 @dataclass(slots=True, eq=False)
 class Kept:
-    """One message of one transaction: sender ("" for `<>`), recipients in RCPT order as they were spelled, content."""
+    """The message of one transaction: sender ("" for `<>`), content, and recipients as given, in RCPT order."""
 
     sender: str
     content: bytes
@@ -24,14 +24,14 @@ class Kept:
 
     @property
     def msg(self) -> EmailMessage:
-        """The content, parsed when first asked for."""
+        """The content, parsed on first access."""
         if self._msg is None:
             self._msg = parse_message(self.content)
         return self._msg
 
 
 class Mailboxes(Handler, Arrivals[Kept]):
-    """Accepts every recipient and keeps each message once, oldest first.  Any thread may read.
+    """A handler that accepts every recipient and keeps each message once, oldest first.  Safe to read from any thread.
 
     >>> mailboxes = Mailboxes()
     >>> mailboxes["ant@lists.example"]
@@ -44,7 +44,7 @@ class Mailboxes(Handler, Arrivals[Kept]):
         self._by_address: dict[str, list[Kept]] = {}
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> None:
-        """Keep the message, or note one more recipient of it."""
+        """Store the message, or add a recipient to it."""
         first = envelope.recipients[0]
         with self._lock:
             if not isinstance(first.tag, Kept):
@@ -56,7 +56,7 @@ class Mailboxes(Handler, Arrivals[Kept]):
                 mailbox.append(first.tag)
 
     def clear(self) -> None:
-        """Forget every message."""
+        """Remove every message."""
         with self._lock:
             self._kept.clear()
             self._by_address.clear()

@@ -1,4 +1,4 @@
-"""Mailing lists: their settings, their members, and the interface to where they come from."""
+"""Mailing lists: their settings, their members, and the interface of a directory."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lmtpref.protocol.syntax import Path
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
-Maybe: TypeAlias = T | Awaitable[T]  # a value, or the promise of one
+Maybe: TypeAlias = T | Awaitable[T]
 
 
 class NonmemberAction(StrEnum):
-    """What becomes of a post whose sender is not a member."""
+    """What a list does with a post whose sender is not a member."""
 
     ACCEPT = "accept"
     HOLD = "hold"
@@ -30,14 +30,14 @@ class NonmemberAction(StrEnum):
 
 
 class Judge(StrEnum):
-    """Whose right to post is asked for: that of the envelope's sender, or also that of those in the header."""
+    """The senders that count for the right to post: the envelope sender, or the header senders too."""
 
     ENVELOPE = "envelope"
     ENVELOPE_OR_FROM = "envelope-or-from"
 
 
 class Unvouched(StrEnum):
-    """What becomes of a post that a content rule objects to, when its sender is neither a member nor listed."""
+    """What a list does with a post that a content rule stops, if its sender is neither a member nor listed."""
 
     HOLD = "hold"
     REJECT = "reject"
@@ -45,7 +45,7 @@ class Unvouched(StrEnum):
 
 
 class NullSender(StrEnum):
-    """What becomes of a post from `<>`."""
+    """What a list does with a post from `<>`."""
 
     REJECT = "reject"
     HOLD = "hold"
@@ -56,28 +56,39 @@ class NullSender(StrEnum):
 class MailingList:
     """A mailing list and its settings; sizes in octets.
 
-    Addresses are given as strings and compared without case.  To change a list, put another in its place:
-    `dataclasses.replace` makes it.  Raises ConfigurationError, with the setting's name as its key.
+    Addresses are strings and compare without case.  A list is immutable: to change it, replace it with a copy made by
+    `dataclasses.replace`.
+
+    Raises ConfigurationError, with the setting's name as its key: if a setting is invalid.
     """
 
     address: str
     _: KW_ONLY
-    alias_domains: Collection[str] = ()  # other domains at which it has the same name
+    # Other domains at which the list has the same name.
+    alias_domains: Collection[str] = ()
     members: Collection[str] = ()
-    moderated: Collection[str] = ()  # members whose posts are held
-    reject_moderated: bool = False  # their posts are refused instead
-    accept_these_nonmembers: Collection[str] = ()  # addresses, ^patterns, and @other-list for the members of that list
-    banned: Collection[str] = ()  # the same, for those who may not post
+    # Members whose posts are held, or rejected with `reject_moderated`.
+    moderated: Collection[str] = ()
+    reject_moderated: bool = False
+    # Addresses, domains, ^patterns, and @other-list for the members of that list.
+    accept_these_nonmembers: Collection[str] = ()
+    banned: Collection[str] = ()
     generic_nonmember_action: NonmemberAction | Literal["accept", "hold", "reject", "discard"] = NonmemberAction.REJECT
     null_sender: NullSender | Literal["reject", "hold", "accept"] = NullSender.REJECT
     judge: Judge | Literal["envelope", "envelope-or-from"] = Judge.ENVELOPE
     unvouched: Unvouched | Literal["hold", "reject", "discard"] = Unvouched.HOLD
-    normalise: Collection[Literal["batv"]] = ()  # rewritten spellings of a sender that are undone to compare it
-    subaddresses: bool = False  # whether name+detail is the sender name
-    emergency: bool = False  # every post is held
-    retired: bool = False  # no post is taken any more
-    require_from: bool = True  # whether a post needs a From
-    max_message_octets: int | None = None  # None: the server's limit alone
+    # Rewritings of a sender address that are undone before it is compared.
+    normalise: Collection[Literal["batv"]] = ()
+    # Whether name+detail is the same sender as name.
+    subaddresses: bool = False
+    # Every post that would be distributed is held.
+    emergency: bool = False
+    # Every post is rejected.
+    retired: bool = False
+    # Whether a post needs a From field.
+    require_from: bool = True
+    # None: only the server's limit applies.
+    max_message_octets: int | None = None
     path: Path = field(init=False)
     normaliser: Normaliser = field(init=False)
     nonmembers: Senders = field(init=False)
@@ -110,23 +121,23 @@ class MailingList:
 
     @property
     def identities(self) -> frozenset[str]:
-        """What List-Id and List-Post call it, without case: its address, and its name and domain joined by a dot."""
+        """The list's names in List-Post and List-Id, in lower case: its addresses, and the same with a dot for the `@`."""
         return frozenset(fold_address(f"{name}{mark}{domain}") for name, domain in self.places for mark in "@.")
 
     @property
     def places(self) -> list[tuple[str, str]]:
-        """Where it is found: its name at its own domain and at each alias domain, without case."""
+        """The list's name and each of its domains, its own first, in the form in which they are compared."""
         return [(fold_local(self.path.local), domain) for domain in dict.fromkeys(map(a_labels, (self.path.domain, *self.alias_domains)))]
 
 
 class Standing(NamedTuple):
-    """What a sender is to a list."""
+    """The relation of a sender to a list."""
 
     member: bool = False
     moderated: bool = False
     listed: bool = False  # in accept_these_nonmembers
     banned: bool = False  # from this list
-    known: bool = True  # False: the list's members cannot be read just now
+    known: bool = True  # False: the members cannot be read
 
 
 STRANGER = Standing()
@@ -134,10 +145,10 @@ UNKNOWN = Standing(known=False)
 
 
 class Lookup(NamedTuple):
-    """What a directory knows of a recipient and a sender.
+    """A directory's answer about a recipient and a sender.
 
-    `list` is None if the recipient is neither a list nor a sub-address of one; `served` tells whether any list
-    has the recipient's domain; `persons` tells which other addresses the sender has.
+    `list` is None if the recipient is neither a list nor a sub-address of one.  `served` says whether any list has the
+    recipient's domain.  `persons` has the other addresses of the sender.
     """
 
     list: MailingList | None = None
@@ -145,25 +156,26 @@ class Lookup(NamedTuple):
     detail: str | None = None
     standing: Standing = STRANGER
     served: bool = False
-    down: bool = False  # the directory could not be asked: nothing is known
+    down: bool = False  # the directory did not answer
     persons: Persons = NOBODY
 
 
 class DirectoryError(LmtpError):
-    """A directory cannot say now: it is down, too slow, or holds what cannot be read.  The text is for the log."""
+    """Raised when a directory cannot answer: it is down, too slow, or has unreadable data.  The text is for the log."""
 
 
 class ListDirectory(Protocol):
-    """Where lists come from.  A directory that has to wait returns awaitables; one that cannot say raises DirectoryError.
+    """The source of a server's lists.
 
-    Anything else that it raises comes to the same.  Where only a list's members cannot be read, the standing is UNKNOWN.
+    A method that has to wait returns an awaitable.  One that cannot answer raises DirectoryError; any other exception has
+    the same effect.  If only a list's members cannot be read, the standing is UNKNOWN.
     """
 
     def look_up(self, recipient: Path, sender: Path | None) -> Maybe[Lookup]:
-        """What is known of `recipient`, and of `sender` to that list."""
+        """Look up `recipient`, and the standing of `sender` at that list."""
 
     def find(self, address: str | Path) -> Maybe[MailingList | None]:
-        """The list whose own address, or alias, is `address`; None if there is none."""
+        """Return the list with the posting address `address`, its own or an alias; None if there is none."""
 
 
 _CHOICES: dict[str, type[StrEnum]] = {

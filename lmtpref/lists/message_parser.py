@@ -1,4 +1,4 @@
-"""Messages parsed by the standard library's email package, without its errors."""
+"""Messages parsed by the standard library's email package, without its exceptions."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from email.policy import default
 from functools import partial
 from typing import Any
 
-MAX_PARSED_CHARACTERS = 16_384  # of one header; the time that email takes grows with the square of the length
+# The longest header that is parsed.  The time that `email` needs grows with the square of the length.
+MAX_PARSED_CHARACTERS = 16_384
 
 _Parse = Callable[[str, dict[str, Any]], None]
 
 
 class _TolerantRegistry(HeaderRegistry):
-    """The header classes of the email package; a value that one of them cannot parse is kept as its text."""
+    """The header classes of the email package; a value that its class cannot parse stays text."""
 
     def __getitem__(self, name: str) -> type[BaseHeader]:
         header: Any = super().__getitem__(name)
         return type(header.__name__, (header,), {"parse": staticmethod(partial(_parse_or_keep, header.parse))})
 
 
-# `refold_source`: headers are shown as they were sent.
+# Without `refold_source`, headers are shown as they were sent.
 _POLICY = default.clone(refold_source="none", header_factory=_TolerantRegistry())
 
 
 def parse_message(octets: bytes) -> EmailMessage:
-    """Return `octets` parsed, whatever they hold; no header of it raises an exception when it is read.
+    """Parse any octets; reading a header of the result never raises an exception.
 
     A header that the email package cannot parse, or that is longer than MAX_PARSED_CHARACTERS, is its raw text, unfolded;
-    its `defects` say why.  A body whose parts cannot be found is one part.
+    its `defects` give the reason.  A body whose parts cannot be separated is one part.
     """
     try:
         return message_from_bytes(octets, policy=_POLICY)
-    except Exception:  # parts nested a thousand deep, for one
+    except Exception:  # for example a body nested a thousand deep
         return BytesHeaderParser(policy=_POLICY).parsebytes(octets)
 
 
 def _parse_or_keep(parse: _Parse, value: str, keywords: dict[str, Any]) -> None:
-    """Do as the class method `parse` of a header class does, with the raw text for what it cannot parse."""
+    """Call a header class's method `parse`; if it raises an exception, use the raw text."""
     try:
         if len(value) > MAX_PARSED_CHARACTERS:
             raise ValueError(f"longer than {MAX_PARSED_CHARACTERS} characters")  # noqa: TRY301 - as what cannot be parsed
@@ -51,5 +52,5 @@ def _parse_or_keep(parse: _Parse, value: str, keywords: dict[str, Any]) -> None:
         keywords["defects"] = []
         parse("", keywords)
         keywords |= {"decoded": value, "defects": [InvalidHeaderDefect(f"not parsed: {error}")]}
-    # The charset of a parameter must not hold a NUL: bytes.decode() refuses that with another exception than an unknown one.
+    # For a charset with a NUL, bytes.decode() raises another exception than for an unknown charset.
     keywords["decoded"] = keywords["decoded"].replace("\0", "\ufffd")

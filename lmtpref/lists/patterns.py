@@ -1,4 +1,4 @@
-"""Patterns for addresses, matched in linear time: RE2, by the extra `patterns`."""
+"""Patterns for addresses, matched in linear time by RE2 (the extra `patterns`)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MAX_PATTERN_CHARACTERS = 1000
 
 
 class Pattern:
-    """A `^pattern` in RE2's syntax, matched without case on a whole address; who wants its end anchored writes `$`.
+    """A `^pattern` in RE2 syntax, matched against an address without regard to case; `$` anchors its end.
 
-    Raises ConfigurationError, with `key`, for what is no pattern, and where google-re2 is not installed.
+    Raises ConfigurationError, with `key`: if the pattern is invalid, or google-re2 is not installed.
     """
 
     __slots__ = ("_compiled", "given")
@@ -24,14 +24,15 @@ class Pattern:
         self._compiled = _compile(given, key)
 
     def matches(self, address: str) -> bool:
-        """Whether `address` is one that is meant; the time it takes is proportional to the address's length."""
+        """Return whether `address` matches, in time proportional to its length."""
         return self._compiled.search(address) is not None
 
     def __repr__(self) -> str:
         return f"<Pattern {self.given}>"
 
 
-@lru_cache(maxsize=10_000)  # a directory in a database reads a list's patterns for each sender
+# A directory in a database parses a list's patterns for each sender.
+@lru_cache(maxsize=10_000)
 def _compile(pattern: str, key: str | None) -> Any:  # noqa: ANN401 - google-re2 has no types
     try:
         re2 = import_module("re2")

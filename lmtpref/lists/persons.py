@@ -1,4 +1,4 @@
-"""Persons: the several addresses of one sender."""
+"""Persons: senders with several addresses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lmtpref.protocol.errors import ConfigurationError
 
 
 class Persons:
-    """Which addresses are one person's; looking one up costs the same among any number of persons."""
+    """The addresses of persons.  The cost of a look-up does not depend on the number of persons."""
 
     __slots__ = ("_index", "_owner", "_persons")
 
@@ -22,7 +22,10 @@ class Persons:
             self.add(addresses)
 
     def add(self, addresses: Iterable[str]) -> None:
-        """Add a person.  Raises ConfigurationError if an entry is not an address, or is another person's."""
+        """Add a person with these addresses.
+
+        Raises ConfigurationError: if an entry is not an address, or belongs to another person.
+        """
         person = tuple(addresses)
         keys = {PLAIN.key(parse_address(address, key="addresses").address): address for address in person}
         if taken := next((address for key, address in keys.items() if key in self._owner), None):
@@ -32,7 +35,7 @@ class Persons:
         self._index = {}
 
     def addresses_of(self, address: str, normaliser: Normaliser = PLAIN) -> tuple[str, ...]:
-        """Return `address`, and all addresses of the person who has it, as `normaliser` compares them."""
+        """Return `address` and all addresses of its person, compared by `normaliser`."""
         if not self._persons:
             return (address,)
         index = self._index.get(normaliser) or self._indexed(normaliser)
@@ -48,7 +51,7 @@ class Persons:
         index: dict[str, tuple[str, ...]] = {}
         for person in self._persons:
             for key in {normaliser.key(address) for address in person}:
-                # Two persons whose addresses are one sender here are one person here.
+                # If the normaliser makes addresses of two persons equal, it makes one person of them.
                 index[key] = index.get(key, ()) + person
         self._index[normaliser] = index
         return index

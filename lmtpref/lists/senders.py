@@ -1,4 +1,4 @@
-"""Sets of senders: addresses, patterns and the members of other lists, and which spellings are one sender."""
+"""Sets of senders (addresses, domains, patterns, members of other lists), and the comparison of their spellings."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.syntax import Path
 
-# What `normalise` can name.
+# The words that `normalise` accepts.
 NORMALISATIONS = ("batv",)
 
-# draft-levine-smtp-batv: the local part is prvs=TAG=USER; abuse.net writes btv1==TAG==USER.
+# In draft-levine-smtp-batv the local part is prvs=TAG=USER; abuse.net writes btv1==TAG==USER.
 _BATV = re.compile(r"(?:prvs=[0-9a-z]{1,64}=|btv1==[0-9a-z]{1,64}==)+(?=.)")
 
 
 class Normaliser(NamedTuple):
-    """Which spellings of an address are one sender.
+    """A comparison of addresses that treats several spellings as one sender.
 
-    `batv` ignores BATV tags before the user's name; `subaddresses` ignores `+` and what follows it (RFC 5233).
+    `batv` ignores BATV tags before the user's name; `subaddresses` ignores `+` and the detail after it (RFC 5233).
     """
 
     batv: bool = False
@@ -31,14 +31,17 @@ class Normaliser(NamedTuple):
 
     @classmethod
     def parse(cls, normalise: Collection[str], *, subaddresses: bool) -> Normaliser:
-        """Return the normaliser of two settings.  Raises ConfigurationError for an unknown word in `normalise`."""
+        """Return the normaliser for two settings.
+
+        Raises ConfigurationError: if a word of `normalise` is unknown.
+        """
         for word in normalise:
             if word not in NORMALISATIONS:
                 raise ConfigurationError(f"one of {', '.join(NORMALISATIONS)}; not {word!r}", key="normalise")
         return cls("batv" in normalise, subaddresses)
 
     def key(self, address: str) -> str:
-        """Return `address` as this normaliser compares it; two addresses with one key are one sender."""
+        """Return the key of `address`; addresses with equal keys are the same sender."""
         folded = _plain_key(address)
         if self == PLAIN:
             return folded
@@ -62,14 +65,14 @@ def _plain_key(address: str) -> str:
 
 
 def possible_keys(address: str) -> list[str]:
-    """Return every key that some normaliser gives to `address`."""
+    """Return the keys that all normalisers give to `address`, without duplicates."""
     return list(dict.fromkeys(Normaliser(batv, subaddresses).key(address) for batv in (False, True) for subaddresses in (False, True)))
 
 
 class Addresses(AbstractSet[str]):
-    """A set of addresses, compared by their keys and kept as given; looking one up costs the same in a set of any size.
+    """A set of addresses, compared by their keys and kept as given.  The cost of a look-up does not depend on the size.
 
-    Raises ConfigurationError, with `key`, for what is not an address.
+    Raises ConfigurationError, with `key`: if an entry is not an address.
     """
 
     __slots__ = ("_given", "_key", "_keys", "normaliser")
@@ -79,8 +82,9 @@ class Addresses(AbstractSet[str]):
         self._given: dict[str, str] = {}
         for address in given:
             folded = fold_address(parse_address(address, key=key).address)
-            self._given[address if address == folded else folded] = address  # one string in memory, not two
-        # Every look-up comes here, so the choice is made once.
+            # Equal strings are stored as one object to save memory.
+            self._given[address if address == folded else folded] = address
+        # The choice is made once, because every look-up needs it.
         self._key = _plain_key if normaliser == PLAIN else normaliser.key
         self._keys: Collection[str] = self._given if normaliser == PLAIN else frozenset(map(normaliser.key, self._given))
 
@@ -98,21 +102,24 @@ class Addresses(AbstractSet[str]):
 
 
 def names_domain(entry: str) -> bool:
-    """Whether an entry names a domain: `@spam.test` or `@*.spam.test`."""
+    """Return whether an entry names a domain: `@spam.test` or `@*.spam.test`."""
     return entry.startswith("@") and "@" not in entry[1:]
 
 
 def domain_key(entry: str, *, key: str | None = None) -> str:
-    """Return the key of an entry that names a domain.  Raises ConfigurationError, with `key`, if it is not a domain."""
+    """Return the key of an entry that names a domain.
+
+    Raises ConfigurationError, with `key`: if it is not a domain.
+    """
     below = "*." if entry.startswith("@*.") else ""
     return f"@{below}{a_labels(parse_domain(entry[1 + len(below) :], key=key))}"
 
 
 class Senders(NamedTuple):
-    """Senders named in a setting.
+    """The senders that a setting names.
 
-    Addresses one by one, `^patterns`, the members of other lists (`@other@list`), and domains: `@spam.test` is every
-    address at that domain, and `@*.spam.test` every address at a domain below it.
+    An entry is an address, a `^pattern`, another list for its members (`@other@list`), or a domain: `@spam.test` names
+    every address at that domain, and `@*.spam.test` every address at a subdomain of it.
     """
 
     addresses: Addresses
@@ -122,7 +129,10 @@ class Senders(NamedTuple):
 
     @classmethod
     def parse(cls, entries: Iterable[str], *, key: str, normaliser: Normaliser = PLAIN) -> Senders:
-        """Return the senders that `entries` name.  Raises ConfigurationError, with `key`, for an entry that names none."""
+        """Parse the entries of the setting `key`.
+
+        Raises ConfigurationError, with `key`: if an entry does not name senders.
+        """
         kinds: dict[str, list[str]] = {"^": [], "@": [], "@domain": [], "": []}
         for entry in entries:
             kind = "@domain" if names_domain(entry) else entry[:1]
@@ -135,11 +145,11 @@ class Senders(NamedTuple):
         )
 
     def forms(self, address: str) -> dict[str, None]:
-        """Return `address` as given, and as it compares: a pattern or another list may know either."""
+        """Return `address` as given and its key, because a pattern or another list may match either."""
         return dict.fromkeys((address, self.addresses.normaliser.key(address)))
 
     def name(self, address: str) -> bool:
-        """Whether `address` is named by itself, by its domain or by a pattern; a directory knows the members of other lists."""
+        """Return whether an address, a domain or a pattern names `address`; the members of other lists are the directory's task."""
         if address in self.addresses or (self.domains and not self.domains.isdisjoint(domain_keys(address))):
             return True
         spelled = [spelling for form in self.forms(address) for spelling in spellings(form)] if self.patterns else []

@@ -1,4 +1,4 @@
-"""The trace lines that go on top of a message (RFC 5321 section 4.4)."""
+"""The trace lines that a server adds above a message (RFC 5321 section 4.4)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from email.utils import format_datetime
 from lmtpref.protocol.domains import ascii_name, u_labels
 from lmtpref.protocol.handler import Envelope
 
-# RFC 5321 section 4.1.2: Domain and address-literal, loosely: whatever cannot end the clause or open a comment.
+# A loose form of Domain and address-literal (RFC 5321 section 4.1.2): text that cannot end the clause or open a comment.
 _NAME = re.compile(r"[A-Za-z0-9._-]+|\[[A-Za-z0-9.:-]+\]")
 
 
 def utc_now() -> datetime:
-    """The time, with its offset from UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def trace(envelope: Envelope, *, hostname: str, now: datetime) -> bytes:
-    """Return-Path and Received for `envelope`, each line ending in CRLF.
+    """Return the Return-Path and Received lines for `envelope`, each line ending in CRLF.
 
-    A FOR clause names the recipient only where it is the only one (section 4.4 item 3, section 7.6).
+    The FOR clause names the recipient only if there is exactly one (section 4.4 item 3, section 7.6).
     """
     sender, recipients, peer = envelope.reverse_path, envelope.recipients, envelope.peer
     received = _received(peer.lhlo or "", peer.address, hostname, envelope.smtputf8, peer.secure)
@@ -33,29 +33,29 @@ def trace(envelope: Envelope, *, hostname: str, now: datetime) -> bytes:
 
 # The same few MTAs send thousands of messages, many of them in the same second.
 @functools.lru_cache(maxsize=1)
-def _date(now: datetime, _offset: timedelta | None) -> str:  # equal moments are said in different zones
+def _date(now: datetime, _offset: timedelta | None) -> str:  # equal times may differ in their offset
     return format_datetime(now)
 
 
 @functools.lru_cache(maxsize=128)
 def _received(lhlo: str, address: str | None, hostname: str, smtputf8: bool, secure: bool) -> str:  # noqa: FBT001 - parts of the cache's key
-    """The FROM, BY and WITH clauses (RFC 5321 section 4.4, RFC 3848, RFC 6531 section 4.3)."""
+    """Return the FROM, BY and WITH clauses (RFC 5321 section 4.4, RFC 3848, RFC 6531 section 4.3)."""
     protocol = f"{'UTF8' if smtputf8 else ''}LMTP{'S' if secure else ''}"
     return f"Received: from {_origin(lhlo, address, smtputf8)}\r\n\tby {_domain(hostname, smtputf8)} with {protocol}"
 
 
 def _origin(lhlo: str, address: str | None, smtputf8: bool) -> str:  # noqa: FBT001 - as above
-    """Extended-Domain: the name that the peer gave itself, and its address in parentheses if it has one."""
+    """Return the Extended-Domain: the name from LHLO, and the peer's address in parentheses if it has one."""
     name = _domain(lhlo, smtputf8) if _NAME.fullmatch(lhlo) else "unknown"
     return f"{name} ({_literal(address)})" if address else name
 
 
 def _domain(name: str, smtputf8: bool) -> str:  # noqa: FBT001 - as above
-    """Return `name` with U-labels in an internationalised message (RFC 6531 section 3.7.3), and in ASCII in every other."""
+    """Return `name` with U-labels for an internationalised message (RFC 6531 section 3.7.3), and in ASCII for any other."""
     return u_labels(name) if smtputf8 else ascii_name(name)
 
 
 def _literal(address: str) -> str:
-    """`address` as an address-literal, without a zone (RFC 5321 section 4.1.3)."""
+    """Return `address` as an address-literal, without a zone (RFC 5321 section 4.1.3)."""
     bare, *_ = address.split("%")
     return f"[IPv6:{bare}]" if ":" in bare else f"[{bare}]"

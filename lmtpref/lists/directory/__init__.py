@@ -1,1 +1,1 @@
-"""Where lists come from."""
+"""Directories: the sources of lists."""

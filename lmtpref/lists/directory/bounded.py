@@ -1,4 +1,4 @@
-"""Asking a directory, which may fail, or take its time: a bounded wait, and always an answer."""
+"""Questions to a directory that always get an answer, within a time limit and without an exception."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 def ask(seconds: float, question: Callable[P, Maybe[T]], *about: P.args, **named: P.kwargs) -> Maybe[T | Lookup]:
-    """What the directory says to `question`, or a promise of it; NO_ANSWER where it raises, or takes more than `seconds`.
+    """Return the directory's answer to `question`, or an awaitable of it.
 
-    A failure is logged.
+    The answer is NO_ANSWER if the directory raises an exception or takes more than `seconds`; both are logged.
     """
     try:
         answer = question(*about, **named)
@@ -42,14 +42,14 @@ async def _wait(answer: Awaitable[T], seconds: float) -> T | Lookup:
     except DirectoryError as error:
         log.error("the directory failed: %s", error)  # noqa: TRY400 - it says what there is to say
     except TimeoutError:
-        log.error("the directory did not answer within %g s", seconds)  # noqa: TRY400 - where it waited does not matter
+        log.error("the directory did not answer within %g s", seconds)  # noqa: TRY400 - the traceback would not help
     except Exception:
         log.exception("the directory failed")
     return NO_ANSWER
 
 
 def _in_loop() -> bool:
-    """Whether there is a loop to keep time; a `MemoryWire` has none, and nothing to wait for."""
+    """Return whether an event loop runs that can measure time; a `MemoryWire` has none, and never waits."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

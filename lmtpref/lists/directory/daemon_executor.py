@@ -1,4 +1,4 @@
-"""A few threads that answer questions, and keep nobody from stopping."""
+"""A pool of daemon threads, which do not keep the process from ending."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _Job = tuple[Future[Any], Callable[..., Any], tuple[object, ...]]
 
 
 class Threads:
-    """At most `count` threads, made when they are needed.
+    """A pool of at most `count` threads, which are started on demand.
 
-    Unlike those of ThreadPoolExecutor they are daemons: a process does not wait, when it ends, for a database that
+    Unlike the threads of ThreadPoolExecutor they are daemons, so a process that ends does not wait for a database that
     does not answer.
     """
 
@@ -25,7 +25,7 @@ class Threads:
         self._threads: list[threading.Thread] = []
 
     def submit(self, call: Callable[..., T], *arguments: object) -> Future[T]:
-        """What `call` will return, or raise; cancelled before its turn, it is not called."""
+        """Call `call` in a thread and return its future; if that is cancelled in time, `call` is not called."""
         future: Future[T] = Future()
         self._jobs.put((future, call, arguments))
         if len(self._threads) < self._count:
@@ -35,7 +35,7 @@ class Threads:
         return future
 
     def close(self) -> None:
-        """End each thread once what was submitted is done."""
+        """End the threads after all submitted calls."""
         for _ in self._threads:
             self._jobs.put(None)
         self._threads.clear()
@@ -46,5 +46,5 @@ class Threads:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(call(*arguments))
-                except BaseException as error:  # noqa: BLE001 - it is raised where the answer is awaited
+                except BaseException as error:  # noqa: BLE001 - the future raises it again
                     future.set_exception(error)

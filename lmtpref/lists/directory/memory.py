@@ -1,4 +1,4 @@
-"""Lists in memory: what is added is found at once."""
+"""A directory of lists in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class MemoryDirectory:
-    """A `ListDirectory` that never waits.  A look-up costs the same among any number of lists, members and persons."""
+    """A `ListDirectory` that never waits.
+
+    The cost of a look-up does not depend on the number of lists, members and persons.
+    """
 
     def __init__(self, lists: Iterable[MailingList] = (), *, persons: Iterable[Iterable[str]] = ()) -> None:
         self.persons = Persons(persons)
@@ -28,7 +31,10 @@ class MemoryDirectory:
             self.add(mailing_list)
 
     def add(self, mailing_list: MailingList) -> None:
-        """Let there be this list, from now on.  Raises ConfigurationError if one of its addresses is another list's."""
+        """Add a list.
+
+        Raises ConfigurationError: if one of its addresses belongs to another list.
+        """
         places = mailing_list.places
         if taken := next((place for place in places if place in self._lists), None):
             raise ConfigurationError(f"there is already a list {'@'.join(taken)}", key="address")
@@ -37,7 +43,10 @@ class MemoryDirectory:
             self._domains[place[1]] += 1
 
     def remove(self, address: str) -> MailingList:
-        """Let the list `address` be unknown from now on; returns it.  Raises UsageError if there is none."""
+        """Remove the list `address` and return it.
+
+        Raises UsageError: if there is none.
+        """
         mailing_list = self.find(address)
         if mailing_list is None:
             raise UsageError(f"there is no list {address!r}")
@@ -47,23 +56,24 @@ class MemoryDirectory:
         return mailing_list
 
     def find(self, address: str | Path) -> MailingList | None:
-        """The list whose own address, or alias, is `address`; None if there is none."""
+        """Return the list with the posting address `address`, its own or an alias; None if there is none."""
         path = parse_address(address) if isinstance(address, str) else address
         return self._lists.get((fold_local(path.local), a_labels(path.domain)))
 
     def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
-        """What is known of `recipient`, and of `sender` to that list."""
+        """Look up `recipient`, and the standing of `sender` at that list."""
         domain = a_labels(recipient.domain)
         for name, subaddress, detail in readings(recipient.local):
             if found := self._lists.get((name, domain)):
-                standing = STRANGER if subaddress else self._standing(found, sender)  # who may post matters to posts
+                # The standing matters only for a post.
+                standing = STRANGER if subaddress else self._standing(found, sender)
                 return Lookup(found, subaddress, detail, standing, served=True, persons=self.persons)
         return Lookup(served=self._domains[domain] > 0, persons=self.persons)
 
     def shadowed_by(self, mailing_list: MailingList) -> dict[str, MailingList]:
-        """Return the sub-addresses of other lists whose mail `mailing_list` takes, because its name ends like them.
+        """Return the sub-addresses of other lists that are also an address of `mailing_list`, which gets their mail.
 
-        The longest list name wins, so `dog-owner` takes the mail for the owners of `dog`.
+        The longest list name wins, so a list `dog-owner` gets the mail for the owners of `dog`.
         """
         return {
             f"{name}@{domain}": found
@@ -93,7 +103,7 @@ class MemoryDirectory:
         return Standing(member, moderated, listed, banned)
 
     def _are(self, senders: Senders, addresses: Iterable[str]) -> bool:
-        """Whether one of `addresses` is one of `senders`."""
+        """Return whether `senders` contains one of `addresses`."""
         if any(map(senders.name, addresses)):
             return True
         if not senders.lists:

@@ -1,4 +1,4 @@
-"""The directory that a configuration's [directory] names; SQLAlchemy is asked for only then."""
+"""The directory that the table [directory] of a configuration names; only this imports SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ _SQLITE = "sqlite:///"
 
 
 def open_database(folder: Path, url: str = "", *, wait_seconds: float | None = None, connections: int | None = None) -> ListDirectory:
-    """The directory at `url`, where a SQLite file without a root is in `folder`; settings that are None have their defaults.
+    """Return the directory at `url`; a relative SQLite path starts in `folder`, and None stands for a setting's default.
 
-    Nothing is asked of the database yet, so it may be down.  Raises ConfigurationError, with its key.
+    The function does not connect, so the database may be down.
+
+    Raises ConfigurationError, with the setting's key: if a setting is invalid, or SQLAlchemy is not installed.
     """
     if not url:
         raise ConfigurationError("a directory needs a URL", key="url")
@@ -25,11 +27,15 @@ def open_database(folder: Path, url: str = "", *, wait_seconds: float | None = N
 
 
 def _located(url: str, folder: Path) -> str:
-    """`url` with the whole path of its file, if it names one.  Raises ConfigurationError for a file that there is not."""
+    """Return `url` with the absolute path of its file, if it names one.
+
+    Raises ConfigurationError: if the file does not exist.
+    """
     _, is_sqlite, name = url.partition(_SQLITE)
     if not is_sqlite or not name:
         return url
     file = folder.resolve() / name
-    if not file.is_file():  # SQLite would make an empty one
+    # SQLite would create an empty file.
+    if not file.is_file():
         raise ConfigurationError(f"there is no file {name}; `lmtpref lists import` makes it", key="url")
     return _SQLITE + str(file)

@@ -1,4 +1,4 @@
-"""Lists in a database: members are looked up where they are, and never read into memory."""
+"""A directory of lists in a database, whose members are never read into memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ from lmtpref.protocol.syntax import Path
 
 T = TypeVar("T")
 
-WAIT_SECONDS = 5.0  # Postfix waits 300 s for the answer to RCPT (lmtp_rcpt_timeout)
+# Postfix waits 300 s for the reply to RCPT (lmtp_rcpt_timeout).
+WAIT_SECONDS = 5.0
 CONNECTIONS = 4
 
 _other = places.alias("other")
@@ -44,7 +45,7 @@ _keys: BindParameter[list[str]] = bindparam("keys", expanding=True)
 _senders: BindParameter[list[str]] = bindparam("senders", expanding=True)
 _senders_or_all: BindParameter[list[str]] = bindparam("senders_or_all", expanding=True)
 
-# One statement, so that an import in between cannot give half of an old list and half of a new one.
+# This is one statement, so that a concurrent import cannot mix an old list with a new one.
 QUESTION = (
     select(
         lists,
@@ -76,10 +77,11 @@ SERVED = select(places.c.list_id).where(places.c.domain_key == bindparam("domain
 
 
 class SqlLists:
-    """A `ListDirectory` over a database, asked in the caller's thread; several threads may ask at once.
+    """A `ListDirectory` over a database, which works in the caller's thread.  Safe to call from several threads.
 
-    What can concern one recipient and one sender is read with one statement and judged as a `MemoryDirectory` judges.
-    Raises DirectoryError for a database that does not answer, or holds what cannot be read.
+    One statement reads all rows that can concern a recipient and a sender; a `MemoryDirectory` of these rows answers.
+
+    Raises DirectoryError: if the database does not answer, or has unreadable data.
     """
 
     def __init__(self, url: str | URL, *, connections: int = CONNECTIONS, wait_seconds: float = WAIT_SECONDS) -> None:
@@ -88,12 +90,14 @@ class SqlLists:
             pool_size=connections,
             max_overflow=0,
             pool_timeout=wait_seconds,
-            pool_pre_ping=True,  # a database that was restarted costs a ping, and no answer
-            isolation_level="AUTOCOMMIT",  # a question is one statement, and needs no transaction around it
+            # After a restart of the database, the ping fails and not the query.
+            pool_pre_ping=True,
+            # A query is one statement and needs no transaction.
+            isolation_level="AUTOCOMMIT",
         )
 
     def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
-        """What is known of `recipient`, and of `sender` to that list."""
+        """Look up `recipient`, and the standing of `sender` at that list."""
         keys = [place_key(reading.name, recipient.domain) for reading in readings(recipient.local)]
         known = self._persons(sender) if sender else NOBODY
         rows = self._ask(keys, {sender.address, *chain(*known)} if sender else set()) if keys else []
@@ -102,17 +106,17 @@ class SqlLists:
         return Lookup(served=bool(self._rows(SERVED, domain=a_labels(recipient.domain))), persons=known)
 
     def find(self, address: str | Path) -> MailingList | None:
-        """The list whose own address, or alias, is `address`, without its members; None if there is none."""
+        """Return the list with the posting address `address`, without its members; None if there is none."""
         path = parse_address(address) if isinstance(address, str) else address
         rows = self._ask([path_key(path)], set())
         return _directory(rows).find(path)
 
     def close(self) -> None:
-        """Close every connection that is not in use, and others when they are given back."""
+        """Close idle connections now, and the others when they are returned to the pool."""
         self.engine.dispose()
 
     def _persons(self, sender: Path) -> Persons:
-        """Return the persons who may have the address of `sender`: one, unless a list normalises more than another."""
+        """Return the persons that may have the address of `sender`: one, unless lists normalise differently."""
         addresses: dict[int, dict[str, None]] = {}
         for row in self._rows(PERSONS, senders=possible_keys(sender.address)):
             addresses.setdefault(row["person_id"], {})[row["address"]] = None
@@ -122,7 +126,7 @@ class SqlLists:
             raise DirectoryError(str(error)) from error
 
     def _ask(self, keys: list[str], addresses: set[str]) -> list[Row]:
-        """Return what concerns the lists at `keys` and a sender with these addresses."""
+        """Return the rows that concern the lists at `keys` and a sender with these addresses."""
         senders = sorted({key for address in addresses for key in possible_keys(address)})
         domains = sorted({key for address in addresses for key in domain_keys(address)})
         return self._rows(QUESTION, keys=keys, senders=senders, senders_or_all=["", *senders, *domains])
@@ -132,14 +136,17 @@ class SqlLists:
             with self.engine.connect() as connection:
                 return [dict(row) for row in connection.execute(statement, parameters).mappings()]
         except SQLAlchemyError as error:
-            raise DirectoryError(told(error)) from None  # it says all; a trace of the pool would not help
+            # The text is sufficient; a traceback of the pool would not help.
+            raise DirectoryError(told(error)) from None
 
 
 class SqlDirectory:
-    """`SqlLists` for an event loop: asked in a few threads, and waited for no longer than `wait_seconds`.
+    """`SqlLists` for an event loop: a few threads ask the database, each for at most `wait_seconds`.
 
-    Other connections go on meanwhile.  Raises ConfigurationError, with `url` as its key, for a URL that cannot be
-    used; what it returns raises DirectoryError if the database is down, slow, or holds what cannot be read.
+    Other connections of the server continue meanwhile.  The awaitables raise DirectoryError if the database is down,
+    too slow, or has unreadable data.
+
+    Raises ConfigurationError, with `url` as its key: if the URL cannot be used.
     """
 
     def __init__(self, url: str | URL, *, wait_seconds: float = WAIT_SECONDS, connections: int = CONNECTIONS) -> None:
@@ -148,15 +155,15 @@ class SqlDirectory:
         self._threads = Threads(connections)
 
     async def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
-        """What is known of `recipient`, and of `sender` to that list."""
+        """Look up `recipient`, and the standing of `sender` at that list."""
         return await self._ask(self.lists.look_up, recipient, sender)
 
     async def find(self, address: str | Path) -> MailingList | None:
-        """The list whose own address, or alias, is `address`, without its members; None if there is none."""
+        """Return the list with the posting address `address`, without its members; None if there is none."""
         return await self._ask(self.lists.find, address)
 
     def close(self) -> None:
-        """Ask no more; what is asked already is answered."""
+        """Accept no more questions; earlier ones are still answered."""
         self._threads.close()
         self.lists.close()
 
@@ -169,26 +176,29 @@ class SqlDirectory:
 
 
 def engine_of(url: str | URL, **arguments: Any) -> Engine:  # noqa: ANN401 - as create_engine has them
-    """The engine for `url`.  Raises ConfigurationError, with the key `url`, for a URL or a driver that there is not."""
+    """Return the engine for `url`.
+
+    Raises ConfigurationError, with the key `url`: if the URL is invalid, or its driver is not installed.
+    """
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
             raise ConfigurationError("a SQLite database needs a file: sqlite:///FILE", key="url")
         return create_engine(parsed, **arguments)
-    except ArgumentError:  # NoSuchModuleError is one
+    except ArgumentError:  # including NoSuchModuleError
         raise ConfigurationError(f"not a database URL that SQLAlchemy knows: {str(url).partition('://')[0]!r}", key="url") from None
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"the driver {error.name!r} is not installed", key="url") from None
 
 
 def told(error: SQLAlchemyError) -> str:
-    """The first line of what a database said, without the statement and its parameters."""
+    """Return the first line of a database's error message, without the statement and its parameters."""
     first, *_ = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
     return first
 
 
 def _directory(rows: list[Row], known: Persons = NOBODY) -> MemoryDirectory:
-    """Return the lists in `rows`, and of those they refer to the ones that have a member who may be the sender."""
+    """Return a directory of the lists in `rows`, and of the lists they refer to that may have the sender as a member."""
     by_list: dict[int, list[Row]] = {}
     for row in rows:
         by_list.setdefault(row["id"], []).append(row)
@@ -204,7 +214,7 @@ def _directory(rows: list[Row], known: Persons = NOBODY) -> MemoryDirectory:
 
 
 def _other_list(address: str, rows: list[Row]) -> MailingList:
-    """Return the list `address`, to which others refer, with those of its members that may be the sender."""
+    """Return the list `address`, to which other lists refer, with the members that may be the sender."""
     known = list(dict.fromkeys(row["others_member"] for row in rows))
     settings: Row = {"normalise": rows[0]["others_normalise"].split(), "subaddresses": rows[0]["others_subaddresses"]}
     return MailingList(address, members=known, **settings)

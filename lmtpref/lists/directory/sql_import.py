@@ -1,4 +1,4 @@
-"""Filling a database with lists."""
+"""Import of lists into a database."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from lmtpref.lists.directory.tables import Row, metadata, person_rows, rows_of
 from lmtpref.lists.directory.tables import persons as persons_table
 from lmtpref.lists.mailinglist import DirectoryError, MailingList
 
-ROWS_AT_ONCE = 5_000  # a list of a million members need not be in memory a second time
+# Rows are inserted in portions, so that a list of a million members is not in memory twice.
+ROWS_AT_ONCE = 5_000
 
 
 def import_lists(mailing_lists: Iterable[MailingList], url: str | URL, *, persons: Iterable[Iterable[str]] = ()) -> int:
-    """Put these lists and persons, and no others, into the database, in one transaction; return how many lists.
+    """Replace the database's contents with these lists and persons in one transaction; return the number of lists.
 
-    The tables are made where there are none, or others than this version has.  Raises ConfigurationError for a URL that
-    cannot be used, and DirectoryError, with the database as it was, if anything else goes wrong.
+    The tables are created if they are missing or belong to another version.
+
+    Raises ConfigurationError: if the URL cannot be used.
+    Raises DirectoryError: if anything else fails; the database is then unchanged.
     """
     engine = engine_of(url, poolclass=NullPool)
     if engine.dialect.name == "sqlite":
@@ -39,7 +42,7 @@ def import_lists(mailing_lists: Iterable[MailingList], url: str | URL, *, person
 
 
 def _empty(connection: Connection) -> None:
-    """Leave the tables as they should be, with nothing in them."""
+    """Empty the tables, and create them again if their columns differ from this version's."""
     found = inspect(connection)
     columns = {name: {column["name"] for column in found.get_columns(name)} for name in found.get_table_names() if name in metadata.tables}
     if columns != {table.name: set(table.columns.keys()) for table in metadata.sorted_tables}:
@@ -56,7 +59,7 @@ def _insert(connection: Connection, table: Table, rows: Iterable[Row]) -> None:
 
 
 def _make_transactional(engine: Engine) -> None:
-    """Let SQLite's changes of tables be part of the transaction, and readers go on while it lasts."""
+    """Make SQLite include changes of tables in the transaction, and let readers continue meanwhile."""
 
     @event.listens_for(engine, "connect")
     def connected(connection: object, _: object) -> None:

@@ -1,4 +1,4 @@
-"""The tables of the SQL directory: what each column holds, and how a list is written into them and read back."""
+"""The tables of the SQL directory, and the conversion of a list to rows and back."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Row = dict[str, Any]
 _WITH_TABLES_OF_THEIR_OWN = frozenset({"address", "members", "moderated"})
 _SETTINGS = {field.name: field for field in fields(MailingList) if field.init and field.name not in _WITH_TABLES_OF_THEIR_OWN}
 
-# A setting with many entries has rows, every other a column; a few words of our own share one column.
+# A setting with many entries has rows, and every other setting has a column.  `normalise` has one column for all its words.
 _WORDS = frozenset({"normalise"})
 MANY = tuple(name for name, field in _SETTINGS.items() if field.default == () and name not in _WORDS)
 ONE = tuple(name for name in _SETTINGS if name not in MANY)
 
-# Settings of which only the entries that can concern the sender are read; of all others every entry is.
+# A look-up reads only the entries of these settings that can concern the sender, and every entry of all other settings.
 ABOUT_SENDERS = frozenset({"accept_these_nonmembers", "banned"})
 
 
 def _column(field: Field[Any]) -> Column[Any]:
-    """The column of a setting with one value; a row that does not name it gets the setting's default."""
+    """Return the column of a setting with one value, with the setting's default."""
     default: object = "" if field.name in _WORDS else field.default
     if isinstance(default, bool):
         return Column(field.name, Boolean, nullable=False, server_default=true() if default else false())
@@ -93,17 +93,17 @@ persons = Table(
 
 
 def place_key(name: str, domain: str) -> str:
-    """The key of a place: `name` is a list's name without quotes."""
+    """Return the key of a place; `name` is a list's name without quotes."""
     return f"{fold_local(name)}@{a_labels(domain)}"
 
 
 def path_key(path: Path) -> str:
-    """The key of the place that `path` names."""
+    """Return the key of the place that `path` names."""
     return place_key(path.local, path.domain)
 
 
 def rows_of(number: int, mailing_list: MailingList) -> Iterator[tuple[Table, Iterable[Row]]]:
-    """What to insert for a list: tables, each with its rows, those referred to first."""
+    """Yield the tables and rows to insert for a list; a table comes after the tables that it refers to."""
     yield lists, [{"id": number, "address": mailing_list.address, **{name: _plain(getattr(mailing_list, name)) for name in ONE}}]
     yield places, [{"address_key": place_key(*place), "domain_key": place[1], "list_id": number} for place in mailing_list.places]
     moderated, key = mailing_list.moderated, mailing_list.normaliser.key
@@ -112,7 +112,7 @@ def rows_of(number: int, mailing_list: MailingList) -> Iterator[tuple[Table, Ite
 
 
 def person_rows(addresses_of_all: Iterable[Iterable[str]]) -> Iterator[Row]:
-    """Yield what to insert for persons."""
+    """Yield the rows to insert for persons."""
     for number, addresses in enumerate(addresses_of_all, 1):
         for address in addresses:
             for key in possible_keys(address):
@@ -120,16 +120,16 @@ def person_rows(addresses_of_all: Iterable[Iterable[str]]) -> Iterator[Row]:
 
 
 def list_of(row: Row, *, members: list[str], moderated: list[str], many: dict[str, list[str]]) -> MailingList:
-    """Return the list of a row of `lists`, as far as one sender is concerned: of all members it has those that may be the sender.
+    """Return the list of a row of `lists`, with only the members that may be the sender in question.
 
-    Raises ConfigurationError for a row that no import would have written.
+    Raises ConfigurationError: if a setting is invalid, which an import would not have written.
     """
     settings: Row = {name: row[name] for name in ONE} | {name: row[name].split() for name in _WORDS} | many
     return MailingList(row["address"], members=members, moderated=moderated, **settings)
 
 
 def _plain(value: object) -> object:
-    """Return `value` as a driver takes it: an enumeration's text rather than its member, and words as one text."""
+    """Return `value` in a form that a driver accepts: the text of an enumeration member, and several words as one text."""
     if isinstance(value, tuple):
         return " ".join(value)
     return str(value) if isinstance(value, str) else value
