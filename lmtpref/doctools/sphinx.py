@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,21 +21,24 @@ from sphinx.util.fileutil import copy_asset_file
 from sphinx.writers.html5 import HTML5Translator
 
 from lmtpref import __version__
-from lmtpref.doctools.clauses import CLAUSES, Clause
+from lmtpref.doctools import ladder
+from lmtpref.doctools.clauses import CLAUSES, Clause, clause_anchor
 from lmtpref.doctools.ledger import Ledger
 from lmtpref.doctools.policy_picture import draw
 from lmtpref.doctools.pygments import LmtpLexer
 from lmtpref.doctools.sybil import LANGUAGE, blocks
 from lmtpref.lists import DEFAULT_POLICY
+from lmtpref.protocol.errors import TranscriptError
 
 _STYLES = [Path(__file__).with_name(name) for name in ("ladder.css", "citations.css")]
-_SIDES = {"C": "client", "S": "server"}
+_FOR_CLIENTS = re.compile(r"^# role: client$", re.MULTILINE)
+_RULES = re.compile(r"^# rule: (.*)$", re.MULTILINE)
 
 log = logging.getLogger(__name__)
 
 
 class Ladder(nodes.General, nodes.Element):
-    """A transcript that is drawn; `text` is its text, `name` its name as written."""
+    """A transcript that is drawn: its `text` and `name` as written, the `links` of its head, and the `command` below it, as HTML."""
 
 
 class ClausesDirective(SphinxDirective):
@@ -64,8 +66,20 @@ class DrawLadders(SphinxPostTransform):
     def run(self, **_kwargs: object) -> None:
         """Replace the transcripts of one document."""
         for block in list(_transcripts(self.document)):
-            ladder = Ladder("", text=block.astext(), ids=block["ids"], name=next(iter(block["names"]), ""))
-            block.replace_self(ladder)
+            text, name = block.astext(), next(iter(block["names"]), "")
+            side = "lmtp_client_commands" if _FOR_CLIENTS.search(text) else "lmtp_server_commands"
+            command = _command(self.config[side], self.env.docname, name)
+            block.replace_self(Ladder("", text=text, ids=block["ids"], name=name, links=self._links(text), command=command))
+
+    def _links(self, text: str) -> dict[str, str]:
+        """Return the addresses of what the `# rule:` lines of `text` cite, as far as the documents have a place for it."""
+        places = self.env.domains.standard_domain.anonlabels
+        cited = [word.strip() for line in _RULES.findall(text) for word in line.split(",")]
+        found = {word: places.get(clause_anchor(word)) or places.get(f"rule-{word}") for word in cited}
+        return {word: f"{self._uri(place[0])}#{place[1]}" for word, place in found.items() if place}
+
+    def _uri(self, page: str) -> str:
+        return ClausesDirective.builder.get_relative_uri(self.env.docname, page)
 
 
 class PolicyDirective(SphinxDirective):
@@ -82,12 +96,18 @@ def visit_ladder(translator: HTML5Translator, node: Ladder) -> None:
     anchors = "".join(f'<span id="{html.escape(id_)}"></span>' for id_ in sorted(ids))
     drawn = translator.highlighter.highlight_block(node["text"], LANGUAGE, location=node)
     translator.body.append(f'<div class="lmtp-transcript">{anchors}{_permalink(node["name"])}')
-    translator.body.append(f'<div class="highlight-{LANGUAGE} notranslate">{_in_turns(drawn, node["text"])}</div></div>\n')
+    try:
+        drawn = ladder.draw(drawn, node["text"], node["links"])
+    except TranscriptError as problem:
+        log.warning("%s", problem, location=node, type="lmtp")
+    translator.body.append(f'<div class="highlight-{LANGUAGE} notranslate">{drawn}</div>{node["command"]}</div>\n')
     raise nodes.SkipNode
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of this with Sphinx."""
+    for side in ("server", "client"):  # by the folder of the page: a command, in which NAME stands for the transcript's name
+        app.add_config_value(f"lmtp_{side}_commands", {}, "html")
     app.add_lexer(LANGUAGE, LmtpLexer)
     app.add_node(Ladder, html=(visit_ladder, None))
     app.add_directive("clauses", ClausesDirective)
@@ -157,13 +177,9 @@ def _permalink(name: str) -> str:
     return f'<p class="lmtp-name"><a href="#{escaped}" title="Link to this transcript">{escaped}</a></p>' if name else ""
 
 
-def _in_turns(drawn: str, text: str) -> str:
-    """The highlighted lines, those of one side gathered in an element of that side's class."""
-    start, opening, body = drawn.partition("<pre>")
-    body, closing, end = body.rpartition("</pre>")
-    lines = zip(text.split("\n"), body.split("\n"), strict=False)
-    turns = []
-    for side, group in groupby(lines, key=lambda line: _SIDES.get(line[0][:1], "head")):
-        gathered = "\n".join(line for _, line in group)
-        turns.append(f'<span class="lmtp-turn lmtp-{side}">{gathered}\n</span>')
-    return start + opening + "".join(turns) + closing + end
+def _command(commands: Mapping[str, str], page: str, name: str) -> str:
+    """Return the paragraph with the command that plays a transcript elsewhere, if the folder of its page has one."""
+    template = commands.get(page.rpartition("/")[0])
+    if not (name and template):
+        return ""
+    return f'<p class="lmtp-check">Try yours: <code>{html.escape(template.replace("NAME", name))}</code></p>'
