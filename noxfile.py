@@ -79,6 +79,8 @@ def runs(name: str, why: str, command: str, *groups: str, python: list[str] | No
 
 SPHINX = "sphinx-build -E -W --keep-going -n docs build/docs"
 POSTGRESQL = "python docs/use/private_postgresql.py pytest docs/use/directory-sql.rst"
+ENGINES = "python docs/use/private_engines.py pytest docs/use/queues-postgresql.rst docs/use/queues-rabbitmq.rst docs/use/front-ends.rst"
+ENGINES_RUN: dict[str, Any] = {"env": {"LMTP_ENGINES": "1"}, "success_codes": [0, 77]}
 MTAS = "pytest -o timeout=600 -o faulthandler_timeout=660 docs/mta/postfix.rst docs/mta/exim.rst docs/mta/sendmail.rst"
 PEERS = "python docs/peers/play.py"
 BESIDE_DOCS = {"PYTHONPATH": "docs/mta"}  # what unpacks Debian's packages
@@ -90,6 +92,7 @@ runs("pythons", "The documents on each Python we support that is found here; the
 runs("mtas", "The pages about MTAs, with real ones, unpacked from Debian's packages; needs root.", MTAS, "test", env={"LMTP_MTAS": "1"})
 runs("peers", "Play `lmtpref check` to other people's servers; writes docs/peers/results.json.", PEERS, "test", env=BESIDE_DOCS)
 runs("sql", "The page about databases, on a PostgreSQL; what is skipped is named.", POSTGRESQL, "test", "sql", success_codes=[0, 77])
+runs("engines", "Queues on a PostgreSQL and a RabbitMQ of its own; what is skipped is named.", ENGINES, "test", "sql", **ENGINES_RUN)
 runs("headers", "The header reader on real mail, downloaded for it.", "python docs/corners/headers.py", "headers", success_codes=[0, 77])
 runs("fuzz", "Octets that nobody would think of; `-- SECONDS`, of which 60 are the default.", "python docs/corners/fuzz.py", "fuzz")
 runs("mutants", "Small mistakes made on purpose: do the documents notice?  `-- COUNT SEED`", "python docs/corners/mutate.py", "test")

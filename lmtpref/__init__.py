@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lmtpref.net.aiosmtpd.handler import AiosmtpdHandler as AiosmtpdHandler
     from lmtpref.net.client.asyncio import AsyncClient as AsyncClient
     from lmtpref.net.client.sync import Client as Client
+    from lmtpref.net.listeners import Listener as Listener
     from lmtpref.protocol.client.delivery import Outcome as Outcome
     from lmtpref.protocol.errors import ConfigurationError as ConfigurationError
     from lmtpref.protocol.errors import LmtpError as LmtpError
@@ -43,6 +44,7 @@ _HOMES = {
     "Server": "server",
     "Settings": "protocol.settings",
     "Limits": "protocol.server_limits",
+    "Listener": "net.listeners",
     # the client, and what it tells of each recipient
     "Client": "net.client.sync",
     "AsyncClient": "net.client.asyncio",

@@ -14,9 +14,10 @@ from lmtpref.lists.policy.default import Decision
 from lmtpref.lists.policy.facts import Facts
 from lmtpref.net.client.sync import Client
 from lmtpref.net.context import SessionFactory
-from lmtpref.net.engine import GRACE_SECONDS, Engine, EngineThread, loop_factory
+from lmtpref.net.engine import GRACE_SECONDS, Engine, loop_factory
+from lmtpref.net.engine_thread import EngineThread
 from lmtpref.net.journal import Record
-from lmtpref.net.listeners import UnixAddress, parse_address, tcp_among, unix_among
+from lmtpref.net.listeners import Listener, UnixAddress, parse_address, tcp_among, unix_among
 from lmtpref.net.stdio import converse
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
@@ -52,7 +53,7 @@ class Server:
         *,
         lists: Iterable[MailingList] | MemoryDirectory | None = None,
         queues: Queues | None = None,
-        listen: str | Iterable[str] = "127.0.0.1:0",
+        listen: str | Listener | Iterable[str | Listener] = "127.0.0.1:0",
         settings: Settings = DEFAULT_SETTINGS,
         limits: Limits | None = None,
         known_mtas: Iterable[str] | None = None,
@@ -72,7 +73,7 @@ class Server:
             handler = Mailboxes() if lists is None else ListHandler(self.lists, self.queues, hostname=settings.hostname)
         self._journal = journal
         self._attach(handler)
-        self._listen = [listen] if isinstance(listen, str) else list(listen)
+        self._listen = [listen] if isinstance(listen, str | Listener) else list(listen)
         self._engine = Engine(
             handler,
             settings,
@@ -106,7 +107,7 @@ class Server:
         server = cls(
             configuration.handler(queues),
             queues=queues,
-            listen=list(listen) or configuration.listen,
+            listen=list(listen) or [*configuration.listen, *(Listener(**listener) for listener in configuration.listeners)],
             settings=configuration.settings,
             limits=configuration.limits,
             known_mtas=configuration.known_mtas,

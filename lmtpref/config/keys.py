@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from lmtpref.lists.senders import NORMALISATIONS
@@ -21,12 +22,21 @@ class Kind(NamedTuple):
         return cls("one of " + ", ".join(values), lambda value: value in values, values)
 
 
+def _are_networks(values: object) -> bool:
+    try:
+        return isinstance(values, list) and bool(values) and all(ip_network(value) for value in values)
+    except ValueError:
+        return False
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 TEXT = Kind("a string", lambda value: isinstance(value, str))
 TEXTS = Kind("a list of strings", lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value))
+TABLES = Kind("a list of tables", lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value))
+NETWORKS = Kind("a list of networks, such as 192.0.2.0/24", _are_networks)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 OCTETS = Kind("a number of octets, above 0", _is_count)
 COUNT = Kind("a number above 0", _is_count)
@@ -54,6 +64,10 @@ class Key(NamedTuple):
 
 KEYS = (
     Key("server", "listen", TEXTS, "where to listen: HOST:PORT, or unix:PATH"),
+    Key("server", "listener", TABLES, "tables [[server.listener]], for listeners with settings of their own"),
+    Key("server.listener", "address", TEXT, "where to listen: HOST:PORT, or unix:PATH"),
+    Key("server.listener", "proxy_from", NETWORKS, "networks of load balancers, which begin each connection with a PROXY header"),
+    Key("server.listener", "require_tls", REQUIRE_TLS, "which clients of this listener must begin TLS first; absent: as [server] says"),
     Key("server", "hostname", TEXT, "the server's name, in its greeting and in trace lines"),
     Key("server", "site_owner", TEXT, "the sender of what a list's owners are sent (envsender)"),
     Key("server", "known_mtas", TEXTS, "networks and host names of the MTAs that may send; absent: loopback only"),

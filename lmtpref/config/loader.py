@@ -45,6 +45,7 @@ class Configuration:
     """
 
     listen: tuple[str, ...] = ("127.0.0.1:8024",)
+    listeners: tuple[Mapping[str, Any], ...] = ()  # [[server.listener]], besides
     site_owner: str = ""
     known_mtas: tuple[str, ...] | None = None
     allow_remote: bool = False
@@ -101,7 +102,7 @@ class Configuration:
 
 _KINDS = {
     table: {key.name: key.kind for key in KEYS if key.table == table}
-    for table in ("server", "spool", "queues", "directory", "maps", "list", "person")
+    for table in ("server", "spool", "queues", "directory", "maps", "list", "person", "server.listener")
 }
 _NAMED = frozenset({"unix_group", "tls_certificate", "tls_key"})
 _SETTINGS = frozenset(field.name for field in fields(Settings))
@@ -132,7 +133,11 @@ class _File:
             raise self.error("unknown table or key", None, key=name)
         server = self.data.get("server", {})
         self.check("server", server, table="server")
-        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in server.items()}
+        listeners = self.listeners(server)
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in server.items() if key != "listener"
+        }
+        values |= listeners
         self.check_senders(values)
         values |= self.named(server)
         values["rules"] = tuple(self.rule(name) for name in server.get("rules", ()))
@@ -158,6 +163,16 @@ class _File:
         except UsageError as error:
             key = next(key for key in ("max_buffered_octets", "max_message_octets") if key in self.data["server"])
             raise self.error(str(error), "server", key=key) from None
+
+    def listeners(self, server: Mapping[str, Any]) -> dict[str, Any]:
+        """The listeners that have settings of their own; with some, there are no others by default."""
+        tables = server.get("listener", ())
+        for number, table in enumerate(tables):
+            self.check(f"server.listener {number}", table, table="server.listener")
+            if "address" not in table:
+                raise self.error("a listener needs an address", f"server.listener {number}", key="address")
+        listeners = tuple({**table, "proxy_from": tuple(table.get("proxy_from", ()))} for table in tables)
+        return {"listeners": listeners} | ({"listen": tuple(server.get("listen", ()))} if listeners else {})
 
     def check_senders(self, server: Mapping[str, Any]) -> None:
         try:

@@ -7,7 +7,7 @@ import logging
 import socket
 import struct
 from collections.abc import Awaitable, Coroutine
-from typing import cast
+from typing import Literal, cast
 
 from lmtpref.net.backpressure import Backpressure
 from lmtpref.net.context import CROWDED_READ_OCTETS, READ_BUFFER, Shared
@@ -16,7 +16,7 @@ from lmtpref.net.hook_errors import ENDS_SERVER, ask_unheard, end_server
 from lmtpref.net.tls import begin_tls
 from lmtpref.protocol.catalogue import BUSY_452, SHUTTING_DOWN_421
 from lmtpref.protocol.conversation import Event
-from lmtpref.protocol.handler import Handler
+from lmtpref.protocol.handler import Handler, Peer
 from lmtpref.protocol.replies import Reply
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,10 @@ class Connection(asyncio.BufferedProtocol):
 
     _timer: asyncio.TimerHandle  # what the clock does next: it looks whether the client got anywhere, or aborts once we have hung up
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, peer: Peer | None = None, require_tls: Literal["no", "remote", "yes"] | None = None) -> None:
         self._shared = shared
+        self._peer = peer  # whom a load balancer passes on; None: the other end of the transport
+        self._require_tls = require_tls  # of the listener; None: as the server's settings have it
         self._handler = shared.handler
         self.successor: Handler | None = None  # whom to ask from the next transaction on
         self._loop = asyncio.get_running_loop()
@@ -52,8 +54,9 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the conversation, unless there are too many."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._session = self._shared.session(self._shared.settings, self._shared.peer_of(transport), self)
-        self._envelope_room = self._shared.limits.envelope_room(self._shared.settings)
+        settings = self._shared.settings_of(self._require_tls)
+        self._session = self._shared.session(settings, self._peer or self._shared.peer_of(transport), self)
+        self._envelope_room = self._shared.limits.envelope_room(settings)
         if refusal := self._shared.admit(self, self._session.peer):
             self._session.shut_down(refusal)
         self._check_time()

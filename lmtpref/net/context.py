@@ -8,9 +8,9 @@ import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lmtpref.protocol.catalogue import TOO_MANY_CONNECTIONS_421, TOO_MANY_FROM_PEER_421
 from lmtpref.protocol.handler import Handler, Peer
@@ -53,6 +53,7 @@ class Shared:
     session: Callable[[Settings, Peer, Connection], Session] = field(default=lambda settings, peer, _: Session(settings, peer))
     connections: set[Connection] = field(default_factory=set)
     farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
+    gates: set[asyncio.Transport] = field(default_factory=set)  # whose PROXY header has not come yet
     peers: Counter[str] = field(default_factory=Counter)  # address -> its connections, without those of known MTAs
     buffered_octets: int = 0
     stopping: bool = False
@@ -87,6 +88,15 @@ class Shared:
         name = transport.get_extra_info("peername")
         address, port = name[:2] if isinstance(name, tuple) and len(name) >= 2 else (None, None)
         return Peer(address, port, known=self.is_known(address))
+
+    def close_gates(self) -> None:
+        """Close the connections whose PROXY header has not come."""
+        for transport in list(self.gates):
+            transport.abort()
+
+    def settings_of(self, require_tls: Literal["no", "remote", "yes"] | None) -> Settings:
+        """Return the settings of a new connection on a listener with that `require_tls`."""
+        return self.settings if require_tls is None else replace(self.settings, require_tls=require_tls)
 
     @property
     def crowded(self) -> bool:

@@ -8,17 +8,16 @@ import dataclasses
 import os
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import wait
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import TypeVar
 
 from lmtpref.net.accept_errors import AcceptErrors
 from lmtpref.net.connection import Connection
 from lmtpref.net.context import SessionFactory, Shared
 from lmtpref.net.journal import JournalSession, Record
-from lmtpref.net.listeners import ACCEPTED_A_TURN, BACKLOG, bind, known_peers, parse_address, spell
+from lmtpref.net.listeners import ACCEPTED_A_TURN, BACKLOG, Listener, bind, known_peers, parse_address, spell
+from lmtpref.net.proxy_gate import protocol_for
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.server_limits import Limits
@@ -66,6 +65,7 @@ class Engine:
         self._allow_remote = allow_remote and bool(known)
         self._unix_group = unix_group
         self._sockets: list[socket.socket] = []
+        self._listeners: list[Listener] = []
         self._addresses: list[str] = []
         self._files: list[str] = []  # of Unix sockets
         self._servers: list[asyncio.Server] = []
@@ -112,12 +112,14 @@ class Engine:
         """Whether the server is about to stop, or has."""
         return self._shared.stopping
 
-    def bind(self, listen: Iterable[str]) -> None:
+    def bind(self, listen: Iterable[str | Listener]) -> None:
         """Bind every address, or none: raises UsageError for one that cannot be had, port 25 and strangers' reach included."""
         try:
-            for text in listen:
-                listening = bind(parse_address(text), allow_remote=self._allow_remote, group=self._unix_group)
+            for given in listen:
+                listener = given if isinstance(given, Listener) else Listener(given)
+                listening = bind(parse_address(listener.address), allow_remote=self._allow_remote, group=self._unix_group)
                 self._sockets.append(listening)
+                self._listeners.append(listener)
                 self._addresses.append(spell(listening))
                 if self._addresses[-1].startswith("unix:"):
                     self._files.append(self._addresses[-1].removeprefix("unix:"))
@@ -133,9 +135,9 @@ class Engine:
         loop = asyncio.get_running_loop()
         self._accept_errors.attach(loop)
         try:
-            for listening in self._sockets:
+            for listening, listener in zip(self._sockets, self._listeners, strict=True):
                 create = loop.create_unix_server if listening.family == getattr(socket, "AF_UNIX", None) else loop.create_server
-                self._servers.append(await create(lambda: Connection(self._shared), sock=listening, backlog=ACCEPTED_A_TURN))
+                self._servers.append(await create(partial(protocol_for, self._shared, listener), sock=listening, backlog=ACCEPTED_A_TURN))
                 listening.listen(BACKLOG)  # the loop takes one number for both
         except BaseException:
             await self.aclose(0)
@@ -157,6 +159,7 @@ class Engine:
             await self._wait_until(lambda: not self._shared.connections, ABORT_SECONDS)
             for connection in list(self._shared.connections):
                 connection.abort()
+            self._shared.close_gates()
             await self._wait_until(lambda: not self._shared.connections and not self._shared.farewells, ABORT_SECONDS)
         finally:
             self._servers.clear()
@@ -180,6 +183,7 @@ class Engine:
         for listening in self._sockets:
             listening.close()
         self._sockets.clear()
+        self._listeners.clear()
         self._addresses.clear()
 
     def _unlink(self) -> None:
@@ -211,76 +215,6 @@ class Engine:
         end = loop.time() + seconds
         while not done() and loop.time() < end:
             await asyncio.sleep(0.005)
-
-
-class EngineThread:
-    """An engine on an event loop in a thread of its own, for callers that have none."""
-
-    def __init__(self, engine: Engine, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
-        self._engine = engine
-        self._loop_factory = loop_factory
-        self._thread: threading.Thread | None = None
-        self._started = threading.Event()
-        self._error: BaseException | None = None
-        self._grace_seconds = GRACE_SECONDS
-
-    def start(self) -> Self:
-        """Serve; returns when connections are accepted.  Raises what the engine raised if it could not."""
-        self._started.clear()
-        self._error = None
-        self._thread = threading.Thread(target=self._main, name="lmtpref", daemon=True)
-        self._thread.start()
-        self._started.wait()
-        if self._error:
-            self._thread.join()
-            raise self._error
-        return self
-
-    def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Stop, bounded as `Engine.aclose` is; nothing happens if it was not started."""
-        if self._thread and self._thread.is_alive():
-            self._grace_seconds = grace_seconds
-            with contextlib.suppress(RuntimeError):  # a hook has ended the loop meanwhile
-                self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()
-        self._thread = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it serves; a hook that raises SystemExit or KeyboardInterrupt ends that."""
-        return self._thread is not None and self._thread.is_alive() and not self._engine.is_stopping
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns, done on the engine's loop.  Raises UsageError if the server does not run, or ends meanwhile."""
-        if not self.is_running:
-            work.close()
-            raise UsageError("the server does not run in a thread")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        while self.is_running and not future.done():
-            wait([future], timeout=0.1)  # the loop may end without `work`
-        if not future.done() or future.cancelled():
-            raise UsageError("the server has ended")
-        return future.result()
-
-    def _main(self) -> None:
-        # A hook that raises SystemExit or KeyboardInterrupt ends the loop; leaving the runner then cancels _serve, which closes.
-        with contextlib.suppress(SystemExit, KeyboardInterrupt), asyncio.Runner(loop_factory=self._loop_factory) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        try:
-            await self._engine.serve()
-        except BaseException as error:
-            self._error = error
-            return
-        finally:
-            self._started.set()
-        try:
-            await self._stop.wait()
-        finally:
-            await self._engine.aclose(self._grace_seconds)
 
 
 def loop_factory(uvloop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -11,7 +11,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import UsageError
@@ -52,6 +52,18 @@ class UnixAddress(NamedTuple):
 
 
 Address = TcpAddress | UnixAddress
+
+
+class Listener(NamedTuple):
+    """Where a server listens, and for whom.
+
+    `proxy_from` are networks of load balancers, which begin every connection with a PROXY header; without any, none does.
+    `require_tls` is as in `Settings`; None: as the server's settings have it.
+    """
+
+    address: str
+    proxy_from: tuple[str, ...] = ()
+    require_tls: Literal["no", "remote", "yes"] | None = None
 
 
 def parse_address(text: str) -> Address:

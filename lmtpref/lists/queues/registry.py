@@ -17,6 +17,8 @@ BUILT_IN = {
     "maildir": ("lmtpref.lists.queues.spool_engine", ""),
     "sqlite": ("lmtpref.lists.queues.sql.engine", "sql"),
     "postgresql": ("lmtpref.lists.queues.sql.engine", "sql"),
+    "amqp": ("lmtpref.lists.queues.amqp.engine", "amqp"),
+    "amqps": ("lmtpref.lists.queues.amqp.engine", "amqp"),
 }
 
 

@@ -14,7 +14,8 @@ from aiosmtpd.controller import get_localhost
 from aiosmtpd.smtp import DATA_SIZE_DEFAULT
 
 from lmtpref.net.aiosmtpd.handler import AiosmtpdHandler
-from lmtpref.net.engine import Engine, EngineThread
+from lmtpref.net.engine import Engine
+from lmtpref.net.engine_thread import EngineThread
 from lmtpref.net.listeners import TcpAddress, UnixAddress
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
@@ -36,7 +37,7 @@ _REFUSED: Mapping[str, tuple[object, str]] = {
     "auth_callback": (None, _NO_AUTH),
     "authenticator": (None, _NO_AUTH),
     "command_call_limit": (None, "what is limited is the mistakes on one connection"),
-    "proxy_protocol_timeout": (None, "there is no PROXY protocol"),
+    "proxy_protocol_timeout": (None, "lmtpref.Listener has proxy_from instead"),
     "server_kwargs": (None, "give its entries as arguments of the controller"),
 }
 

@@ -56,6 +56,13 @@ class QueueDatabase:
         if self._file:
             prepare_file(self._file)
         try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        try:
             with self.begin() as connection:
                 self._prepare(connection)
         except (ConnectionError, TimeoutError) as error:
@@ -193,6 +200,7 @@ def _check_postgresql(connection: Any, _record: object) -> None:  # noqa: ANN401
         [fsync] = cursor.fetchone()
     connection.rollback()
     if fsync != "on":
+        connection.close()
         raise UsageError("this PostgreSQL has fsync = off: it would lose messages that were acknowledged")
 
 

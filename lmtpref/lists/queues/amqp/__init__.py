@@ -1,0 +1,1 @@
+"""Queues in RabbitMQ: quorum queues, publisher confirms."""

@@ -1,0 +1,125 @@
+"""Connections to RabbitMQ, the queues there, and what its errors mean to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import re
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import (
+    AMQPError,
+    ChannelPreconditionFailed,
+    DeliveryError,
+    ProbableAuthenticationError,
+)
+from aiormq.exceptions import ChannelAccessRefused, IncompatibleProtocolError
+from pamqp.commands import Basic
+
+from lmtpref.lists.queues.interface import QueueUnreachableError
+from lmtpref.lists.queues.url import masked
+from lmtpref.protocol.errors import UsageError
+
+PREFIX = "lmtpref."  # of the names of queues
+QUEUED = ("in", "bounces", "command")  # `hold` and `discard`, which people browse, are in another engine
+DEAD = "dead"  # where RabbitMQ puts what a consumer rejected
+
+# RabbitMQ's `max_message_size`, which a client cannot ask for: 128 MiB, and 16 MiB since version 4.
+LIMIT_OCTETS = 134_217_728
+LIMIT_SINCE_4_OCTETS = 16_777_216
+ENVELOPE_OCTETS = 262_144  # room for the JSON around the content
+
+DEAD_ARGUMENTS = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
+QUEUE_ARGUMENTS = {
+    **DEAD_ARGUMENTS,
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": PREFIX + DEAD,
+    "x-dead-letter-strategy": "at-least-once",
+}
+
+
+# Their tracebacks about a lost connection would stand beside the one line that `Outage` logs.
+for _name in ("aiormq", "aio_pika"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+async def connect(url: str, seconds: float) -> AbstractConnection:
+    """Connect.  Raises UsageError if the broker refuses us, QueueUnreachableError if it cannot be reached."""
+    name = masked(url)
+    try:
+        return await asyncio.wait_for(aio_pika.connect(url, timeout=seconds), seconds)
+    except ProbableAuthenticationError:
+        raise UsageError(f"{name}: the broker refuses the user or the password") from None
+    except IncompatibleProtocolError as error:
+        raise UsageError(f"{name}: {problem_of(error)}") from None
+    except (AMQPError, OSError) as error:
+        raise QueueUnreachableError(f"{name}: {problem_of(error)}") from None
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+async def declare(channel: AbstractChannel, name: str) -> None:
+    """Make the queues that are missing.  Raises UsageError for one that is there and differs."""
+    try:
+        await channel.declare_queue(PREFIX + DEAD, durable=True, arguments=dict(DEAD_ARGUMENTS))
+        for queue in QUEUED:
+            await channel.declare_queue(PREFIX + queue, durable=True, arguments=dict(QUEUE_ARGUMENTS))
+    except (ChannelPreconditionFailed, ChannelAccessRefused) as error:
+        raise UsageError(f"{name}: {problem_of(error)}") from None
+
+
+async def counts(url: str, seconds: float) -> dict[str, int]:
+    """Return how many entries each queue holds, those that a consumer has claimed not included.  Raises OSError."""
+    connection = await connect(url, seconds)
+    try:
+        async with asyncio.timeout(seconds):
+            channel = await connection.channel()
+            await declare(channel, masked(url))
+            found = {}
+            for queue in (*QUEUED, DEAD):
+                declared = await channel.declare_queue(PREFIX + queue, passive=True)
+                found[queue] = declared.declaration_result.message_count or 0
+            return found
+    except AMQPError as error:
+        raise QueueUnreachableError(f"{masked(url)}: {problem_of(error)}") from None
+    finally:
+        await drop(connection)
+
+
+def limit_octets(connection: AbstractConnection) -> int:
+    """Return the largest message whose JSON the broker takes."""
+    properties: Any = getattr(getattr(connection, "transport", None), "connection", None)
+    version = str((getattr(properties, "server_properties", None) or {}).get("version", "0"))
+    since_4 = int(re.match(r"\d+", version)[0] if re.match(r"\d+", version) else 0) >= 4  # type: ignore[index]
+    return ((LIMIT_SINCE_4_OCTETS if since_4 else LIMIT_OCTETS) - ENVELOPE_OCTETS) // 4 * 3
+
+
+async def drop(connection: AbstractConnection) -> None:
+    """Close a connection, however the broker takes it."""
+    try:
+        await asyncio.wait_for(connection.close(), 1)
+    except (AMQPError, OSError, RuntimeError):
+        return
+
+
+def error_of(error: BaseException, name: str) -> OSError:
+    """Return what it means to the server that an entry was not confirmed."""
+    if isinstance(error, DeliveryError):
+        if isinstance(error.frame, Basic.Nack):
+            return OSError(errno.ENOSPC, f"{name}: the queue is full")
+        return QueueUnreachableError(f"{name}: there is no such queue")
+    if isinstance(error, ChannelPreconditionFailed):
+        return OSError(errno.EMSGSIZE, f"{name}: {problem_of(error)}")
+    if isinstance(error, TimeoutError):
+        return TimeoutError(errno.ETIMEDOUT, f"{name}: it did not answer in time")
+    return QueueUnreachableError(f"{name}: {problem_of(error)}")
+
+
+def problem_of(error: BaseException) -> str:
+    """Return one line of what the broker or the system said."""
+    # aiormq puts a text of its own before what the broker said.
+    text = str(error.args[-1] if error.args else error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,38 @@
+"""The engines `amqp:` and `amqps:`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NoReturn
+
+from lmtpref.lists.queues.amqp.broker import counts
+from lmtpref.lists.queues.amqp.queues import AmqpQueues
+from lmtpref.lists.queues.amqp.source import AmqpSource
+from lmtpref.lists.queues.interface import TIMEOUT_SECONDS, QueueEngine
+from lmtpref.lists.queues.url import masked
+from lmtpref.protocol.errors import UsageError
+
+
+class AmqpStore:
+    """All queues of a broker: they can be counted, and not listed."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def counts(self) -> dict[str, int]:
+        """Return how many entries each queue holds."""
+        return asyncio.run(counts(self._url, TIMEOUT_SECONDS))
+
+    def stored(self) -> NoReturn:
+        """Refuse.  Raises UsageError."""
+        raise UsageError(f"{masked(self._url)}: AMQP cannot list entries; `counts` counts them, and the engine of `held` lists its own")
+
+    def find(self, _identifier: str) -> NoReturn:
+        """Refuse.  Raises UsageError."""
+        self.stored()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+ENGINE = QueueEngine(queues=AmqpQueues, store=AmqpStore, source=AmqpSource)

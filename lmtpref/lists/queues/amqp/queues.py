@@ -1,0 +1,163 @@
+"""Queues in RabbitMQ: an entry is stored when the broker has confirmed it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+from collections.abc import Sequence
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelPreconditionFailed
+
+from lmtpref.lists.queues.amqp.broker import PREFIX, QUEUED, connect, counts, declare, drop, error_of, limit_octets
+from lmtpref.lists.queues.duplicates import duplicate_key, has_received
+from lmtpref.lists.queues.entry_json import CONTENT_TYPE, to_json
+from lmtpref.lists.queues.group_commit import MAX_PENDING_ENTRIES, Commit, Committer
+from lmtpref.lists.queues.interface import Options, QueueUnreachableError, is_outage
+from lmtpref.lists.queues.loop_thread import LoopThread
+from lmtpref.lists.queues.memory import Entry
+from lmtpref.lists.queues.names import Names
+from lmtpref.lists.queues.outage import Outage
+from lmtpref.lists.queues.registry import open_queues
+from lmtpref.lists.queues.url import masked
+from lmtpref.protocol.errors import UsageError
+
+CLOSE_SECONDS = 10.0  # how long closing waits for the broker
+
+
+class AmqpQueues:
+    """Queues in RabbitMQ; `hold` and `discard` are in the engine that `options.held` names."""
+
+    def __init__(self, url: str, options: Options) -> None:
+        if not options.held:
+            raise UsageError(f"{masked(url)}: `held` must name the engine for what is held or discarded, because AMQP cannot list entries")
+        self._url = url
+        self._name = masked(url)
+        self._seconds = options.timeout_seconds
+        self._held = open_queues(options.held, options)
+        self._names = Names()
+        self._outage = Outage(self._name)
+        self._thread = LoopThread("lmtpref-amqp")
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._limit: int | None = None
+        self._committer: Committer[Commit] = Committer(
+            self._commit,
+            max_pending=options.max_pending or MAX_PENDING_ENTRIES,
+            timeout_seconds=options.timeout_seconds,
+            interrupt=self._interrupt,
+        )
+
+    @property
+    def max_message_octets(self) -> int | None:
+        """The largest message that both engines take."""
+        limits = [limit for limit in (self._limit, self._held.max_message_octets) if limit is not None]
+        return min(limits, default=None)
+
+    async def open(self) -> None:
+        """Reach the broker, and make the queues that are missing."""
+        await self._held.open()
+        await asyncio.to_thread(self._thread.run, self._connected())
+
+    def put(self, entry: Entry) -> asyncio.Future[None] | None:
+        """Store `entry` in its queue: on a running loop in the background, else before this returns.  Raises OSError."""
+        if entry.queue not in QUEUED:
+            return self._held.put(entry)  # type: ignore[return-value]
+        commit = Commit(entry)
+        with contextlib.suppress(RuntimeError):  # no running loop
+            commit.future = asyncio.get_running_loop().create_future()
+        if commit.future is None:
+            self._committer.commit_now(commit)
+        else:
+            self._committer.add(commit)
+        return commit.future
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many entries each queue holds.  Raises OSError."""
+        held = await self._held.counts()
+        return dict(held) | await counts(self._url, self._seconds)
+
+    async def aclose(self) -> bool:
+        """Take no more, and wait for what is under way; return whether all of it is stored."""
+        done = await asyncio.to_thread(self._close)
+        return await self._held.aclose() and done
+
+    def _close(self) -> bool:
+        done = self._committer.close(CLOSE_SECONDS)
+        if self._connection:
+            with contextlib.suppress(TimeoutError):
+                self._thread.run(drop(self._connection))
+        self._thread.close()
+        return done
+
+    def _interrupt(self) -> None:
+        self._outage.began(TimeoutError(f"{self._name}: it did not answer in time"))
+        self._thread.interrupt()
+
+    def _commit(self, batch: list[Commit]) -> None:
+        try:
+            self._thread.run(self._store(batch))
+        except UsageError as error:
+            self._fail(batch, QueueUnreachableError(str(error)))
+        except OSError as error:
+            self._fail(batch, error_of(error, self._name) if isinstance(error, TimeoutError) else error)
+        outages = [commit.error for commit in batch if isinstance(commit.error, OSError) and is_outage(commit.error)]
+        if outages:
+            self._outage.began(outages[0])
+        else:
+            self._outage.ended()
+
+    def _fail(self, batch: Sequence[Commit], error: OSError) -> None:
+        self._connection = self._channel = None
+        for commit in batch:
+            commit.error = commit.error or error
+
+    async def _store(self, batch: list[Commit]) -> None:
+        """Publish a batch.  If the connection turns out to be dead, publish what was not confirmed on another one."""
+        reused = self._channel is not None
+        failed = await self._publish(await self._connected(), [commit for commit in batch if not commit.abandoned])
+        if failed and any(isinstance(error, ChannelPreconditionFailed) for _, error in failed):
+            # RabbitMQ closes the channel on a message that is too large, without saying which it was.
+            failed = [one for commit, _ in failed for one in await self._publish(await self._connected(), [commit])]
+        elif failed and reused and self._channel is None:
+            failed = await self._publish(await self._connected(), [commit for commit, _ in failed])
+        for commit, error in failed:
+            commit.error = error_of(error, self._name)
+
+    async def _publish(self, channel: AbstractChannel, batch: Sequence[Commit]) -> list[tuple[Commit, BaseException]]:
+        """Publish and wait for the confirms; return what was not confirmed, and why."""
+        results = await asyncio.gather(*(self._send(channel, commit) for commit in batch), return_exceptions=True)
+        failed = [(commit, result) for commit, result in zip(batch, results, strict=True) if isinstance(result, BaseException)]
+        if channel.is_closed:
+            self._channel = None
+        return failed
+
+    async def _send(self, channel: AbstractChannel, commit: Commit) -> None:
+        entry = commit.entry
+        if self._limit is not None and len(entry.content) > self._limit:
+            raise OSError(errno.EMSGSIZE, f"{self._name}: larger than the broker takes")
+        message = Message(
+            to_json(entry), content_type=CONTENT_TYPE, delivery_mode=DeliveryMode.PERSISTENT, message_id=self._message_id(entry)
+        )
+        await channel.default_exchange.publish(message, PREFIX + entry.queue, mandatory=True)
+
+    def _message_id(self, entry: Entry) -> str:
+        """A digest that duplicates share, so that a consumer can drop them; else a name of its own."""
+        if not has_received(entry.content):
+            return self._names.next()
+        return duplicate_key(entry, hashlib.sha256(entry.content).digest())
+
+    async def _connected(self) -> AbstractChannel:
+        """The channel, made again if it was closed.  aio-pika's robust connection would fail for seconds after an outage."""
+        if self._channel is not None and not self._channel.is_closed and self._connection and not self._connection.is_closed:
+            return self._channel
+        if self._connection:
+            await drop(self._connection)
+        self._connection = await connect(self._url, self._seconds)
+        self._limit = limit_octets(self._connection)
+        self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+        await declare(self._channel, self._name)
+        return self._channel

@@ -1,0 +1,91 @@
+"""One queue in RabbitMQ for one consumer: the broker returns what was not acknowledged when the connection ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError
+
+from lmtpref.lists.queues.amqp.broker import PREFIX, QUEUED, connect, declare, drop, error_of
+from lmtpref.lists.queues.entry_json import from_json
+from lmtpref.lists.queues.interface import TIMEOUT_SECONDS, ClaimLostError
+from lmtpref.lists.queues.loop_thread import LoopThread
+from lmtpref.lists.queues.memory import Entry
+from lmtpref.lists.queues.url import masked
+from lmtpref.protocol.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class AmqpClaim:
+    """A message that the broker has delivered to us."""
+
+    source: AmqpSource
+    message: AbstractIncomingMessage
+    entry: Entry
+
+    @property
+    def id(self) -> str:
+        """The message id; duplicates share it."""
+        return self.message.message_id or ""
+
+    def ack(self) -> None:
+        """Remove the entry.  Raises ClaimLostError."""
+        self._end(self.message.ack())
+
+    def reject(self, reason: str) -> None:  # noqa: ARG002 - AMQP has no place for it
+        """Move the entry to the dead-letter queue, `lmtpref.dead`.  Raises ClaimLostError."""
+        self._end(self.message.reject(requeue=False))
+
+    def release(self) -> None:
+        """Return the entry to its queue."""
+        try:
+            self._end(self.message.reject(requeue=True))
+        except ClaimLostError:
+            return
+
+    def _end(self, frame: asyncio.Future[None] | object) -> None:
+        try:
+            self.source.thread.run(frame)  # type: ignore[arg-type]
+        except (AMQPError, OSError, RuntimeError) as error:
+            raise ClaimLostError(self.id) from error
+
+
+class AmqpSource:
+    """One queue in RabbitMQ.  `prefetch` is how many messages the broker delivers ahead."""
+
+    def __init__(self, url: str, queue: str, _lease_seconds: float, prefetch: int) -> None:
+        if queue not in QUEUED:
+            raise UsageError(f"{masked(url)}: no queue {queue!r} there; there are {', '.join(QUEUED)}")
+        self._url = url
+        self.thread = LoopThread("lmtpref-consumer")
+        self.thread.run(self._open(PREFIX + queue, prefetch))
+
+    def next(self, seconds: float) -> AmqpClaim | None:
+        """Claim the next entry; None if there is none within `seconds`."""
+        message = self.thread.run(self._next(seconds))
+        return AmqpClaim(self, message, from_json(message.body)) if message else None
+
+    def close(self) -> None:
+        """Return every claim that was not ended to the queue."""
+        self.thread.run(drop(self._connection))
+        self.thread.close()
+
+    async def _open(self, queue: str, prefetch: int) -> None:
+        self._connection = await connect(self._url, TIMEOUT_SECONDS)
+        channel = await self._connection.channel()
+        await channel.set_qos(prefetch_count=prefetch)
+        await declare(channel, masked(self._url))
+        self._messages: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        declared = await channel.declare_queue(queue, passive=True)
+        await declared.consume(self._messages.put)
+
+    async def _next(self, seconds: float) -> AbstractIncomingMessage | None:
+        try:
+            # The broker pushes; a consumer that does not wait still gives it a moment.
+            return await asyncio.wait_for(self._messages.get(), max(seconds, 0.5))
+        except TimeoutError:
+            if self._connection.is_closed:
+                raise error_of(ConnectionError("the connection was lost"), masked(self._url)) from None
+            return None

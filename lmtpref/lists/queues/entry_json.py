@@ -1,0 +1,26 @@
+"""An entry as JSON, for consumers in any language."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+
+from lmtpref.lists.queues.entry_file import DamagedEntryError, describe, restore
+from lmtpref.lists.queues.memory import Entry
+
+CONTENT_TYPE = "application/json"
+
+
+def to_json(entry: Entry) -> bytes:
+    """Return the entry: what `describe` says, with trace and content in base64 (RFC 4648 section 4)."""
+    octets = {"trace": b64encode(entry.trace).decode(), "content": b64encode(entry.content).decode()}
+    return json.dumps(describe(entry) | octets).encode()
+
+
+def from_json(octets: bytes) -> Entry:
+    """Return the entry that was written as `octets`, without its trail.  Raises DamagedEntryError."""
+    try:
+        data = json.loads(octets)
+        return restore(data, b64decode(data["trace"], validate=True), b64decode(data["content"], validate=True))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DamagedEntryError(f"its JSON cannot be read: {error}") from None

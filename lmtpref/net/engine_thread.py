@@ -1,0 +1,85 @@
+"""An engine on an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import wait
+from typing import Any, Self, TypeVar
+
+from lmtpref.net.engine import GRACE_SECONDS, Engine
+from lmtpref.protocol.errors import UsageError
+
+T = TypeVar("T")
+
+
+class EngineThread:
+    """An engine on an event loop in a thread of its own, for callers that have none."""
+
+    def __init__(self, engine: Engine, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+        self._engine = engine
+        self._loop_factory = loop_factory
+        self._thread: threading.Thread | None = None
+        self._started = threading.Event()
+        self._error: BaseException | None = None
+        self._grace_seconds = GRACE_SECONDS
+
+    def start(self) -> Self:
+        """Serve; returns when connections are accepted.  Raises what the engine raised if it could not."""
+        self._started.clear()
+        self._error = None
+        self._thread = threading.Thread(target=self._main, name="lmtpref", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        if self._error:
+            self._thread.join()
+            raise self._error
+        return self
+
+    def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Stop, bounded as `Engine.aclose` is; nothing happens if it was not started."""
+        if self._thread and self._thread.is_alive():
+            self._grace_seconds = grace_seconds
+            with contextlib.suppress(RuntimeError):  # a hook has ended the loop meanwhile
+                self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+        self._thread = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves; a hook that raises SystemExit or KeyboardInterrupt ends that."""
+        return self._thread is not None and self._thread.is_alive() and not self._engine.is_stopping
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work` returns, done on the engine's loop.  Raises UsageError if the server does not run, or ends meanwhile."""
+        if not self.is_running:
+            work.close()
+            raise UsageError("the server does not run in a thread")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while self.is_running and not future.done():
+            wait([future], timeout=0.1)  # the loop may end without `work`
+        if not future.done() or future.cancelled():
+            raise UsageError("the server has ended")
+        return future.result()
+
+    def _main(self) -> None:
+        # A hook that raises SystemExit or KeyboardInterrupt ends the loop; leaving the runner then cancels _serve, which closes.
+        with contextlib.suppress(SystemExit, KeyboardInterrupt), asyncio.Runner(loop_factory=self._loop_factory) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        try:
+            await self._engine.serve()
+        except BaseException as error:
+            self._error = error
+            return
+        finally:
+            self._started.set()
+        try:
+            await self._stop.wait()
+        finally:
+            await self._engine.aclose(self._grace_seconds)

@@ -1,0 +1,87 @@
+"""What stands before a connection from a load balancer: it reads the PROXY header, and nothing is said before."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from typing import cast
+
+from lmtpref.net.connection import Connection
+from lmtpref.net.context import Shared
+from lmtpref.net.listeners import Listener
+from lmtpref.net.proxy_protocol import HEADER_SECONDS, ProxyHeaderError, parse_header
+from lmtpref.protocol.handler import Peer
+
+log = logging.getLogger(__name__)
+
+
+class ProxyGate(asyncio.Protocol):
+    """Reads the header, then lets a `Connection` take its place.
+
+    A connection from outside `proxy_from`, a malformed header, and one that does not come in time are closed without a greeting.
+    """
+
+    def __init__(self, shared: Shared, listener: Listener) -> None:
+        self._shared = shared
+        self._listener = listener
+        self._octets = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the header, if the load balancer is one of ours."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._shared.gates.add(self._transport)
+        self._deadline = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._refuse, "no PROXY header in time")
+        if not self._is_trusted():
+            self._refuse("not one of proxy_from")
+
+    def data_received(self, data: bytes) -> None:
+        """Take the header, and hand over what follows it."""
+        self._octets += data
+        try:
+            parsed = parse_header(self._octets)
+        except ProxyHeaderError as error:
+            self._refuse(str(error))
+            return
+        if parsed is None:
+            return
+        self._deadline.cancel()
+        self._shared.gates.discard(self._transport)
+        client, length = parsed
+        # A health check names no client, and what is nobody in particular is no known MTA.
+        known = client.address is not None and self._shared.is_known(client.address)
+        connection = Connection(self._shared, Peer(client.address, client.port, known=known), self._listener.require_tls)
+        self._transport.set_protocol(connection)
+        connection.connection_made(self._transport)
+        self._hand_over(connection, self._octets[length:])
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio says what it is told
+        """Wait no longer."""
+        self._deadline.cancel()
+        self._shared.gates.discard(self._transport)
+
+    @staticmethod
+    def _hand_over(connection: Connection, octets: bytes) -> None:
+        """Give a connection the octets that came with the header, as asyncio gives those that follow."""
+        while octets:
+            buffer = connection.get_buffer(len(octets))
+            part = octets[: len(buffer)]
+            buffer[: len(part)] = part
+            connection.buffer_updated(len(part))
+            octets = octets[len(part) :]
+
+    def _is_trusted(self) -> bool:
+        name = self._transport.get_extra_info("peername")
+        if not isinstance(name, tuple):
+            return True  # a Unix socket: file permissions decided
+        ip = ipaddress.ip_address(str(name[0]).partition("%")[0])
+        return any(ip in ipaddress.ip_network(network) for network in self._listener.proxy_from)
+
+    def _refuse(self, problem: str) -> None:
+        log.warning("closed without a greeting: %s: %s", self._transport.get_extra_info("peername"), problem)
+        self._transport.abort()
+
+
+def protocol_for(shared: Shared, listener: Listener) -> asyncio.BaseProtocol:
+    """Return what speaks with the next client of a listener."""
+    return ProxyGate(shared, listener) if listener.proxy_from else Connection(shared, require_tls=listener.require_tls)
