@@ -143,9 +143,9 @@ def chosen(count: int, seed: str, only: tuple[str, ...] = ("lmtpref/",)) -> list
 
 
 def equivalents() -> dict[tuple[str, str, str], str]:
-    """Return the reasons why certain mutants need no example, by path and change."""
+    """Return the reasons why certain mutants need no example, by path, line and change."""
     listed = tomllib.loads((TOP / "docs/corners/mutate.toml").read_text())["equivalent"]
-    return {(entry["path"], entry["before"], entry["after"]): entry["why"] for entry in listed}
+    return {(entry["path"], entry["line"], entry["after"]): entry["why"] for entry in listed}
 
 
 def played(checkout: Checkout, reached: Reached, mutant: Mutant) -> Iterator[str]:
@@ -177,7 +177,7 @@ def main() -> int:
     arguments = parser.parse_args()
     reasons, counts, survived = equivalents(), Counter[str](), []
     for mutant, noticed in verdicts(chosen(arguments.count, arguments.seed, tuple(arguments.paths))):
-        known = (mutant.path, mutant.before, mutant.after) in reasons
+        known = (mutant.path, mutant.source, mutant.after) in reasons
         verdict = "noticed" if noticed else "equivalent" if known else "survived"
         counts[verdict] += 1
         survived += [mutant] if verdict == "survived" else []

@@ -42,10 +42,11 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A module with one change: its path in the checkout, the line, what stood there, what stands there now, and the whole text."""
+    """A module with one change: where it is, the line that it is in, what stood there, what stands there now, and the whole text."""
 
     path: str
     line: int
+    source: str
     before: str
     after: str
     text: str
@@ -65,7 +66,8 @@ def mutants(path: str, text: str) -> Iterator[Mutant]:
         start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
         before = octets[start:end].decode()
         if before != after:
-            yield Mutant(path, node.lineno, before, after, (octets[:start] + after.encode() + octets[end:]).decode())
+            source = text.splitlines()[node.lineno - 1].strip()
+            yield Mutant(path, node.lineno, source, before, after, (octets[:start] + after.encode() + octets[end:]).decode())
 
 
 def _changes(node: ast.AST) -> Iterator[Change]:
