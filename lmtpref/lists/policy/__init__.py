@@ -1,1 +1,1 @@
-"""Who may post: rules, what they are told, and what they can say."""
+"""The right to post: rules, the facts that they get, and their verdicts."""

@@ -1,4 +1,4 @@
-"""The rules at the end of data, for each recipient: what is known of the message -> a verdict, or None."""
+"""The rules at the end of data: pure functions that take the facts about the message and one recipient."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from lmtpref.lists.policy.verdicts import Defer, Discard, Hold, Reject, Verdict
 from lmtpref.protocol import catalogue as say
 from lmtpref.protocol.replies import Reply
 
-MAX_RECEIVED_FIELDS = 100  # RFC 5321 section 6.3 asks that a loop be seen in no fewer than 100
+# RFC 5321 section 6.3: a count of Received fields that indicates a loop should be at least 100.
+MAX_RECEIVED_FIELDS = 100
 
 
 @at(Stage.END_OF_DATA)
@@ -100,9 +101,10 @@ _NULL_SENDER_VERDICTS: dict[str, Verdict | None] = {
 
 
 def _object(facts: MessageFacts, reply: Reply, reason: str) -> Verdict:
-    """What an objection to the content comes to: the MTA would turn a refusal into a bounce, so the list says to whom.
+    """Return the verdict on a post that a content rule stops: reject it for a vouched sender, else do as `unvouched` says.
 
-    What is discarded anyhow is not brought to anybody's notice.
+    The MTA turns a rejection into a bounce, so an unvouched sender, which may be forged, gets one only if the list says so.
+    A post that would be discarded anyway is not held.
     """
     if facts.rcpt.vouched or facts.list is None or facts.list.unvouched == Unvouched.REJECT:
         return Reject(reply)

@@ -1,4 +1,4 @@
-"""The default policy, and how a policy decides."""
+"""The default policy, and the evaluation of a policy."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Policy = tuple[Rule[Any], ...]
 _FROM_BEST_TO_WORST = (Accept, Hold, Discard, Defer, Reject)
 RULE_FAILED = Defer(say.LOCAL_ERROR_451)
 
-# Read from top to bottom: at each stage the first rule that has a verdict decides.
+# At each stage the first rule that has a verdict decides.
 DEFAULT_POLICY: Policy = (
-    # Connect: who is there?
+    # Connect: may this client connect?
     rules.anyone,
-    # LHLO: is this an MTA that we take mail from?
+    # LHLO: is this a known MTA?
     rules.unknown_mta,
-    # MAIL: is the sender barred from every list?
+    # MAIL: is the sender banned from all lists?
     rules.banned_everywhere,
-    # RCPT: may this sender send to this address?  The envelope decides.
+    # RCPT: may this envelope sender send to this address?
     rules.directory_down,
     rules.members_unreadable,
     rules.retired,
@@ -45,9 +45,9 @@ DEFAULT_POLICY: Policy = (
     rules.generic_nonmember_action,
     rules.member,
     rules.closed_list,
-    # DATA: can any recipient still take it?
+    # DATA: may any recipient still accept the message?
     rules.null_sender_at_data,
-    # End of data, for each recipient: may this message go there?
+    # End of data, for each recipient: may this message be accepted?
     rules_at_end.directory_down_since,
     rules_at_end.list_removed,
     rules_at_end.still_not_a_post,
@@ -64,7 +64,7 @@ DEFAULT_POLICY: Policy = (
 
 
 class Limit(NamedTuple):
-    """A reply that no rule gives: the session does, by its settings, before a rule is asked."""
+    """A limit that the session enforces by its settings, before any rule is asked, and its reply."""
 
     stage: Stage
     setting: str
@@ -79,7 +79,7 @@ SESSION_LIMITS = (
 
 
 class Decision(NamedTuple):
-    """A verdict, and where it comes from: the stage, and the rule that gave it (None if none objected)."""
+    """A verdict and its origin: the stage, and the rule that decided (None if no rule had a verdict)."""
 
     stage: Stage
     rule: Rule[Any] | None
@@ -90,14 +90,14 @@ class Decision(NamedTuple):
 
 
 def rules_of(policy: Iterable[Rule[Any]], stage: Stage) -> Policy:
-    """The rules of `policy` that speak at `stage`, in their order."""
+    """Return the rules of `policy` for `stage`, in their order."""
     return tuple(rule for rule in policy if rule.stage is stage)
 
 
 def decide(stage: Stage, stage_rules: Policy, facts: object) -> Decision:
-    """The decision of the first of `stage_rules` that has a verdict; if none has, accept.
+    """Return the decision of the first of `stage_rules` that has a verdict; if none has, accept.
 
-    A rule that raises, or returns what is no verdict, is a local fault: it is logged, and defers with 451 4.3.0.
+    A rule that raises an exception or returns another value is a local error: it is logged, and defers with 451 4.3.0.
     """
     for rule in stage_rules:
         try:
@@ -110,7 +110,7 @@ def decide(stage: Stage, stage_rules: Policy, facts: object) -> Decision:
 
 
 def best(verdicts: Iterable[Verdict]) -> Verdict:
-    """The most favourable of `verdicts`; of those that are equally so, the first."""
+    """Return the most favourable of `verdicts`, the first of equals."""
     return min(verdicts, key=lambda verdict: _FROM_BEST_TO_WORST.index(type(verdict)))
 
 

@@ -1,6 +1,6 @@
-"""What a rule is told: the stages of a conversation, and what is known at each.
+"""The facts that rules get: the stages of a conversation, and what the server knows at each.
 
-Everything was looked up before a rule is asked, so a rule never waits.
+All look-ups are done before a rule is called, so a rule never waits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lmtpref.protocol.syntax import Path
 
 
 class Stage(Enum):
-    """A point of the conversation at which something is decided; the value is how it is written."""
+    """A point of the conversation at which rules decide; the value is its name in logs and on pages."""
 
     CONNECT = "connect"
     LHLO = "LHLO"
@@ -25,11 +25,12 @@ class Stage(Enum):
     DATA = "DATA"
     END_OF_DATA = "end of data"
 
-    __hash__ = object.__hash__  # Enum's own is a function in Python, and each message asks for it five times
+    # Enum's own __hash__ is written in Python, and each message needs it five times.
+    __hash__ = object.__hash__
 
 
 class PeerFacts(NamedTuple):
-    """At connect and LHLO: who is calling, and the name it gives itself, which proves nothing (RFC 5321 section 4.1.4).
+    """The facts at connect and LHLO: the peer, and its name from LHLO, which proves nothing (RFC 5321 section 4.1.4).
 
     At connect the name is empty.
     """
@@ -39,9 +40,9 @@ class PeerFacts(NamedTuple):
 
 
 class SenderFacts(NamedTuple):
-    """At MAIL: the sender, None for `<>`, and the size it declares, in octets.
+    """The facts at MAIL: the sender (None for `<>`), and the declared size in octets.
 
-    `banned` tells that the sender is banned from all lists, if the server rejects such senders at MAIL.
+    `banned` says that the sender is banned from all lists, if the server rejects such senders at MAIL.
     """
 
     peer: Peer
@@ -51,12 +52,12 @@ class SenderFacts(NamedTuple):
 
 
 class RecipientFacts(NamedTuple):
-    """At RCPT: the envelope as far as it is known, and what the directory knows of sender and recipient.
+    """The facts at RCPT: the envelope so far, and the directory's answer about sender and recipient.
 
-    `served` tells whether the recipient's domain is ours: a list's, the server's own, or none at all.  At the end of data
-    the same is asked once more of each address in the header, where a list wants that: then `in_header` is true.
-    `banned_everywhere` tells that the sender is banned from all lists, if the server rejects such senders at RCPT, or by
-    another address of the same person.
+    `served` says whether the server serves the recipient's domain: a list's, the server's own, or an omitted domain.
+    `in_header` is true if a list also judges header senders and the rules are applied to one of them at the end of data.
+    `banned_everywhere` says that the sender is banned from all lists, if the server rejects such senders at RCPT, or if
+    another address of the same person is banned.
     """
 
     peer: Peer
@@ -70,22 +71,22 @@ class RecipientFacts(NamedTuple):
 
     @property
     def list(self) -> MailingList | None:
-        """The list that is asked; None if there is none."""
+        """The recipient's list; None if there is none."""
         return self.found.list
 
     @property
     def is_post(self) -> bool:
-        """Whether it would be distributed: it goes to a list, and to none of its sub-addresses."""
+        """Whether the recipient is a list's posting address, so that the message would be distributed."""
         return self.found.list is not None and self.found.subaddress is None
 
     @property
     def vouched(self) -> bool:
-        """Whether the list knows the envelope's sender, as a member or by accept_these_nonmembers."""
+        """Whether the list knows the envelope sender, as a member or by accept_these_nonmembers."""
         return self.found.standing.member or self.found.standing.listed
 
 
 class DataFacts(NamedTuple):
-    """At DATA: the sender, and what was known at RCPT of each accepted recipient."""
+    """The facts at DATA: the sender, and the RCPT facts of each accepted recipient."""
 
     peer: Peer
     sender: Path | None
@@ -93,10 +94,11 @@ class DataFacts(NamedTuple):
 
 
 class MessageFacts(NamedTuple):
-    """At the end of data, for one recipient: what was known at RCPT, the verdict then, and the message.
+    """The facts at the end of data, for one recipient: the RCPT facts, the RCPT verdict, and the message.
 
-    `list` is as it is now: None if it was removed since RCPT, or if none was asked; `down` tells that this could not be
-    looked up.  `by_header` is the best verdict on the senders in envelope and header, where the list goes by them.
+    `list` is the current list: None if it was removed after RCPT, or if the recipient has none.  `down` says that the
+    list could not be looked up again.  `by_header` is the most favourable verdict on the envelope sender and the header
+    senders, if the list judges by them.
     """
 
     rcpt: RecipientFacts
@@ -109,7 +111,7 @@ class MessageFacts(NamedTuple):
 
     @property
     def discarded(self) -> bool:
-        """Whether it will not be distributed, going by its senders."""
+        """Whether the verdict on the senders is to discard."""
         return isinstance(self.by_header or self.verdict, Discard)
 
 

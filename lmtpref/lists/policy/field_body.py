@@ -1,7 +1,7 @@
-"""The bodies of structured header fields (RFC 5322 section 2.2.2): which mailboxes and which lists they name.
+"""Parsers for structured field bodies (RFC 5322 section 2.2.2) that return the mailboxes and lists they name.
 
-Each function takes any string, reads it once from left to right, and never raises.
-Obsolete syntax is read too, as RFC 5322 section 4 requires.
+Each function accepts any string, reads it once from left to right, and never raises an exception.
+Obsolete syntax is accepted too, as RFC 5322 section 4 requires.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from lmtpref.protocol.syntax import Path
 class Token(NamedTuple):
     """A lexical token of RFC 5322 section 3.2, without the comments and white space around it.
 
-    `kind` is atom, quoted, literal, mark (one special character) or open (a quoted string that never ends).
-    `text` is the token as written; a quoted string has neither its quotes nor its backslashes.
+    `kind` is atom, quoted, literal, mark (one special character) or open (an unterminated quoted string).
+    `text` is the token as written, without the quotes and backslashes of a quoted string.
     """
 
     kind: str
     text: str
 
 
-# Every alternative matches what it has scanned, so the time is proportional to the length of the body.
+# If the alternative for a quoted string fails, the next one takes the scanned text, so the time is proportional to the length.
 _TOKEN = re.compile(
     r"""(?P<blank>\s+)
     | "(?P<quoted>(?:[^"\\]|\\.)*)"
@@ -45,7 +45,7 @@ _WORDS = frozenset({"atom", "quoted"})
 
 
 def tokens(body: str) -> Iterator[Token]:
-    """Yield the tokens of `body`.  A comment or a quoted string that never ends takes all that follows it."""
+    """Yield the tokens of `body`.  An unterminated comment or quoted string extends to the end."""
     at = 0
     while match := _TOKEN.match(body, at):
         at = match.end()
@@ -59,10 +59,10 @@ def tokens(body: str) -> Iterator[Token]:
 
 
 def mailboxes(body: str) -> Iterator[Path]:
-    """Yield the mailboxes of an address list (RFC 5322 sections 3.4 and 4.4), those of its groups too.
+    """Yield the mailboxes of an address list, including those in groups (RFC 5322 sections 3.4 and 4.4).
 
-    The display name before an address in angle brackets may be anything.
-    A mailbox whose address is not well-formed is left out; so is one with two addresses, because readers disagree about it.
+    Any display name is accepted before an address in angle brackets.
+    A malformed mailbox is omitted, and so is one with two addresses, because parsers disagree about it.
     """
     for mailbox in _split(tokens(body)):
         if path := _path(_address(mailbox)):
@@ -79,7 +79,7 @@ def list_ids(body: str) -> Iterator[str]:
 
 
 def list_posts(body: str) -> Iterator[Path]:
-    """Yield the addresses that a List-Post names, each as a mailto URL or alone (RFC 2369 sections 2 and 3.4, RFC 6068)."""
+    """Yield the addresses that a List-Post names, as mailto URLs or bare (RFC 2369 sections 2 and 3.4, RFC 6068)."""
     for url in _urls(body):
         scheme, colon, rest = "".join(url.split()).partition(":")
         for address in _recipients(rest) if scheme.lower() == "mailto" else () if colon else (scheme,):
@@ -92,7 +92,7 @@ def list_posts(body: str) -> Iterator[Path]:
 
 
 def _end_of_comment(body: str, at: int) -> int:
-    """Return where the comment ends that was opened just before `at`; comments nest (RFC 5322 section 3.2.2)."""
+    """Return the end of the comment that opened just before `at`; comments nest (RFC 5322 section 3.2.2)."""
     depth = 1
     for mark in _IN_COMMENT.finditer(body, at):
         depth += {"(": 1, ")": -1}.get(mark[0], 0)
@@ -102,7 +102,7 @@ def _end_of_comment(body: str, at: int) -> int:
 
 
 def _split(found: Iterable[Token]) -> Iterator[list[Token]]:
-    """Yield the tokens between the commas, and between the marks of groups; those in angle brackets separate nothing."""
+    """Yield the tokens between commas and group delimiters; inside angle brackets these do not separate."""
     mailbox: list[Token] = []
     in_brackets = False
     for token in found:
@@ -134,7 +134,7 @@ def _without_route(address: list[Token]) -> list[Token]:
 
 
 def _path(address: list[Token]) -> Path | None:
-    """Return the addr-spec that these tokens spell, if they spell one (RFC 5322 sections 3.4.1 and 4.4)."""
+    """Return the addr-spec of these tokens; None if they do not form one (RFC 5322 sections 3.4.1 and 4.4)."""
     at = [number for number, token in enumerate(address) if token == ("mark", "@")]
     if len(at) != 1:
         return None
@@ -153,13 +153,13 @@ def _path(address: list[Token]) -> Path | None:
 
 
 def _local_part(words: list[Token]) -> str:
-    """Return these words and the dots between them as one local-part, in quotes if one of the words has them."""
+    """Return words and the dots between them as one local-part, quoted if any word is quoted."""
     text = "".join(word.text for word in words)
     return text if all(word.kind != "quoted" for word in words) else '"{}"'.format(_NEEDS_BACKSLASH.sub(r"\\\1", text))
 
 
 def _is_dotted(found: list[Token], kinds: Iterable[str]) -> bool:
-    """Whether `found` are words of these kinds with a dot between each two."""
+    """Return whether `found` consists of words of these kinds, separated by dots."""
     return len(found) % 2 == 1 and all(
         token.kind in kinds if number % 2 == 0 else token == ("mark", ".") for number, token in enumerate(found)
     )
@@ -179,7 +179,7 @@ def _in_brackets(found: list[Token]) -> list[list[Token]]:
 
 
 def _unspaced(found: list[Token]) -> str:
-    """Return these tokens as one text; "" if two words stand side by side, as in a phrase."""
+    """Return tokens as one text; "" if two words are adjacent, as in a phrase."""
     for one, other in pairwise(found):
         if one.kind in _WORDS and other.kind in _WORDS:
             return ""
@@ -187,7 +187,7 @@ def _unspaced(found: list[Token]) -> str:
 
 
 def _urls(body: str) -> list[str]:
-    """Return what stands in angle brackets, or the whole body at its commas if there are none; comments do not count."""
+    """Return the texts in angle brackets, or else the body split at its commas; comments are ignored."""
     inside: list[str] = []
     outside: list[str] = []
     at = 0
@@ -205,7 +205,7 @@ def _urls(body: str) -> list[str]:
 
 
 def _recipients(url: str) -> Iterator[str]:
-    """Yield the addresses of a mailto URL, given without its scheme: those before `?`, and those of `to` (RFC 6068 section 2)."""
+    """Yield the addresses of a mailto URL, given without its scheme: before `?`, and in `to` fields (RFC 6068 section 2)."""
     first, _, rest = url.partition("?")
     fields = [field.partition("=") for field in rest.split("&")]
     for several in [first, *(value for name, _, value in fields if unquote(name).lower() == "to")]:

@@ -1,4 +1,4 @@
-"""What the rules read of a message's header: each fact is read once, when it is first asked for, and no header is an error."""
+"""The header of a message as rules see it: each fact is parsed once, on first access, and never raises an exception."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from lmtpref.lists.addresses import fold_address
 from lmtpref.lists.policy.field_body import list_ids, list_posts, mailboxes
 from lmtpref.protocol.syntax import Path
 
-MAX_HEADER_OCTETS = 262_144  # 256 KiB; what follows is not read
-MAX_VALUE_OCTETS = 4096  # of one field; RFC 5322 section 2.1.1 asks for lines of 998
-MAX_FIELDS = 10  # of one name that are read; RFC 5322 section 3.6 allows one From
-MAX_SENDERS = 10  # addresses in From, Reply-To and Sender together that are looked up
+# The header is read up to 256 KiB.
+MAX_HEADER_OCTETS = 262_144
+# The octets of one field body that are read; RFC 5322 section 2.1.1 limits a line to 998.
+MAX_VALUE_OCTETS = 4096
+# The fields of one name that are read; RFC 5322 section 3.6 allows one From.
+MAX_FIELDS = 10
+# The addresses in From, Reply-To and Sender together that are looked up.
+MAX_SENDERS = 10
 
 # RFC 5322 section 3.6.2: the fields that name a message's senders.
 _SENDER_FIELDS = ("from", "reply-to", "sender")
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
-# A quoted string that never ends makes the reader leave out the mailbox that was cut.
+# The parser omits a mailbox with an unterminated quoted string, so this mark makes it omit the one that was cut.
 _CUT = '"'
 
 
 class Header:
-    """The header of the message `content`: the fields before its first empty line, at most MAX_HEADER_OCTETS of them.
+    """The header of the message `content`: the fields before its first empty line, up to MAX_HEADER_OCTETS octets.
 
-    Lines may end in CRLF or, because BDAT can bring them, in LF.
-    White space may stand between a field's name and its colon (RFC 5322 section 4.5).
+    Lines end in CRLF or, because BDAT allows it, in LF.
+    White space is allowed between a field's name and its colon (RFC 5322 section 4.5).
     """
 
     __slots__ = ("_content", "_lists", "_lower", "_senders")
@@ -39,17 +43,17 @@ class Header:
 
     @property
     def has_from(self) -> bool:
-        """Whether there is a From."""
+        """Whether there is a From field."""
         return _begin_of("from").search(self._lower_case) is not None
 
     @property
     def received(self) -> int:
-        """How many Received fields there are."""
+        """The number of Received fields."""
         return len(_begin_of("received").findall(self._lower_case))
 
     @property
     def senders(self) -> tuple[Path, ...]:
-        """The addresses in From, Reply-To and Sender, each once, in this order."""
+        """The addresses in From, Reply-To and Sender, in this order and without duplicates."""
         if self._senders is None:
             bodies = (body + _CUT if cut else body for name in _SENDER_FIELDS for body, cut in self._bodies(name))
             paths = {fold_address(path.address): path for body in bodies for path in mailboxes(body)}
@@ -58,25 +62,25 @@ class Header:
 
     @property
     def lists(self) -> frozenset[str]:
-        """The lists that the message has been through: what List-Id and List-Post name, as `MailingList.identities` has them."""
+        """The lists that List-Id and List-Post name, in the form of `MailingList.identities`."""
         if self._lists is None:
             self._lists = frozenset(self._named_lists()) if b"\nlist-" in self._lower_case else frozenset()
         return self._lists
 
     @property
     def message_id(self) -> str | None:
-        """The value of the first Message-ID as it was sent, unfolded; None without one."""
+        """The value of the first Message-ID as it was sent, unfolded; None if there is none."""
         return next(iter(self.values("message-id")), None)
 
     def values(self, name: str) -> list[str]:
         """Return the bodies of the first MAX_FIELDS fields called `name` (in lower case), unfolded.
 
-        A body longer than MAX_VALUE_OCTETS is cut.
+        A body longer than MAX_VALUE_OCTETS is truncated.
         """
         return [body for body, _ in self._bodies(name)]
 
     def _bodies(self, name: str) -> Iterator[tuple[str, bool]]:
-        """Yield the bodies of the fields called `name`, and whether each was cut."""
+        """Yield the bodies of the fields called `name`, and whether each was truncated."""
         text, end = b"\n" + _header_of(self._content), 0
         for _ in range(MAX_FIELDS):
             begin = _begin_of(name).search(self._lower_case, end)
@@ -102,12 +106,12 @@ class Header:
 
 @lru_cache(maxsize=16)
 def _begin_of(name: str) -> re.Pattern[bytes]:
-    """Return what finds the beginning of a field `name` in a header in lower case."""
+    """Return a regular expression for the beginning of a field `name` in a header in lower case."""
     return re.compile(rb"\n%b[ \t]*:" % re.escape(name.encode()))
 
 
 def _end_of_field(text: bytes, start: int) -> int:
-    """Return where the field ends whose body begins at `start`: before a line that does not begin with white space."""
+    """Return the end of the field whose body begins at `start`: before a line that does not begin with white space."""
     while True:
         end = text.find(b"\n", start)
         if end < 0:

@@ -1,6 +1,6 @@
-"""The rules up to DATA, each a pure function: what is known -> a verdict, or None where the rule has nothing to say.
+"""The rules up to DATA: pure functions that take the known facts and return a verdict, or None.
 
-A rule's first line says its policy in one sentence.
+The first line of a rule's docstring is its policy in one sentence, which `lmtpref explain --json` prints.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from lmtpref.lists.policy.verdicts import ACCEPT, Defer, Discard, Hold, Reject, 
 from lmtpref.protocol import catalogue as say
 from lmtpref.protocol.errors import UsageError
 
-F_contra = TypeVar("F_contra", contravariant=True)  # what a rule is told
+F_contra = TypeVar("F_contra", contravariant=True)  # the facts of a stage
 
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[F_contra]):
-    """A named rule of one stage; calling it asks it."""
+    """A named rule of one stage; it is called like the function `decide`."""
 
     stage: Stage
     name: str
@@ -29,14 +29,14 @@ class Rule(Generic[F_contra]):
     decide: Callable[[F_contra], Verdict | None]
 
     def __call__(self, facts: F_contra) -> Verdict | None:
-        """The rule's verdict on `facts`; None if it has none."""
+        """Return the rule's verdict on `facts`; None if it has none."""
         return self.decide(facts)
 
 
 def at(stage: Stage) -> Callable[[Callable[[F_contra], Verdict | None]], Rule[F_contra]]:
-    """Make the function below a rule of `stage`, with its own name and the first line of its docstring.
+    """Return a decorator that makes a function a rule of `stage`; its policy is the first line of the docstring.
 
-    Raises UsageError for a function that is `async`: a rule never waits.
+    Raises UsageError: if the function is `async`, because a rule never waits.
     """
 
     def make(decide: Callable[[F_contra], Verdict | None]) -> Rule[F_contra]:
@@ -188,7 +188,7 @@ def null_sender_at_data(facts: DataFacts) -> Verdict | None:
     return _NULL_SENDER if refused else None
 
 
-# Verdicts are values: each is made once.
+# Verdicts are immutable, so each is made once.
 _UNKNOWN_MTA = Reject(say.UNKNOWN_MTA_550)
 _BANNED_EVERYWHERE = Reject(say.BANNED_550)
 _DIRECTORY_DOWN = Defer(say.DIRECTORY_451)
@@ -208,7 +208,7 @@ _NONMEMBER_VERDICTS: dict[str, Verdict] = {
 
 
 def exceeds(octets: int | None, limit: int | None) -> bool:
-    """Whether `octets`, if there is a number, are more than `limit`, if there is one."""
+    """Return whether both are given and `octets` is more than `limit`."""
     return octets is not None and limit is not None and octets > limit
 
 

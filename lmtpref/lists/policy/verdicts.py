@@ -1,4 +1,4 @@
-"""What a rule can say."""
+"""The verdicts that a rule can return."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lmtpref.protocol.replies import Reply
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Take it."""
+    """Accept the message."""
 
     reply: ClassVar[None] = None
 
@@ -21,7 +21,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Take it, and let a moderator see it first: queue `hold`."""
+    """Accept the message and hold it for a moderator, in the queue `hold`."""
 
     reason: str
     reply: ClassVar[None] = None
@@ -32,7 +32,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Take it, and keep it from being distributed: queue `discard`."""
+    """Accept the message and do not distribute it; it goes to the queue `discard`."""
 
     reason: str
     reply: ClassVar[None] = None
@@ -43,7 +43,10 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Do not take it, ever; `reply` is a 5xx.  Raises UsageError for another."""
+    """Reject permanently, with `reply`.
+
+    Raises UsageError: if `reply` is not a 5xx with an enhanced status code.
+    """
 
     reply: Reply
 
@@ -56,7 +59,10 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """Do not take it now; `reply` is a 4xx.  Raises UsageError for another."""
+    """Reject for now, with `reply`, so that the client retries.
+
+    Raises UsageError: if `reply` is not a 4xx with an enhanced status code.
+    """
 
     reply: Reply
 
@@ -67,7 +73,7 @@ class Defer:
         return f"defer ({self.reply})"
 
 
-# `reply` is what the client is told; None stands for the usual positive reply.
+# `reply` is the reply to the client; None stands for the usual positive reply.
 Verdict = Accept | Hold | Discard | Reject | Defer
 ACCEPT = Accept()
 

@@ -1,1 +1,1 @@
-"""Where accepted messages go: in memory, or in a spool."""
+"""Queues of accepted messages: in memory, in a spool, or in a database."""

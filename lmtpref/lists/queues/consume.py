@@ -1,4 +1,4 @@
-"""Take entries out of a queue, one after another: `for claim in consume(URL, "in")`, or `async for`."""
+"""Consumers of a queue: `for delivery in consume(URL, "in")`, or `async for`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from lmtpref.lists.queues.interface import LEASE_SECONDS, PREFETCH, Claim, Sourc
 from lmtpref.lists.queues.memory import Entry
 from lmtpref.lists.queues.registry import open_source
 
-TURN_SECONDS = 1.0  # after which an iterator that waits looks whether it was closed
+# A waiting iterator checks this often whether it was closed.
+TURN_SECONDS = 1.0
 
 
 class Delivery:
-    """An entry that this consumer has and no other.
+    """An entry that only this consumer has.
 
-    In a `with` or `async with` block it is acknowledged at the end, and returned to its queue if the block raises.
+    At the end of a `with` or `async with` block it is acknowledged, or returned to its queue if the block raises an
+    exception.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -27,12 +29,18 @@ class Delivery:
         self.entry: Entry = claim.entry
 
     def ack(self) -> None:
-        """Remove the entry: the work is done.  Raises ClaimLostError."""
+        """Remove the entry, because the work is done.
+
+        Raises ClaimLostError: if the claim was lost.
+        """
         self._ended = True
         self._claim.ack()
 
     def reject(self, reason: str) -> None:
-        """Take the entry out of the queue, and keep it for people to look at.  Raises ClaimLostError."""
+        """Take the entry out of the queue and keep it for a person to look at.
+
+        Raises ClaimLostError: if the claim was lost.
+        """
         self._ended = True
         self._claim.reject(reason)
 
@@ -56,10 +64,10 @@ class Delivery:
 
 
 class Consumer:
-    """One queue, as an iterator and as an asynchronous iterator of deliveries.
+    """One queue as an iterator, or an asynchronous iterator, of deliveries.
 
-    It waits for more when the queue is empty, unless `wait` is False: then it ends.  `close`, or the end of a `with` block, returns
-    what was delivered and not acknowledged; so does the engine if this process is killed.
+    If the queue is empty, the iterator waits for more, or ends if `wait` is False.  `close`, or the end of a `with` block,
+    returns unacknowledged entries to the queue; the engine does the same if this process is killed.
     """
 
     def __init__(self, source: Source, *, wait: bool = True) -> None:
@@ -82,7 +90,7 @@ class Consumer:
                 return
 
     def close(self) -> None:
-        """Return what was not acknowledged to the queue."""
+        """Return unacknowledged entries to the queue."""
         if not self._closed:
             self._closed = True
             self._source.close()
@@ -103,7 +111,10 @@ class Consumer:
 def consume(url: str, queue: str, *, wait: bool = True, lease_seconds: float = LEASE_SECONDS, prefetch: int = PREFETCH) -> Consumer:
     """Return a consumer of one queue; several consumers, in any processes, share its entries.
 
-    `lease_seconds` is how long the entries of a consumer in a database stay claimed after it was killed, `prefetch` how many
-    it claims at once.  Raises UsageError, or QueueUnreachableError.
+    In a database, a killed consumer's entries stay claimed for up to `lease_seconds`.  A consumer claims up to `prefetch`
+    entries at once.
+
+    Raises UsageError: if the URL or the queue is invalid.
+    Raises QueueUnreachableError: if the engine does not answer.
     """
     return Consumer(open_source(url, queue, lease_seconds=lease_seconds, prefetch=prefetch), wait=wait)

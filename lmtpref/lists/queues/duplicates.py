@@ -1,4 +1,4 @@
-"""When two entries are one: a message that an MTA sent again because it did not read the reply."""
+"""Recognition of duplicates: a message that an MTA sent again because it did not get the reply."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def duplicate_key(entry: Entry, content_digest: bytes) -> str:
 def has_received(content: bytes) -> bool:
     """Return whether the header has a Received field.
 
-    It carries the queue id of an MTA, which tells two posts apart; without it, two equal posts may be two.
+    The field contains an MTA's queue id, which distinguishes two posts.  Without it, two equal messages may be two posts.
     """
     end = _HEADER_END.search(content)
     return bool(_RECEIVED.search(content, 0, end.start() if end else len(content)))

@@ -1,4 +1,4 @@
-"""An entry as a file: one header that holds what the message does not, then the message as it is stored."""
+"""The file format of an entry: a header field with the envelope and the verdict, then the stored message."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lmtpref.protocol.xforward import UNAVAILABLE
 
 VERSION = 1
 
-# The header is JSON, a key on each line, folded as RFC 5322 section 2.2.3 has it.  JSON's own escapes keep every CR and
-# LF of a value out of it, so the first "}" at the end of a line ends it; and its blanks may be a fold.
+# The header is JSON with one key a line, folded by RFC 5322 section 2.2.3.  JSON escapes every CR and LF of a value, so the
+# first "}" at the end of a line is the end of the header; JSON allows a fold as white space.
 _BEGIN, _END = b"X-Lmtpref-Entry: ", b"}\r\n"
 _SEPARATORS = (",\r\n ", ": ")
 
@@ -24,20 +24,21 @@ _KINDS: dict[str, Callable[[Any], Verdict]] = {"accept": lambda _: ACCEPT, "hold
 
 
 class DamagedEntryError(LmtpError, ValueError):
-    """A file in a spool that is not an entry, or no whole one."""
+    """Raised when a file in a spool is not an entry, or not a whole one."""
 
 
 def pack(entry: Entry) -> tuple[bytes, bytes]:
-    """What is written before the content, and the content."""
+    """Return the octets written before the content, and the content."""
     header = json.dumps(describe(entry), separators=_SEPARATORS).encode("ascii")
     return b"%s%s\r\n%s" % (_BEGIN, header, entry.head), entry.content
 
 
 def unpack(octets: bytes) -> Entry:
-    """The entry that was written as `octets`, without its trail, which is there for the eye.
+    """Return the entry that was written as `octets`, without its trail, which is stored for people only.
 
-    Only what stands at the very beginning is read as ours, and how long the rest is stands there: nothing that the
-    sender wrote can pass for it.  Raises DamagedEntryError if octets are missing or too many.
+    Only the header at the very beginning is ours, and it has the lengths of all other parts, so a sender cannot forge it.
+
+    Raises DamagedEntryError: if the header is unreadable, or octets are missing or superfluous.
     """
     if not octets.startswith(_BEGIN):
         raise DamagedEntryError("not written by a spool")
@@ -57,7 +58,7 @@ def unpack(octets: bytes) -> Entry:
 
 
 def describe(entry: Entry) -> dict[str, Any]:
-    """Return what an entry holds beside trace and content, as JSON has it."""
+    """Return the attributes of an entry besides trace and content, as data for JSON."""
     verdict = entry.verdict
     return {
         "version": VERSION,
@@ -80,7 +81,10 @@ def describe(entry: Entry) -> dict[str, Any]:
 
 
 def restore(data: dict[str, Any], trace: bytes, content: bytes) -> Entry:
-    """Return the entry that `describe` described, without its trail.  Raises ValueError, TypeError or KeyError for other data."""
+    """Return the entry for the data from `describe`, without its trail.
+
+    Raises ValueError, TypeError or KeyError: for other data.
+    """
     for key in _TEXTS:
         if not isinstance(data[key], str | None):
             raise TypeError(f"{key} is no text: {data[key]!r}")

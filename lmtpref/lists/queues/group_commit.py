@@ -1,4 +1,4 @@
-"""Group commit: entries that arrive while a store is busy are committed together, and share the wait."""
+"""Group commit: entries that arrive while a store is busy are committed together in the next batch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from typing import Generic, TypeVar
 
 from lmtpref.lists.queues.memory import Entry
 
-MAX_PENDING_ENTRIES = 16_384  # more than the connections of one server; beyond: 452 4.3.1
-MAX_BATCH_ENTRIES = 512  # of one commit, so that the first of a batch does not wait for thousands
-MAX_ENTRIES_A_TURN = 64  # completed before other connections have their turn
-CHECKS_A_TIMEOUT = 8  # how often the watchdog looks; a client hears at most an eighth of the timeout late
+# More than the connections of one server; a client beyond that gets 452 4.3.1.
+MAX_PENDING_ENTRIES = 16_384
+# A limit for one commit, so that the first entry of a batch does not wait for thousands.
+MAX_BATCH_ENTRIES = 512
+# The entries completed before other connections get their turn.
+MAX_ENTRIES_A_TURN = 64
+# The watchdog's checks for each timeout, so a reply is late by at most an eighth of it.
+CHECKS_A_TIMEOUT = 8
 
 
 @dataclass(slots=True, eq=False)
 class Commit:
-    """One entry on its way into a store; `error` is what failed, None when it is stored."""
+    """One entry on its way into a store; `error` is the exception if that fails, and None if it succeeds."""
 
     entry: Entry
     future: asyncio.Future[None] | None = None
@@ -30,7 +34,7 @@ class Commit:
 
     @property
     def abandoned(self) -> bool:
-        """Whether no client waits for it any more, so that it need not be stored."""
+        """Whether no client waits for the entry any more, so that it need not be stored."""
         return self.error is not None or (self.future is not None and self.future.cancelled())
 
 
@@ -38,10 +42,11 @@ C = TypeVar("C", bound=Commit)
 
 
 class Committer(Generic[C]):
-    """Commits entries in batches, in one thread: those that arrive while it is busy are the next batch.
+    """A thread that commits entries in batches; entries that arrive while it is busy form the next batch.
 
-    `commit` stores a batch and gives each entry that failed its `error`.  Without `timeout_seconds` an entry waits as long as the
-    store takes.  With it, an entry that waits longer fails with TimeoutError, and `interrupt` is called to make a stalled `commit` return.
+    `commit` stores a batch and sets the `error` of each entry that fails.  Without `timeout_seconds` an entry waits as long
+    as the store needs.  With it, an entry that waits longer fails with TimeoutError, and `interrupt` is called to make a
+    stalled `commit` return.
     """
 
     def __init__(
@@ -67,11 +72,14 @@ class Committer(Generic[C]):
 
     @property
     def pending(self) -> int:
-        """The number of entries that wait, those of the batch at work included."""
+        """The number of waiting entries, including those of the current batch."""
         return len(self._pending) + len(self._busy)
 
     def add(self, commit: C) -> None:
-        """Put it into the next batch.  Raises OSError if too many wait, or after `close`."""
+        """Add an entry to the next batch.
+
+        Raises OSError: if too many entries wait, or after `close`.
+        """
         with self._changed:
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the queue is closed")
@@ -83,7 +91,10 @@ class Committer(Generic[C]):
             self._changed.notify()
 
     def commit_now(self, commit: C) -> None:
-        """Commit it before this returns, in the caller's thread.  Raises what failed."""
+        """Commit an entry in the caller's thread.
+
+        Raises the exception that the store set: if the commit fails.
+        """
         if self._closed:
             raise OSError(errno.ESHUTDOWN, "the queue is closed")
         self._commit([commit])
@@ -91,7 +102,7 @@ class Committer(Generic[C]):
             raise commit.error
 
     def close(self, seconds: float) -> bool:
-        """Take no more, and wait up to `seconds` for what is under way; return whether all of it is done."""
+        """Accept no more entries and wait up to `seconds` for the waiting ones; return whether all are done."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -114,7 +125,7 @@ class Committer(Generic[C]):
                 self._changed.notify_all()
 
     def _next(self) -> list[C]:
-        """Wait for entries, and return them; return none once all is done and closed."""
+        """Wait for entries and return the next batch, which is empty only after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._closed)
             batch, self._pending = self._pending[: self._max_batch], self._pending[self._max_batch :]
@@ -129,13 +140,13 @@ class Committer(Generic[C]):
                 commit.error = commit.error or error
 
     def _watch(self, timeout_seconds: float) -> None:
-        """Fail the entries that wait for too long, until `close`."""
+        """Until `close`, fail the entries that wait too long."""
         while not self._ended.wait(timeout_seconds / CHECKS_A_TIMEOUT):
             if self._expire(time.monotonic() - timeout_seconds):
                 self._interrupt()
 
     def _expire(self, oldest: float) -> bool:
-        """Fail every entry that has waited since before `oldest`; return whether the batch at work has one."""
+        """Fail every entry older than `oldest`; return whether the current batch has one."""
         with self._changed:
             stalled = [commit for commit in self._busy if commit.since < oldest and commit.error is None]
             late = [commit for commit in self._pending if commit.since < oldest]
@@ -147,7 +158,7 @@ class Committer(Generic[C]):
 
 
 def tell(batch: Iterable[Commit]) -> None:
-    """Complete the futures of a batch, with one call into each loop; a loop that is closed has no client that waits."""
+    """Complete the futures of a batch with one call into each event loop; a closed loop has no waiting client."""
     loops: dict[asyncio.AbstractEventLoop, list[Commit]] = {}
     for commit in batch:
         if commit.future is not None:

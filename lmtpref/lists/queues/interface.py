@@ -1,4 +1,4 @@
-"""What a queue engine offers: a place to put entries, a view for administrators, and a source for consumers."""
+"""The interfaces of a queue engine: a sink for the server, a store for administrators, a source for consumers."""
 
 from __future__ import annotations
 
@@ -12,49 +12,61 @@ from lmtpref.protocol.catalogue import BUSY_452, FULL_452, LOCAL_ERROR_451, QUEU
 from lmtpref.protocol.errors import LmtpError
 from lmtpref.protocol.replies import Reply
 
-TIMEOUT_SECONDS = 10.0  # for an entry to be stored; beyond: 451 4.4.1.  Postfix waits 600 s (lmtp_data_done_timeout)
-DUPLICATE_SECONDS = 432_000.0  # 5 days, as long as Postfix tries again (maximal_queue_lifetime)
-LEASE_SECONDS = 60.0  # for which a claim holds unless it is renewed
-PREFETCH = 8  # entries that one consumer claims at once
+# The time to store an entry; after it the reply is 451 4.4.1.  Postfix waits 600 s (lmtp_data_done_timeout).
+TIMEOUT_SECONDS = 10.0
+# 5 days, as long as Postfix retries (maximal_queue_lifetime).
+DUPLICATE_SECONDS = 432_000.0
+# A claim expires after this time unless it is renewed.
+LEASE_SECONDS = 60.0
+# The entries that one consumer claims at once.
+PREFETCH = 8
 
 
 class QueueUnreachableError(LmtpError, ConnectionError):
-    """The engine of a queue does not answer, or refuses to serve us."""
+    """Raised when a queue's engine does not answer, or rejects our connection."""
 
 
 class ClaimLostError(LmtpError):
-    """The lease of a claim has expired, and the entry may have gone to another consumer."""
+    """Raised when a claim's lease has expired, so that another consumer may have the entry."""
 
 
 class EntrySink(Protocol):
-    """Where a handler puts entries."""
+    """The destination of a handler's entries."""
 
     def put(self, entry: Entry) -> Awaitable[None] | None:
-        """Store `entry` in its queue; when this returns, or the awaitable it returns is done, the entry is safe.
+        """Store `entry` in its queue.
 
-        An asyncio.Future stands for work under way, so that more may be put meanwhile.
-        Whatever it raises is a local fault: the sender is told to try again (see `reply_to`).
+        The entry is safe when the method has returned None, or when the returned awaitable is done.  An asyncio.Future
+        means that the work is in progress, so that the handler may put further entries meanwhile.  Any exception is a
+        local error, and the reply is 4xx (see `reply_to`).
         """
 
 
 class Queues(EntrySink, Protocol):
     """The queues of a server.
 
-    `max_message_octets` is the largest message that the engine takes, known after `open`; None if it has no limit.
+    `max_message_octets` is the engine's limit for a message, known after `open`; None if it has no limit.
     """
 
     @property
     def max_message_octets(self) -> int | None:
-        """The largest message that the engine takes."""
+        """The size of the largest message that the engine can store."""
 
     async def open(self) -> None:
-        """Reach the engine, and prepare it.  Raises UsageError, or QueueUnreachableError if another attempt may succeed."""
+        """Connect to the engine and prepare it.
+
+        Raises UsageError: if the settings are invalid.
+        Raises QueueUnreachableError: if another attempt may succeed.
+        """
 
     async def counts(self) -> Mapping[str, int]:
-        """Return how many entries each queue holds.  Raises OSError if the engine does not tell."""
+        """Return the number of entries in each queue.
+
+        Raises OSError: if the engine does not answer.
+        """
 
     async def aclose(self) -> bool:
-        """Take no more, and wait, for a bounded time, for what is under way; return whether all of it is stored."""
+        """Accept no more entries and wait, for a bounded time, for the waiting ones; return whether all are stored."""
 
 
 class StoredEntry(Protocol):
@@ -62,51 +74,58 @@ class StoredEntry(Protocol):
 
     @property
     def id(self) -> str:
-        """The name of the entry, unique in the store; sorted, names are in order of arrival."""
+        """The name of the entry, unique in the store; names sort in the order of arrival."""
 
     @property
     def queue(self) -> str:
-        """The queue that holds it."""
+        """The queue of the entry."""
 
     @property
     def arrived(self) -> float:
-        """When it was stored, in seconds since 1970."""
+        """The time at which the entry was stored, in seconds since 1970."""
 
     @property
     def place(self) -> str:
-        """Where it is: a path, or a masked URL and a row."""
+        """The location of the entry: a path, or a masked URL and a row."""
 
     def entry(self) -> Entry:
-        """Return the entry.  Raises DamagedEntryError, or FileNotFoundError if it is gone."""
+        """Return the entry.
+
+        Raises DamagedEntryError: if it is not whole.
+        Raises FileNotFoundError: if it is gone.
+        """
 
     def summary(self) -> dict[str, Any]:
-        """Return what a list of entries says of it.  Raises as `entry`."""
+        """Return the entry's line of a list of entries.  Raises the same exceptions as `entry`."""
 
     def remove(self) -> None:
-        """Remove it; when this returns, it will not come back."""
+        """Remove the entry durably."""
 
     def move(self, queue: str, entry: Entry | None = None) -> None:
-        """Move it to another queue, changed to `entry` if that is given."""
+        """Move the entry to another queue; if `entry` is given, replace it with that."""
 
 
 class Store(Protocol):
     """All queues of an engine, for administrators."""
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many entries each queue holds."""
+        """Return the number of entries in each queue."""
 
     def stored(self) -> Iterable[StoredEntry]:
         """Return the entries, queue by queue, oldest first."""
 
     def find(self, identifier: str) -> StoredEntry:
-        """Return the entry of that name.  Raises KeyError."""
+        """Return the entry of that name.
+
+        Raises KeyError: if there is none.
+        """
 
     def close(self) -> None:
         """Release connections and files."""
 
 
 class Claim(Protocol):
-    """An entry that one consumer has and no other; exactly one of the methods ends the claim."""
+    """An entry that only one consumer has; each of the methods ends the claim, and exactly one is called."""
 
     @property
     def id(self) -> str:
@@ -117,38 +136,45 @@ class Claim(Protocol):
         """The entry."""
 
     def ack(self) -> None:
-        """Remove the entry: the work is done.  Raises ClaimLostError."""
+        """Remove the entry, because the work is done.
+
+        Raises ClaimLostError: if the claim was lost.
+        """
 
     def reject(self, reason: str) -> None:
-        """Take the entry out of the queue, and keep it for people to look at.  Raises ClaimLostError."""
+        """Take the entry out of the queue and keep it for a person to look at.
+
+        Raises ClaimLostError: if the claim was lost.
+        """
 
     def release(self) -> None:
-        """Return the entry to its queue, for any consumer.  Nothing happens if the claim was lost."""
+        """Return the entry to its queue, for any consumer; do nothing if the claim was lost."""
 
 
 class Source(Protocol):
     """One queue of an engine, for one consumer."""
 
     def next(self, seconds: float) -> Claim | None:
-        """Claim the next entry; None if there is none within `seconds`."""
+        """Claim and return the next entry; return None if there is none within `seconds`."""
 
     def close(self) -> None:
-        """Return every claim that was not ended to the queue."""
+        """Return every entry whose claim has not ended to the queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Settings of queues, beside the URL."""
+    """Settings of queues besides the URL."""
 
     timeout_seconds: float = TIMEOUT_SECONDS
     duplicate_seconds: float = DUPLICATE_SECONDS
     max_pending: int | None = None
-    held: str | None = None  # the URL of the engine for `hold` and `discard`, which people browse
+    # The URL of another engine for `hold` and `discard`, in which people can browse.
+    held: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueEngine:
-    """What an entry point of the group `lmtpref.queues` names: how to open each of the three views of a URL."""
+    """The functions that open a URL as queues, store and source; an entry point of the group `lmtpref.queues` names one."""
 
     queues: Callable[[str, Options], Queues]
     store: Callable[[str], Store]
@@ -164,7 +190,7 @@ _REPLIES = {
 
 
 def is_outage(error: OSError) -> bool:
-    """Return whether the engine, and not the entry or the disk, is what failed."""
+    """Return whether the engine failed, and not the entry or the disk."""
     return isinstance(error, ConnectionError | TimeoutError)
 
 

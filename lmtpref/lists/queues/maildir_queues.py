@@ -1,4 +1,4 @@
-"""The queues of a server that keeps its entries in a spool."""
+"""The queues of a server in a spool of Maildirs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from lmtpref.protocol.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-CLOSE_SECONDS = 10.0  # how long closing waits for the disk
+CLOSE_SECONDS = 10.0  # the time that `close` waits for the disk
 
-# As others name files in a Maildir, with a number that no other process draws; the random part tells ours.
+# Our names for files have the usual form for a Maildir, with a random part by which we recognise them.
 _OURS = re.compile(r"\d+\.M\d{6}P\d+R[0-9a-f]{16}\..+")
 
 
@@ -34,11 +34,13 @@ def _maildir(spool: Path, queue: str, address: str | None) -> Maildir:
 
 
 class MaildirQueues(Spool):
-    """Queues that keep their entries in a spool: what `put` has kept survives the process, and the machine's crash.
+    """Queues in a spool; a stored entry survives the end of the process and a crash of the machine.
 
-    The folder is made if it is missing, and what an earlier process had not finished is taken away: it was never
-    acknowledged, and `leftovers` says how many there were.  At most `max_pending` entries wait for the disk, which takes
-    up to `max_batch` at a time.  Raises UsageError for a folder that cannot be had.
+    The folder is created if it is missing.  Unfinished files of an earlier process are removed, because their messages
+    were never acknowledged; `leftovers` is their number.  At most `max_pending` entries wait for the disk, which stores up
+    to `max_batch` at a time.
+
+    Raises UsageError: if the folder cannot be created or locked.
     """
 
     def __init__(
@@ -59,30 +61,31 @@ class MaildirQueues(Spool):
 
     @property
     def max_message_octets(self) -> None:
-        """A file has no limit that a message reaches."""
+        """None: a file has no limit that a message reaches."""
         return
 
     async def open(self) -> None:
-        """The constructor has opened the spool."""
+        """Do nothing: the constructor has opened the spool."""
 
     async def counts(self) -> dict[str, int]:
-        """Return how many entries each queue holds."""
+        """Return the number of entries in each queue."""
         return {name: len(queue) for name, queue in self.items()}
 
     async def aclose(self) -> bool:
-        """As `close`."""
+        """Do the same as `close` without blocking the event loop."""
         return await asyncio.to_thread(self.close)
 
     @property
     def pending(self) -> int:
-        """How many entries wait for the disk, those it is at work on included."""
+        """The number of entries that wait for the disk, including the current batch."""
         return self._committer.pending
 
     def put(self, entry: Entry) -> asyncio.Future[None] | None:
-        """Keep `entry` in its queue: on a running loop in the background, else before this returns.
+        """Store `entry` in its queue: in the background if an event loop runs, else before the method returns.
 
-        What it raises, now or later, is an OSError where it is the disk that fails; nothing of the entry is then kept.
-        An entry whose future is cancelled before it is safe is not kept either.
+        An entry that fails, or whose future is cancelled before it is safe, is not stored.
+
+        Raises OSError, from the method or from the future: if the disk fails.
         """
         commit = FileCommit(entry, maildir=_maildir(self.path, entry.queue, entry.list), name=self._names.next())
         with contextlib.suppress(RuntimeError):  # no loop
@@ -94,7 +97,7 @@ class MaildirQueues(Spool):
         return commit.future
 
     def close(self, seconds: float = CLOSE_SECONDS) -> bool:
-        """Take no more, and wait up to `seconds` for the disk; whether everything was kept that was put."""
+        """Accept no more entries and wait up to `seconds` for the disk; return whether every entry was stored."""
         done = self._committer.close(seconds)
         if done:
             self._writer.close()
@@ -111,7 +114,7 @@ class MaildirQueues(Spool):
 
 
 class _Names:
-    """Names for files: no two alike, in any process, and in the order in which they were drawn."""
+    """A generator of file names that are unique in all processes and sort in the order of their creation."""
 
     def __init__(self) -> None:
         host = socket.gethostname().replace("/", r"\057").replace(":", r"\072")
@@ -127,12 +130,12 @@ class _Names:
 
 
 def _occupy(path: Path) -> tuple[int, int]:
-    """Make the spool: a descriptor that keeps it locked, and how many leftovers there were.
+    """Create and lock the spool; return the descriptor of the lock and the number of leftovers.
 
-    The first process to come takes away what others left in `tmp`; one that finds others at work takes nothing.
+    Only a process that finds no other at work removes leftovers from `tmp`.
     """
     try:
-        import fcntl  # noqa: PLC0415 - it may not be there
+        import fcntl  # noqa: PLC0415 - only Unix has it
     except ImportError:
         raise UsageError("a spool needs Unix: its files are renamed, locked and synced as only Unix does it") from None
     try:
@@ -151,7 +154,7 @@ def _occupy(path: Path) -> tuple[int, int]:
 
 
 def _clean(path: Path) -> int:
-    """Remove what we began and did not finish; what other programs write in `tmp` is theirs."""
+    """Remove unfinished files of this program from `tmp`, but not those of other programs; return their number."""
     begun = [file for queue in QUEUES for file in path.glob(f"{queue}/*/tmp/*") if _OURS.fullmatch(file.name)]
     for file in begun:
         file.unlink(missing_ok=True)

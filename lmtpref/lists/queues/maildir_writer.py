@@ -1,4 +1,4 @@
-"""Write entries into Maildirs: a batch is written, synced, renamed and synced again."""
+"""The writer of Maildirs: it writes, syncs and renames the files of a batch, and syncs the folders."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lmtpref.lists.queues.group_commit import Commit
 
 log = logging.getLogger(__name__)
 
-WRITERS = 8  # files that are written and synced at the same time
+WRITERS = 8  # files written and synced at the same time
 FOLDERS = ("tmp", "new", "cur")  # of a Maildir
 
 
 class Disk:
-    """What a commit asks of the file system.  Every method raises OSError; the reference's own faults are made here."""
+    """The operations of a commit on the file system, which tests replace to inject faults.  Every method raises OSError."""
 
     def write(self, path: Path, *parts: bytes) -> None:
-        """Make the file `path`, which there was not, and return when its octets are on the disk."""
+        """Create the file `path`, which must not exist, and return when its octets are on the disk."""
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             for part in parts:
@@ -43,15 +43,15 @@ class Disk:
             os.close(file)
 
     def rename(self, path: Path, target: Path) -> None:
-        """Call the file `path` by another name, in the same file system."""
+        """Rename the file `path` within its file system."""
         path.rename(target)
 
     def remove(self, path: Path) -> None:
-        """Take the file away, if it is there."""
+        """Remove the file if it exists."""
         path.unlink(missing_ok=True)
 
     def make(self, folder: Path, *names: str) -> None:
-        """Make `folder`, and folders with these names in it, where they are missing; return when all are on the disk."""
+        """Create `folder` and the folders `names` in it if they are missing; return when all are on the disk."""
         missing = [above for above in folder.parents if not above.exists()]
         for made in (folder, *(folder / name for name in names)):
             made.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ class Disk:
 
 
 class Maildir(NamedTuple):
-    """The folders of a Maildir: the whole, where a file is written, and where it is when it is whole."""
+    """The folders of a Maildir: its own, `tmp` for files being written, and `new` for complete files."""
 
     path: Path
     tmp: Path
@@ -68,33 +68,33 @@ class Maildir(NamedTuple):
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """The Maildir in the folder `path`."""
+        """Return the Maildir in the folder `path`."""
         return cls(path, path / "tmp", path / "new")
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class FileCommit(Commit):
-    """An entry on its way to a file: its Maildir, and the file's name there."""
+    """A commit of one entry to a file, with its Maildir and file name."""
 
     maildir: Maildir
     name: str
 
     @property
     def unfinished(self) -> Path:
-        """Where it is written."""
+        """The path while the file is being written."""
         return self.maildir.tmp / self.name
 
     @property
     def finished(self) -> Path:
-        """Where it is when it is whole."""
+        """The path of the complete file."""
         return self.maildir.new / self.name
 
 
 class MaildirWriter:
-    """Keeps batches of entries on a disk.
+    """A writer of batches of entries to a disk.
 
-    A batch is: write and sync every file in `tmp`, several at a time; rename all into `new`; sync every `new` once.
-    If a step fails, it fails for the entries that it was taken for, and is not repeated.
+    For each batch it writes and syncs every file in `tmp`, several at a time, renames all into `new`, and syncs every
+    `new` once.  A failed step is not repeated; it fails only the entries that the step was for.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -103,11 +103,11 @@ class MaildirWriter:
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="lmtpref-writer")
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._writers.shutdown()
 
     def commit(self, batch: list[FileCommit]) -> None:
-        """Store the entries of `batch`; give each that failed its error."""
+        """Store the entries of `batch` and set the error of each that fails."""
         alone = [[commit] for commit in batch]
         together: dict[Maildir, list[FileCommit]] = {}
         for commit in batch:
@@ -122,7 +122,7 @@ class MaildirWriter:
                 self._undo(commit)
 
     def _each(self, step: Callable[[list[FileCommit]], None], groups: Collection[list[FileCommit]]) -> None:
-        """Take a step for every group, several groups at a time."""
+        """Perform `step` for every group, several groups at a time."""
         if len(groups) == 1:
             for commits in groups:
                 self._attempt(step, commits)
@@ -130,7 +130,7 @@ class MaildirWriter:
             list(self._writers.map(lambda commits: self._attempt(step, commits), groups))
 
     def _attempt(self, step: Callable[[list[FileCommit]], None], commits: list[FileCommit]) -> None:
-        """Take a step for the entries that have not failed yet; if it fails, it fails for all of them."""
+        """Perform `step` for the entries that have not failed yet; if it raises an exception, all of them fail."""
         alive = [commit for commit in commits if not commit.abandoned]
         try:
             if alive:
@@ -141,7 +141,7 @@ class MaildirWriter:
 
     def _make(self, commits: list[FileCommit]) -> None:
         maildir = commits[0].maildir
-        # Per process: an earlier process that was killed may have made the folders and not synced them.
+        # Repeated in each process, because a killed process may have created the folders without syncing them.
         if maildir not in self._made:
             self._disk.make(maildir.path, *FOLDERS)
             self._made.add(maildir)
@@ -159,7 +159,8 @@ class MaildirWriter:
 
     def _undo(self, commit: FileCommit) -> None:
         """Remove the files of an entry that will not be acknowledged."""
-        self._made.discard(commit.maildir)  # it may have been removed
+        # The folder may have been removed, so create it again next time.
+        self._made.discard(commit.maildir)
         for path in commit.unfinished, commit.finished:
             try:
                 self._disk.remove(path)

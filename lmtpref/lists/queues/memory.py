@@ -1,4 +1,4 @@
-"""Where accepted messages go."""
+"""Entries, and queues of them in memory."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ _BY_SUBADDRESS = {None: "in", Subaddress.OWNER: "in", Subaddress.BOUNCES: "bounc
 class Entry:
     """One message for one recipient.
 
-    `content` is what was sent, octet for octet; `trace` the lines put on top of it.  `reverse_path` is "" for the null
-    sender; it, `forward_path` and MAIL's `parameters` are as given; `origin` is what XFORWARD said.  `list` is the list's
-    own address, None for postmaster; `subaddress` the canonical name, None for a post; `detail` what followed the `+`.
-    `trail` holds the decisions that led here, `moderator` the name of the person who released it from `hold`.
+    `content` is the message as sent, octet for octet; `trace` has the lines added above it.  `reverse_path` ("" for the
+    null sender), `forward_path` and MAIL's `parameters` are as given; `origin` has the values of XFORWARD.  `list` is the
+    list's own address, None for postmaster.  `subaddress` is the canonical name, None for a post; `detail` is the text
+    after the `+`.  `trail` has the decisions about the message, and `moderator` names the person that released it from
+    `hold`.
     """
 
     content: bytes
@@ -52,7 +53,7 @@ class Entry:
 
     @property
     def queue(self) -> str:
-        """The name of the queue it belongs in."""
+        """The name of the entry's queue."""
         if isinstance(self.verdict, Hold):
             return "hold"
         if isinstance(self.verdict, Discard):
@@ -61,29 +62,29 @@ class Entry:
 
     @property
     def head(self) -> bytes:
-        """What is stored before the content: the trace, and X-MailFrom.
+        """The octets stored before the content: the trace and X-MailFrom.
 
-        X-MailFrom stands above whatever the sender wrote, so that a forged one is not the first.  Content that begins
-        with a blank would be read as its next line (RFC 5322 section 2.2.3), so there an empty line comes between.
+        X-MailFrom stands above the sender's own header, so a forged one is never the first.  Content that begins with
+        white space would continue the X-MailFrom line (RFC 5322 section 2.2.3), so an empty line then precedes it.
         """
         fold = b"\r\n" if self.content.startswith((b" ", b"\t")) else b""
         return b"%sX-MailFrom: %s\r\n%s" % (self.trace, (self.reverse_path or "<>").encode(), fold)
 
     @property
     def octets(self) -> bytes:
-        """The message as it is stored: the head and the content."""
+        """The stored message: the head and the content."""
         return self.head + self.content
 
     @property
     def msg(self) -> EmailMessage:
-        """`octets`, parsed when first asked for; neither this nor a header of it ever raises (see `parse_message`)."""
+        """`octets`, parsed on first access; neither this nor reading a header raises an exception (see `parse_message`)."""
         if self._msg is None:
             self._msg = parse_message(self.octets)
         return self._msg
 
     @property
     def msgdata(self) -> dict[str, object]:
-        """What a list manager wants to know besides the message."""
+        """The metadata that a list manager needs besides the message."""
         data: dict[str, object] = {"_parsemsg": False, "original_size": len(self.content), "version": MSGDATA_VERSION}
         if self.list is None:
             data["to_postmaster"] = True
@@ -105,26 +106,29 @@ class Entry:
 
 
 def show(entry: Entry) -> None:
-    """Print an entry's `msgdata`, sorted and aligned, a line a key; control characters are escaped."""
+    """Print an entry's `msgdata`, one key a line, sorted and aligned, with control characters escaped."""
     data = entry.msgdata
     width = max(map(len, data))
     sys.stdout.writelines(f"{key:{width}}: {printable(data[key])}\n" for key in sorted(data))
 
 
 class MemoryQueue(Arrivals[Entry]):
-    """A queue of entries, oldest first; reading it does not empty it.  Any thread may read."""
+    """A queue of entries, oldest first.
+
+    Iterating does not remove entries; `take` does.  Safe to read from any thread.
+    """
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self._lock = threading.Lock()
 
     def put(self, entry: Entry) -> None:
-        """Add `entry`."""
+        """Append an entry."""
         with self._lock:
             self._entries.append(entry)
 
     def take(self) -> list[Entry]:
-        """Return the entries, which are no longer in the queue."""
+        """Remove all entries and return them."""
         with self._lock:
             taken, self._entries = self._entries, []
         return taken
@@ -137,30 +141,30 @@ class MemoryQueue(Arrivals[Entry]):
 
 
 class MemoryQueues(Mapping[str, MemoryQueue]):
-    """The queues by name, in memory: for documents and tests, because what they hold is gone with the process."""
+    """The queues by name, in memory, for documents and tests: their contents are lost when the process ends."""
 
     def __init__(self) -> None:
         self._queues = {name: MemoryQueue() for name in QUEUES}
 
     def put(self, entry: Entry) -> None:
-        """Keep `entry` in its queue."""
+        """Store `entry` in its queue."""
         self._queues[entry.queue].put(entry)
 
     def clear(self) -> None:
-        """Empty every queue."""
+        """Remove all entries from every queue."""
         for queue in self._queues.values():
             queue.take()
 
     @property
     def max_message_octets(self) -> None:
-        """Memory sets no limit of its own."""
+        """None: memory has no limit for one message."""
         return
 
     async def open(self) -> None:
-        """Nothing is to be reached."""
+        """Do nothing: there is nothing to connect to."""
 
     async def counts(self) -> dict[str, int]:
-        """Return how many entries each queue holds."""
+        """Return the number of entries in each queue."""
         return {name: len(queue) for name, queue in self._queues.items()}
 
     async def aclose(self) -> bool:
@@ -168,7 +172,7 @@ class MemoryQueues(Mapping[str, MemoryQueue]):
         return self.close()
 
     def close(self) -> bool:
-        """Whether everything was kept that was put: it was."""
+        """Return True: every entry that was put is in its queue."""
         return True
 
     def __getitem__(self, name: str) -> MemoryQueue:

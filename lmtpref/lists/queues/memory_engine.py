@@ -1,4 +1,4 @@
-"""The engine `memory:`, whose queues end with the process, so that no other process can look into them."""
+"""The engine `memory:`, whose queues belong to one process and end with it."""
 
 from __future__ import annotations
 

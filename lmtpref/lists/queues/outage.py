@@ -1,4 +1,4 @@
-"""One line of the log for an outage of an engine, and one for its end, however many messages are deferred meanwhile."""
+"""The log of outages: one line for the start and one for the end, however many messages are deferred meanwhile."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ log = logging.getLogger(__name__)
 
 
 class Outage:
-    """Whether the engine `name` is out of reach; called from one thread."""
+    """The state of the engine `name`: reachable or not.  Not safe to use from several threads."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._lasts = False
 
     def began(self, error: Exception) -> None:
-        """Log the outage, unless it has been logged."""
+        """Log the start of an outage, unless it is already logged."""
         if not self._lasts:
             self._lasts = True
             problem = getattr(error, "strerror", None) or error

@@ -1,4 +1,4 @@
-"""Queue engines by the scheme of their URL; other packages add theirs by entry point."""
+"""The registry of queue engines by URL scheme; other packages add engines by entry point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lmtpref.protocol.errors import UsageError
 
 GROUP = "lmtpref.queues"
 
-# Ours, each with the module that has it and the extra that it needs.  Imported when a URL names it, and not before.
+# The built-in engines: the module of each, and the extra that it needs.  A module is imported only when a URL names it.
 BUILT_IN = {
     "memory": ("lmtpref.lists.queues.memory_engine", ""),
     "maildir": ("lmtpref.lists.queues.spool_engine", ""),
@@ -23,7 +23,10 @@ BUILT_IN = {
 
 
 def engine_for(url: str) -> QueueEngine:
-    """Return the engine of a URL.  Raises UsageError if there is none, or a package that it needs is not installed."""
+    """Return the engine of a URL.
+
+    Raises UsageError: if there is none, or a package that it needs is not installed.
+    """
     scheme = scheme_of(url)
     if scheme in BUILT_IN:
         return _built_in(*BUILT_IN[scheme])
@@ -36,24 +39,35 @@ def engine_for(url: str) -> QueueEngine:
 
 
 def schemes() -> list[str]:
-    """Return the schemes that have an engine."""
+    """Return the URL schemes that have an engine."""
     return sorted({*BUILT_IN, *(found.name for found in entry_points(group=GROUP))})
 
 
 def open_queues(url: str, options: Options | None = None) -> Queues:
-    """Return the queues at `url`, which may be env:NAME; `await queues.open()` reaches the engine.  Raises UsageError."""
+    """Return the queues at `url`, which may be env:NAME; `await queues.open()` connects to the engine.
+
+    Raises UsageError: if the URL is invalid.
+    """
     url = resolve(url)
     return engine_for(url).queues(url, options or Options())
 
 
 def open_store(url: str) -> Store:
-    """Return the store at `url`, for administrators.  Raises UsageError, or QueueUnreachableError."""
+    """Return the store at `url`, for administrators.
+
+    Raises UsageError: if the URL is invalid.
+    Raises QueueUnreachableError: if the engine does not answer.
+    """
     url = resolve(url)
     return engine_for(url).store(url)
 
 
 def open_source(url: str, queue: str, *, lease_seconds: float = LEASE_SECONDS, prefetch: int = PREFETCH) -> Source:
-    """Return one queue at `url`, for one consumer.  Raises UsageError, or QueueUnreachableError."""
+    """Return one queue at `url`, for one consumer.
+
+    Raises UsageError: if the URL or the queue is invalid.
+    Raises QueueUnreachableError: if the engine does not answer.
+    """
     url = resolve(url)
     return engine_for(url).source(url, queue, lease_seconds, prefetch)
 

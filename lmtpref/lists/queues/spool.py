@@ -1,4 +1,4 @@
-"""A spool: a Maildir for every queue and list, in which an entry survives a crash."""
+"""Spools: a Maildir for each queue and list, in which entries survive a crash."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from lmtpref.lists.queues.memory import QUEUES, Entry
 from lmtpref.lists.queues.summary import summary_of
 from lmtpref.protocol.errors import UsageError
 
-POSTMASTER = "postmaster"  # the Maildir of what went to no list; a list's has an @
-MAX_NAME_OCTETS = 200  # of a Maildir's name; file systems bear 255
+# The Maildir of mail for postmaster.  The name of a list's Maildir has an @.
+POSTMASTER = "postmaster"
+# The longest name of a Maildir; file systems allow 255 octets.
+MAX_NAME_OCTETS = 200
 
 
 def maildir_name(address: str | None) -> str:
-    """The name of the Maildir of a list; None stands for postmaster.
+    """Return the name of a list's Maildir; None stands for postmaster.
 
-    The address without case, and whatever is not plainly safe in a name percent-encoded; what would be too long ends
-    in a digest instead.
+    The name is the address in lower case, with unsafe characters percent-encoded; a name that is too long ends in a
+    digest.
     """
     if address is None:
         return POSTMASTER
@@ -41,23 +43,27 @@ def maildir_name(address: str | None) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Stored:
-    """A file that holds an entry.  Sorted, they are in the order of their arrival."""
+    """The file of an entry; files sort in the order of arrival."""
 
     id: str
     path: Path
 
     @property
     def queue(self) -> str:
-        """The queue it is in."""
+        """The queue of the entry."""
         return self.path.parents[2].name
 
     def entry(self) -> Entry:
-        """What it holds, read now.  Raises DamagedEntryError, or FileNotFoundError if it is no longer there."""
+        """Read and return the entry.
+
+        Raises DamagedEntryError: if the file is not a whole entry.
+        Raises FileNotFoundError: if the file is gone.
+        """
         return unpack(self.path.read_bytes())
 
     @property
     def arrived(self) -> float:
-        """When it was stored, in seconds since 1970."""
+        """The time at which the entry was stored, in seconds since 1970."""
         seconds = self.id.partition(".")[0]
         return float(seconds) if seconds.isdecimal() else self.path.stat().st_mtime
 
@@ -67,19 +73,19 @@ class Stored:
         return str(self.path)
 
     def summary(self) -> dict[str, Any]:
-        """Return what a list of entries says of it.  Raises as `entry`."""
+        """Return the entry's line of a list of entries.  Raises the same exceptions as `entry`."""
         return summary_of(self.entry())
 
     def remove(self) -> None:
-        """Take it out of the queue; done when it is sure not to come back."""
+        """Remove the entry from the queue durably."""
         self.path.unlink()
         Disk().sync(self.path.parent)
 
     def move(self, queue: str, entry: Entry | None = None) -> None:
-        """Move it to another queue, changed to `entry` if that is given.
+        """Move the entry to another queue; if `entry` is given, replace it with that.
 
-        The changed file is whole in its new place before the old one is removed: a crash between the two leaves both,
-        under the same name.
+        A changed file is complete in its new place before the old one is removed.  A crash between the two steps leaves
+        both, under the same name.
         """
         disk, target = Disk(), Maildir.at(self.path.parents[3] / queue / self.path.parents[1].name)
         disk.make(target.path, *FOLDERS)
@@ -96,20 +102,24 @@ class Stored:
 
 
 class MaildirQueue(Arrivals[Entry]):
-    """A queue of a spool: its entries, oldest first, whichever list they are of; reading it does not empty it.
+    """A queue of a spool: the entries of all lists, oldest first.
 
-    A mail reader that moves a file from `new` to `cur` does not take it out of the queue.
+    Iterating does not remove entries; `take` does.  A mail reader may move files from `new` to `cur`; they stay in the
+    queue.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def stored(self) -> list[Stored]:
-        """The files, none of them opened."""
+        """Return the files of the entries without opening them."""
         return sorted(Stored(name.partition(":")[0], Path(path)) for name, path in self._files())
 
     def take(self) -> list[Entry]:
-        """The entries, which are no longer in the queue.  Raises DamagedEntryError, with the queue as it was."""
+        """Remove all entries and return them.
+
+        Raises DamagedEntryError: if a file is not a whole entry; the queue is then unchanged.
+        """
         files = self.stored()
         entries = [file.entry() for file in files]
         for file in files:
@@ -118,21 +128,22 @@ class MaildirQueue(Arrivals[Entry]):
 
     def __iter__(self) -> Iterator[Entry]:
         for file in self.stored():
-            with contextlib.suppress(FileNotFoundError):  # taken out, or moved, since we looked
+            # A file may have been removed or moved meanwhile.
+            with contextlib.suppress(FileNotFoundError):
                 yield file.entry()
 
     def __len__(self) -> int:
         return sum(1 for _ in self._files())
 
     def _files(self) -> Iterator[tuple[str, str]]:
-        """Name and path of every file."""
+        """Yield the name and path of every file."""
         for maildir in _scan(self._folder):
             for folder in "new", "cur":
                 yield from ((file.name, file.path) for file in _scan(f"{maildir.path}/{folder}"))
 
 
 def _scan(folder: Path | str) -> Iterator[os.DirEntry[str]]:
-    """What is in `folder`; nothing if it is not there.  Names that begin with a dot are nobody's."""
+    """Yield the contents of `folder`, except names that begin with a dot; nothing if the folder does not exist."""
     try:
         with os.scandir(folder) as found:
             yield from (item for item in found if not item.name.startswith("."))
@@ -141,20 +152,26 @@ def _scan(folder: Path | str) -> Iterator[os.DirEntry[str]]:
 
 
 class Spool(Mapping[str, MaildirQueue]):
-    """The queues of the spool in the folder `path`, by name, to be read.  Raises UsageError if it is no spool."""
+    """The queues of the spool in the folder `path`, by name, for reading.
+
+    Raises UsageError: if the folder is not a spool.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         try:
             is_spool = all((self.path / name).is_dir() for name in QUEUES)
-        except (OSError, ValueError):  # a path that is too long, or no path at all
+        except (OSError, ValueError):  # too long, or not a valid path
             is_spool = False
         if not is_spool:
             raise UsageError(f"{path}: not a spool")
         self._queues = {name: MaildirQueue(self.path / name) for name in QUEUES}
 
     def find(self, identifier: str) -> Stored:
-        """The file of that name.  Raises KeyError if there is none."""
+        """Return the file of that name.
+
+        Raises KeyError: if there is none.
+        """
         for queue in self.values():
             for file in queue.stored():
                 if file.id == identifier:
@@ -162,7 +179,7 @@ class Spool(Mapping[str, MaildirQueue]):
         raise KeyError(identifier)
 
     def clear(self) -> None:
-        """Empty every queue."""
+        """Remove all entries from every queue."""
         for queue in self.values():
             for file in queue.stored():
                 file.remove()

@@ -19,7 +19,7 @@ class SpoolStore:
         self._spool = Spool(_folder(url))
 
     def counts(self) -> dict[str, int]:
-        """Return how many entries each queue holds."""
+        """Return the number of entries in each queue."""
         return {name: len(queue) for name, queue in self._spool.items()}
 
     def stored(self) -> Iterator[Stored]:
@@ -28,15 +28,21 @@ class SpoolStore:
             yield from queue.stored()
 
     def find(self, identifier: str) -> Stored:
-        """Return the entry of that name.  Raises KeyError."""
+        """Return the entry of that name.
+
+        Raises KeyError: if there is none.
+        """
         return self._spool.find(identifier)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection or file is open."""
 
 
 def _folder(url: str) -> str:
-    """Return the folder that `url` names.  Raises UsageError if it names none, as `maildir:$SPOOL` does without that variable."""
+    """Return the folder that `url` names.
+
+    Raises UsageError: if it names none, as `maildir:$SPOOL` does if that variable is not set.
+    """
     folder = url.removeprefix("maildir:").removeprefix("//")
     if not folder:
         raise UsageError(f"{url} names no folder")

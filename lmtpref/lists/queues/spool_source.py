@@ -1,4 +1,4 @@
-"""One queue of a spool for one consumer: a claim is a lock on the entry's file."""
+"""One queue of a spool for one consumer; a claim is a lock on the entry's file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lmtpref.lists.queues.memory import QUEUES, Entry
 from lmtpref.lists.queues.spool import Spool, Stored
 from lmtpref.protocol.errors import UsageError
 
-PAUSE_SECONDS = 0.1  # before the folders are read again
+PAUSE_SECONDS = 0.1  # between two readings of the folders
 
 
 @dataclass(frozen=True, slots=True)
 class FileClaim:
-    """A claim on an entry in a spool, which lasts as long as `descriptor` is open."""
+    """A claim on an entry in a spool; it lasts while `descriptor` is open."""
 
     source: SpoolSource
     stored: Stored
@@ -34,7 +34,10 @@ class FileClaim:
         return self.stored.id
 
     def ack(self) -> None:
-        """Remove the entry.  Raises ClaimLostError if it was removed or moved meanwhile."""
+        """Remove the entry.
+
+        Raises ClaimLostError: if it was removed or moved meanwhile.
+        """
         try:
             self.stored.remove()
         except FileNotFoundError:
@@ -43,7 +46,10 @@ class FileClaim:
             self.release()
 
     def reject(self, reason: str) -> None:
-        """Move the entry to `hold`, with the reason.  Raises ClaimLostError."""
+        """Move the entry to `hold`, with the reason.
+
+        Raises ClaimLostError: if it was removed or moved meanwhile.
+        """
         try:
             if not self.stored.path.exists():
                 raise ClaimLostError(self.id)
@@ -60,7 +66,7 @@ class FileClaim:
 class SpoolSource:
     """One queue of a spool.
 
-    The kernel drops a lock when the process that has it ends, so a consumer that is killed returns its claims at once.
+    The kernel releases a lock when its process ends, so a killed consumer returns its claims at once.
     """
 
     def __init__(self, path: Path | str, queue: str) -> None:
@@ -71,7 +77,7 @@ class SpoolSource:
         self.claimed: dict[str, FileClaim] = {}
 
     def next(self, seconds: float) -> FileClaim | None:
-        """Claim the next entry; None if there is none within `seconds`."""
+        """Claim and return the next entry; return None if there is none within `seconds`."""
         end = time.monotonic() + seconds
         while True:
             self._waiting = self._waiting or deque(self._queue.stored())
@@ -83,12 +89,12 @@ class SpoolSource:
             time.sleep(min(PAUSE_SECONDS, seconds))
 
     def close(self) -> None:
-        """Return every claim that was not ended to the queue."""
+        """Return every entry whose claim has not ended to the queue."""
         for claim in list(self.claimed.values()):
             claim.release()
 
     def _claim(self, stored: Stored) -> FileClaim | None:
-        """Lock the file; None if another consumer has it, or has removed it."""
+        """Lock the file and return the claim; return None if another consumer has locked or removed it."""
         import fcntl  # noqa: PLC0415 - a spool needs Unix, this module's import does not
 
         if stored.id in self.claimed:
@@ -101,7 +107,7 @@ class SpoolSource:
             undoing.callback(os.close, descriptor)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Read after the lock: a consumer may have removed the file between our open and our lock.
+                # Read after locking, because another consumer may have removed the file between open and lock.
                 octets = stored.path.read_bytes()
             except (BlockingIOError, FileNotFoundError):
                 return None

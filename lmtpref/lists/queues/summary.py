@@ -1,4 +1,4 @@
-"""What a list of entries says of each."""
+"""Summaries of entries for lists of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lmtpref.lists.queues.memory import Entry
 
 
 def summary_of(entry: Entry) -> dict[str, Any]:
-    """Return the envelope, the verdict and the Message-ID of an entry, as JSON has it."""
+    """Return the envelope, the verdict and the Message-ID of an entry, as data for JSON."""
     return {
         "list": entry.list,
         "subaddress": entry.subaddress,

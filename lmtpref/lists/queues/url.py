@@ -1,4 +1,4 @@
-"""URLs of queues: where they come from, and how they are shown without their passwords."""
+"""URLs of queues: reading them from the environment, and masking their passwords."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lmtpref.protocol.errors import UsageError
 
-ENVIRONMENT = "env:"  # env:NAME stands for the URL in the environment variable NAME
+# env:NAME stands for the URL in the environment variable NAME.
+ENVIRONMENT = "env:"
 
 _USERINFO = re.compile(r"(?<=://)([^/@:]*):[^/]*@")
 _PARAMETER = re.compile(r"(?i)([?&][^=&]*(?:password|passfile|secret|token)[^=&]*=)[^&]*")
@@ -18,12 +19,12 @@ _FILES = ("sqlite:///", "maildir:")  # what a relative path may follow
 
 
 def is_variable(url: str) -> bool:
-    """Return whether `url` is env:NAME, the name of a variable that holds the URL."""
+    """Return whether `url` has the form env:NAME."""
     return url.startswith(ENVIRONMENT)
 
 
 def beside(folder: Path, url: str) -> str:
-    """Return `url`, with the path of its file, if it is relative and names one, as from `folder`."""
+    """Return `url` with an absolute path if it names a file; a relative path starts in `folder`."""
     for prefix in _FILES:
         if url.startswith(prefix) and not url.startswith("/", len(prefix)):
             return f"{prefix}{folder.absolute() / url.removeprefix(prefix)}"
@@ -31,7 +32,10 @@ def beside(folder: Path, url: str) -> str:
 
 
 def resolve(url: str) -> str:
-    """Return `url`, or the URL in the environment variable that it names as env:NAME.  Raises UsageError."""
+    """Return `url`, or for env:NAME the URL in that environment variable.
+
+    Raises UsageError: if the variable is not set.
+    """
     if not is_variable(url):
         return url
     name = url.removeprefix(ENVIRONMENT)
@@ -41,12 +45,15 @@ def resolve(url: str) -> str:
 
 
 def masked(url: str) -> str:
-    """Return `url` with *** in the place of every password, for messages and logs."""
+    """Return `url` with *** in place of every password, for messages and logs."""
     return _PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1:***@", url))
 
 
 def scheme_of(url: str) -> str:
-    """Return the scheme without its driver: `postgresql` for postgresql+psycopg://….  Raises UsageError if there is none."""
+    """Return the scheme of a URL without its driver: `postgresql` for postgresql+psycopg://….
+
+    Raises UsageError: if there is no scheme.
+    """
     scheme, colon, _ = url.partition(":")
     if not colon or not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
         raise UsageError(f"not the URL of queues: {masked(url)!r}")

@@ -1,4 +1,4 @@
-"""Connections to the database of queues: durable, bounded in time, and with errors that the server understands."""
+"""Connections to the database of queues, which are durable and have a time limit."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ from lmtpref.lists.queues.sql.tables import SCHEMA_VERSION, metadata, schema
 from lmtpref.lists.queues.url import masked
 from lmtpref.protocol.errors import UsageError
 
-SCHEMA_LOCK = 2033  # of pg_advisory_xact_lock, while tables are made
-POSTGRESQL_LIMIT_OCTETS = 500_000_000  # a field holds 1 GB, and travels as text of twice the length
-SQLITE_LIMIT_OCTETS = 999_000_000  # SQLITE_MAX_LENGTH is 1,000,000,000 for a row
+# The key of pg_advisory_xact_lock while tables are created.
+SCHEMA_LOCK = 2033
+# A field holds 1 GB, and is transferred as text of twice the length.
+POSTGRESQL_LIMIT_OCTETS = 500_000_000
+# SQLITE_MAX_LENGTH is 1,000,000,000 for a row.
+SQLITE_LIMIT_OCTETS = 999_000_000
 
-# What SQLite says (sqlite3.h), by the low octet of its code, and PostgreSQL, by SQLSTATE or its class, as an errno.
+# Errors as errno: for SQLite by the low octet of its code (sqlite3.h), for PostgreSQL by SQLSTATE or its class.
 _SQLITE = {5: errno.ETIMEDOUT, 6: errno.ETIMEDOUT, 8: errno.EROFS, 10: errno.EIO, 13: errno.ENOSPC, 18: errno.EMSGSIZE}
 _SQLSTATES = {"53100": errno.ENOSPC, "25006": errno.EROFS, "54": errno.EMSGSIZE, "22": errno.EMSGSIZE}
 _REFUSED = ("28", "3D", "42501")  # credentials, database, privileges
@@ -36,8 +39,10 @@ _REFUSED = ("28", "3D", "42501")  # credentials, database, privileges
 class QueueDatabase:
     """A database of queues.
 
-    Every transaction is durable when `begin` has ended: SQLite in WAL mode with synchronous=FULL, PostgreSQL with
-    synchronous_commit=on and a server that has fsync on.  Raises UsageError for a URL that cannot be used.
+    A transaction is durable when `begin` has ended: SQLite in WAL mode with synchronous=FULL, PostgreSQL with
+    synchronous_commit=on and a server that has fsync on.
+
+    Raises UsageError: if the URL cannot be used.
     """
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
@@ -52,7 +57,11 @@ class QueueDatabase:
         self._connections: set[Any] = set()  # of the driver, in use, for `interrupt`
 
     def open(self) -> None:
-        """Reach the database, and make the tables if they are missing.  Raises UsageError, or QueueUnreachableError."""
+        """Connect to the database, and create the tables if they are missing.
+
+        Raises UsageError: if the database cannot be used.
+        Raises QueueUnreachableError: if another attempt may succeed.
+        """
         if self._file:
             prepare_file(self._file)
         try:
@@ -72,9 +81,11 @@ class QueueDatabase:
 
     @contextlib.contextmanager
     def begin(self, *, reading: bool = False) -> Iterator[Connection]:
-        """A transaction: committed at the end, rolled back if it raises.  Raises OSError for what the database says.
+        """Run a transaction, which is committed at the end of the block, or rolled back if the block raises an exception.
 
-        One that only reads waits for no other in SQLite, which lets in one writer at a time.
+        SQLite allows one writer at a time; a transaction that only reads does not wait for it.
+
+        Raises OSError: if the database reports an error.
         """
         try:
             with self._engine.connect().execution_options(reading=reading) as connection, connection.begin():
@@ -90,13 +101,13 @@ class QueueDatabase:
             raise self.translated(error) from error
 
     def insert_into(self, table: Table) -> Any:  # noqa: ANN401 - two dialects' Insert, which share no type
-        """An INSERT that can say what is done on a conflict."""
+        """Return an INSERT of the dialect, which has clauses for conflicts."""
         return sqlite_insert(table) if self.is_sqlite else postgresql_insert(table)
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert rows, but not those that are there.
+        """Insert the rows that do not exist yet.
 
-        The statement is compiled once: for a small batch, SQLAlchemy's way through `execute` takes longer than the database.
+        The statement is compiled once, because for a small batch SQLAlchemy's `execute` takes longer than the database.
         """
         columns = tuple(rows[0])
         if (table, columns) not in self._statements:
@@ -115,7 +126,7 @@ class QueueDatabase:
         return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
 
     def interrupt(self) -> None:
-        """Make statements that wait for PostgreSQL fail: end their connections.  SQLite waits for the disk, and cannot be made to stop."""
+        """Make statements that wait for PostgreSQL fail by closing their connections; a wait of SQLite for the disk cannot be stopped."""
         for driver in list(self._connections):
             with contextlib.suppress(Exception):
                 _shut_down(driver.fileno())
@@ -125,7 +136,7 @@ class QueueDatabase:
         self._engine.dispose()
 
     def translated(self, error: SQLAlchemyError) -> OSError:
-        """Return what a database's error means to the server, with one line of its text."""
+        """Return the OSError for a database's error, with one line of its text."""
         problem = f"{self.name}: {_first_line(error)}"
         if isinstance(error, PoolTimeoutError):
             return TimeoutError(errno.ETIMEDOUT, problem)
@@ -143,7 +154,7 @@ class QueueDatabase:
 
     def _create(self, parsed: URL) -> Engine:
         seconds = self._timeout_seconds
-        # psycopg takes whole seconds, and 1 for 2.
+        # psycopg accepts whole seconds only, and treats 1 as 2.
         arguments: dict[str, Any] = {"timeout": seconds} if self.is_sqlite else {"connect_timeout": max(2, int(seconds))}
         try:
             engine = create_engine(parsed, pool_size=2, max_overflow=8, pool_timeout=seconds, connect_args=arguments)
@@ -180,7 +191,10 @@ def _parsed(url: str, name: str) -> URL:
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a driver's
-    """Make a connection durable, and check that it is.  Raises UsageError."""
+    """Configure a connection to be durable.
+
+    Raises UsageError: if it is not durable afterwards.
+    """
     connection.isolation_level = None  # `_begin_sqlite` begins every transaction
     for pragma, value, expected in (("journal_mode", "WAL", "wal"), ("synchronous", "FULL", 2), ("foreign_keys", "ON", 1)):
         connection.execute(f"PRAGMA {pragma} = {value}").close()
@@ -194,7 +208,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _check_postgresql(connection: Any, _record: object) -> None:  # noqa: ANN401 - a driver's
-    """Raise UsageError if the server loses what it has committed."""
+    """Check that the server's commits are durable.
+
+    Raises UsageError: if they are not.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SHOW fsync")
         [fsync] = cursor.fetchone()
@@ -205,7 +222,7 @@ def _check_postgresql(connection: Any, _record: object) -> None:  # noqa: ANN401
 
 
 def _is_outage(error: SQLAlchemyError, state: str) -> bool:
-    """Whether the server cannot be reached, is shutting down (57), has no room for connections (53), or refuses us."""
+    """Return whether the server is unreachable, shuts down (57), has too many connections (53), or rejects our connection."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return not state or state.startswith(("08", "53", "57", *_REFUSED))

@@ -1,4 +1,4 @@
-"""The file of a SQLite database: private, and on a disk of this machine."""
+"""The file of a SQLite database, which must be private and on a local disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ NETWORK_FILE_SYSTEMS = frozenset(
 
 
 def prepare_file(file: Path, mounts: Path = MOUNTS) -> None:
-    """Make the database's file if it is missing, readable for its owner alone.  Raises UsageError if it cannot serve."""
+    """Create the database's file if it is missing, readable for its owner only.
+
+    Raises UsageError: if the file cannot be used.
+    """
     kind = file_system_of(file.absolute(), mounts)
     if kind in NETWORK_FILE_SYSTEMS:
         raise UsageError(f"{file}: SQLite does not work on a network file system ({kind}); PostgreSQL serves several machines")
@@ -35,7 +38,7 @@ def prepare_file(file: Path, mounts: Path = MOUNTS) -> None:
 
 
 def file_system_of(file: Path, mounts: Path = MOUNTS) -> str:
-    """Return the type of the file system that `file` is or will be on, from proc(5)'s mountinfo; empty where it is not known."""
+    """Return the type of the file system of `file`, from proc(5)'s mountinfo; empty if it is unknown."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Queues in a database: each batch of entries is one transaction."""
+"""Queues in a database, in which each batch of entries is one transaction."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from lmtpref.protocol.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-CLOSE_SECONDS = 10.0  # how long closing waits for the database
-PURGE_SECONDS = 60.0  # between two looks for keys that are too old
-PURGE_ROWS = 5000  # removed at once
+CLOSE_SECONDS = 10.0  # the time that `close` waits for the database
+PURGE_SECONDS = 60.0  # between two removals of old keys
+PURGE_ROWS = 5000  # keys removed at once
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class RowCommit(Commit):
-    """An entry on its way into the database: its name, and the key that it shares with its duplicates."""
+    """A commit of one entry to the database, with its name and the key that it shares with its duplicates."""
 
     name: str
     key: str | None = None
 
 
 class SqlQueues:
-    """Queues in SQLite or PostgreSQL, written with a group commit that all connections share."""
+    """Queues in SQLite or PostgreSQL, written by group commit for all connections of the server."""
 
     def __init__(self, url: str, options: Options | None = None) -> None:
         options = options or Options()
@@ -49,7 +49,8 @@ class SqlQueues:
         self._duplicate_seconds = options.duplicate_seconds
         self._outage = Outage(self.database.name)
         self._names = Names()
-        self._recent: dict[int, tuple[bytes, str]] = {}  # contents of the last batch, by identity, with their names
+        # The contents of the last batch with their names, by identity.
+        self._recent: dict[int, tuple[bytes, str]] = {}
         self._purged = time.monotonic()
         self._committer = Committer(
             self._commit,
@@ -60,7 +61,7 @@ class SqlQueues:
 
     @property
     def max_message_octets(self) -> int:
-        """The largest message that fits into a row."""
+        """The size of the largest message that fits into a row."""
         return self.database.max_message_octets
 
     @property
@@ -69,11 +70,14 @@ class SqlQueues:
         return self._committer.pending
 
     async def open(self) -> None:
-        """Reach the database, and make its tables if they are missing."""
+        """Connect to the database, and create its tables if they are missing."""
         await asyncio.to_thread(self.database.open)
 
     def put(self, entry: Entry) -> asyncio.Future[None] | None:
-        """Store `entry` in its queue: on a running loop in the background, else before this returns.  Raises OSError."""
+        """Store `entry` in its queue: in the background if an event loop runs, else before the method returns.
+
+        Raises OSError, from the method or from the future: if the entry could not be stored.
+        """
         commit = RowCommit(entry, name=self._names.next())
         with contextlib.suppress(RuntimeError):  # no running loop
             commit.future = asyncio.get_running_loop().create_future()
@@ -84,15 +88,18 @@ class SqlQueues:
         return commit.future
 
     async def counts(self) -> dict[str, int]:
-        """Return how many entries each queue holds.  Raises OSError."""
+        """Return the number of entries in each queue.
+
+        Raises OSError: if the database does not answer.
+        """
         return await asyncio.to_thread(counts, self.database)
 
     async def aclose(self) -> bool:
-        """Take no more, and wait for what is under way; return whether all of it is stored."""
+        """Accept no more entries and wait for the waiting ones; return whether all are stored."""
         return await asyncio.to_thread(self.close)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> bool:
-        """As `aclose`, for callers without a loop."""
+        """Do the same as `aclose`, for callers without an event loop."""
         done = self._committer.close(seconds)
         if not done:
             self.database.interrupt()
@@ -112,7 +119,7 @@ class SqlQueues:
         self.database.interrupt()
 
     def _commit(self, batch: list[RowCommit]) -> None:
-        """Store a batch; try once more if the connection turns out to be dead.  The names make that harmless."""
+        """Store a batch; repeat it once if the connection was dead.  The entries' unique names make a repetition harmless."""
         if self._duplicate_seconds:
             _give_keys(batch)
         try:
@@ -143,7 +150,7 @@ class SqlQueues:
     def _store_contents(self, connection: Connection, batch: Iterable[RowCommit]) -> dict[int, str]:
         """Store each content once, and return the names of the contents by their identity.
 
-        The recipients of one message may be spread over two batches, so the contents of the last batch are remembered.
+        The recipients of one message may be in two batches, so the contents of the last batch are kept.
         """
         known: dict[int, tuple[bytes, str]] = {}
         rows: dict[str, dict[str, Any]] = {}
@@ -158,7 +165,7 @@ class SqlQueues:
         return {identity: name for identity, (_, name) in known.items()}
 
     def _without_duplicates(self, connection: Connection, batch: list[RowCommit]) -> list[RowCommit]:
-        """Return the entries of a batch that were not stored before; log the others with the name of the first."""
+        """Return the entries of a batch that are not duplicates; log each duplicate with the name of the first entry."""
         first: dict[str, RowCommit] = {}
         for commit in batch:
             if commit.key:
@@ -176,14 +183,14 @@ class SqlQueues:
         return new
 
     def _owners(self, connection: Connection, first: Mapping[str, RowCommit]) -> dict[str, str]:
-        """Claim each key for its entry, and return the entry that has it: this one, or an earlier one."""
+        """Reserve each key for its entry, and return for each key the entry that has it, which may be an earlier one."""
         statement = self.database.insert_into(keys)
         taken = statement.on_conflict_do_update(
             index_elements=[keys.c.key],
             set_={"entry_id": statement.excluded.entry_id, "arrived": statement.excluded.arrived},
             where=keys.c.arrived <= time.time() - self._duplicate_seconds,
         )
-        # In order of the keys, so that two servers that store the same ones do not wait for each other.
+        # The rows are sorted by key, so that two servers that store the same keys cannot deadlock.
         rows = [{"key": key, "entry_id": commit.name, "arrived": drawn_at(commit.name)} for key, commit in sorted(first.items())]
         connection.execute(taken, rows)
         found = connection.execute(select(keys.c.key, keys.c.entry_id).where(keys.c.key.in_(list(first))))
@@ -198,7 +205,10 @@ class SqlQueues:
 
 
 def counts(database: QueueDatabase) -> dict[str, int]:
-    """Return how many entries each queue holds.  Raises OSError."""
+    """Return the number of entries in each queue.
+
+    Raises OSError: if the database does not answer.
+    """
     with database.begin(reading=True) as connection:
         rows = connection.execute(select(entries.c.queue, func.count().label("held")).group_by(entries.c.queue))
         found: dict[str, int] = {row.queue: row.held for row in rows}

@@ -1,4 +1,4 @@
-"""One queue in a database for one consumer: claims are leases, which are renewed while the consumer lives."""
+"""One queue in a database for one consumer; claims are leases that are renewed while the consumer runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from lmtpref.lists.queues.sql.database import QueueDatabase
 from lmtpref.lists.queues.sql.store import entry_of, reading, remove
 from lmtpref.lists.queues.sql.tables import entries
 
-FIRST_PAUSE_SECONDS = 0.05  # before the database is asked again, doubled up to
+# The pause before the database is queried again doubles from the first of these to the second.
+FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 RENEWALS_A_LEASE = 3
 
@@ -33,14 +34,20 @@ class RowClaim:
     entry: Entry
 
     def ack(self) -> None:
-        """Remove the entry.  Raises ClaimLostError."""
+        """Remove the entry.
+
+        Raises ClaimLostError: if the lease has expired and the entry is gone or claimed again.
+        """
         with self.source.database.begin() as connection:
             gone = remove(connection, self.id, self.source.name)
         if not gone:
             raise ClaimLostError(self.id)
 
     def reject(self, reason: str) -> None:
-        """Move the entry to `hold`, with the reason.  Raises ClaimLostError."""
+        """Move the entry to `hold`, with the reason.
+
+        Raises ClaimLostError: if the lease has expired and the entry is gone or claimed again.
+        """
         held = describe(replace(self.entry, verdict=Hold(reason)))
         if not self._end(queue="hold", data=json.dumps(held)):
             raise ClaimLostError(self.id)
@@ -56,7 +63,7 @@ class RowClaim:
 
 
 class SqlSource:
-    """One queue in a database.  `lease_seconds` is how long a claim outlives a consumer that was killed."""
+    """One queue in a database.  A killed consumer's claims last for up to `lease_seconds`."""
 
     def __init__(self, url: str, queue: str, lease_seconds: float, prefetch: int) -> None:
         self.database = QueueDatabase(url, TIMEOUT_SECONDS)
@@ -71,7 +78,7 @@ class SqlSource:
         self._renewing.start()
 
     def next(self, seconds: float) -> RowClaim | None:
-        """Claim the next entry; None if there is none within `seconds`."""
+        """Claim and return the next entry; return None if there is none within `seconds`."""
         end, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
         while not self._claims and not self._claim_more():
             rest = end - time.monotonic()
@@ -81,7 +88,7 @@ class SqlSource:
         return self._claims.popleft()
 
     def close(self) -> None:
-        """Return every claim that was not ended to the queue."""
+        """Return every entry whose claim has not ended to the queue."""
         self._ended.set()
         self._renewing.join()
         with self.database.begin() as connection:
@@ -98,7 +105,7 @@ class SqlSource:
     def _claim(self, connection: Connection) -> list[str]:
         now = self.database.now(connection)
         free = or_(entries.c.claimed_until.is_(None), entries.c.claimed_until < now)
-        # SQLite has no row locks and needs none: BEGIN IMMEDIATE lets one writer in at a time.
+        # SQLite needs no row locks, because BEGIN IMMEDIATE allows one writer at a time.
         oldest = select(entries.c.id).where(entries.c.queue == self._queue, free).order_by(entries.c.id)
         oldest = oldest.limit(self._prefetch).with_for_update(skip_locked=True)
         identifiers = list(connection.execute(oldest).scalars())
@@ -113,4 +120,5 @@ class SqlSource:
                     until = self.database.now(connection) + self._lease_seconds
                     connection.execute(update(entries).where(entries.c.claim == self.name).values(claimed_until=until))
             except OSError:
-                continue  # the next attempt may succeed; `ack` says if the lease is lost
+                # The next attempt may succeed; `ack` raises an exception if the lease is lost.
+                continue

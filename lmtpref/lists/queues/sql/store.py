@@ -17,8 +17,9 @@ from lmtpref.lists.queues.sql.queues import counts
 from lmtpref.lists.queues.sql.tables import contents, entries
 from lmtpref.lists.queues.summary import summary_of
 
-PAGE_ROWS = 500  # read at once
-HEADER_OCTETS = 65_536  # of a content that a list of entries reads, for its Message-ID
+PAGE_ROWS = 500  # rows read at once
+# A list of entries reads only this many octets of a content, for its Message-ID.
+HEADER_OCTETS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,15 @@ class StoredRow:
 
     @property
     def place(self) -> str:
-        """The database and the row."""
+        """The location of the entry: the database and the row."""
         return f"{self.database.name} queue_entries {self.id}"
 
     def entry(self) -> Entry:
-        """Return the entry.  Raises DamagedEntryError, or FileNotFoundError if it is gone."""
+        """Return the entry.
+
+        Raises DamagedEntryError: if its data are unreadable.
+        Raises FileNotFoundError: if it is gone.
+        """
         with self.database.begin(reading=True) as connection:
             row = connection.execute(reading().where(entries.c.id == self.id)).one_or_none()
         if row is None:
@@ -44,7 +49,7 @@ class StoredRow:
         return entry_of(row)
 
     def summary(self) -> dict[str, Any]:
-        """Return what a list of entries says of it; only the header of the content is read."""
+        """Return the entry's line of a list of entries; only the header of the content is read."""
         with self.database.begin(reading=True) as connection:
             row = connection.execute(reading(HEADER_OCTETS).where(entries.c.id == self.id)).one_or_none()
         if row is None:
@@ -52,12 +57,12 @@ class StoredRow:
         return summary_of(entry_of(row)) | {"octets": row.octets}
 
     def remove(self) -> None:
-        """Remove it, and its content if no other entry has it."""
+        """Remove the entry, and its content if no other entry has it."""
         with self.database.begin() as connection:
             remove(connection, self.id)
 
     def move(self, queue: str, entry: Entry | None = None) -> None:
-        """Move it to another queue, changed to `entry` if that is given."""
+        """Move the entry to another queue; if `entry` is given, replace it with that."""
         values = {"queue": queue, "claim": None, "claimed_until": None} | ({"data": json.dumps(describe(entry))} if entry else {})
         with self.database.begin() as connection:
             connection.execute(update(entries).where(entries.c.id == self.id).values(values))
@@ -71,7 +76,7 @@ class SqlStore:
         self.database.open()
 
     def counts(self) -> dict[str, int]:
-        """Return how many entries each queue holds."""
+        """Return the number of entries in each queue."""
         return counts(self.database)
 
     def stored(self) -> Iterator[StoredRow]:
@@ -83,7 +88,10 @@ class SqlStore:
                 last = page[-1].id
 
     def find(self, identifier: str) -> StoredRow:
-        """Return the entry of that name.  Raises KeyError."""
+        """Return the entry of that name.
+
+        Raises KeyError: if there is none.
+        """
         with self.database.begin(reading=True) as connection:
             row = connection.execute(_brief().where(entries.c.id == identifier)).one_or_none()
         if row is None:
@@ -105,7 +113,7 @@ def _brief() -> Select[Any]:
 
 
 def reading(octets: int | None = None) -> Select[Any]:
-    """The statement that reads entries, with the first `octets` of their contents, or all."""
+    """Return the statement that reads entries with the first `octets` of their contents, or all of them."""
     content = (
         contents.c.content if octets is None else func.substr(contents.c.content, 1, octets, type_=contents.c.content.type).label("content")
     )
@@ -113,7 +121,10 @@ def reading(octets: int | None = None) -> Select[Any]:
 
 
 def entry_of(row: Row[Any]) -> Entry:
-    """Return the entry of a row of `reading`.  Raises DamagedEntryError."""
+    """Return the entry of a row of `reading`.
+
+    Raises DamagedEntryError: if its data are unreadable.
+    """
     try:
         return restore(json.loads(row.data), bytes(row.trace), bytes(row.content))
     except (ValueError, TypeError, KeyError) as error:
@@ -121,12 +132,12 @@ def entry_of(row: Row[Any]) -> Entry:
 
 
 def remove(connection: Connection, identifier: str, claim: str | None = None) -> bool:
-    """Remove an entry, and its content with the last entry that has it; return False if it, or the claim, is gone."""
+    """Remove an entry, and its content with the last entry that has it; return False if the entry or the claim is gone."""
     condition = (entries.c.id == identifier) if claim is None else (entries.c.id == identifier) & (entries.c.claim == claim)
     content_id = connection.execute(select(entries.c.content_id).where(condition)).scalar_one_or_none()
     if content_id is None:
         return False
-    # Locked first, so that of two consumers that remove the last two entries the second sees that it is the last.
+    # The content is locked first, so that of two consumers that remove its last two entries, the second sees that it is the last.
     connection.execute(select(contents.c.id).where(contents.c.id == content_id).with_for_update())
     gone = connection.execute(delete(entries).where(condition)).rowcount == 1
     others = exists().where(entries.c.content_id == content_id)
