@@ -1,10 +1,12 @@
 """What durability costs: `python durable.py [SECONDS [ROUNDS]]` measures, and writes durable.{json,inc,svg}.
 
-The spool is made in the folder that TMPDIR names, which should be on the disk that is meant.
+Every engine is measured in one run, PostgreSQL and RabbitMQ as processes of our own.  All of them keep their files in the
+folder that TMPDIR names, which should be on the disk that is meant.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import statistics
@@ -12,10 +14,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "use"))
+
+import aio_pika
+import private_engines  # found by the line above
 from bench import CACHE, HERE, Load, configuration_in, machine
 from contenders import QUEUED, Contender, Running, running
 from plots import Bars, Curves, Point, figure
@@ -23,12 +30,21 @@ from postfix_tools import Tools, find_tools
 from publish import publish
 from report import csv_table, measured
 
-MODES = {"memory": "in memory", "alone": "spool, an entry a batch", "spool": "spool"}
+MODES = {
+    "memory": "in memory",
+    "alone": "spool, an entry a batch",
+    "spool": "spool",
+    "sqlite": "SQLite",
+    "postgresql": "PostgreSQL",
+    "rabbitmq": "RabbitMQ",
+}
+LEAST_SHARE = 0.7  # of the rate in memory, that SQLite should have
+LEAST_TIMES = 4  # the spool's rate
 OWN = "spool, on a processor"
 IDLE = "idle, beside the spool"
 FEWEST_MESSAGES = 20  # from which it is reckoned how many can be sent in the time; and one more for each connection
 MOST_MILLISECONDS = 50  # that the event loop may stand still
-CONNECTIONS = (1, 2, 5, 10, 20, 50)
+CONNECTIONS = (1, 10, 50)
 SMALL = {Load(f"1 KiB, {count} connection{'s'[: count - 1]}", connections=count): count for count in CONNECTIONS}
 OTHERS = (Load("64 KiB, 10 connections", octets=64 * 1024), Load("50 recipients, 10 connections", recipients=50))
 
@@ -45,9 +61,23 @@ class Sample(NamedTuple):
     idle: int
 
 
-def contender(mode: str, configuration: Path, spool: Path) -> Contender:
-    """A server with its queues in that mode."""
-    script = [sys.executable, str(HERE / "durable_lmtp.py"), mode, str(configuration), str(spool)]
+class Engines(NamedTuple):
+    """The engines that are processes of their own."""
+
+    postgresql: private_engines.PostgreSQL
+    rabbitmq: private_engines.RabbitMQ
+
+
+def url_of(mode: str, place: str, engines: Engines) -> str:
+    """The URL of the queues in that mode; `place` is where those of a file are."""
+    if mode in {"postgresql", "rabbitmq"}:
+        return str(getattr(engines, mode).url)
+    return {"memory": "memory:", "alone": f"alone:{place}", "spool": f"maildir:{place}", "sqlite": f"sqlite:///{place}"}[mode]
+
+
+def contender(mode: str, url: str, configuration: Path, folder: Path) -> Contender:
+    """A server with its queues at `url`."""
+    script = [sys.executable, str(HERE / "durable_lmtp.py"), url, str(configuration), f"sqlite:///{folder}/held"]
     return Contender(MODES[mode], lambda port: [*script, str(port)], QUEUED)
 
 
@@ -81,19 +111,56 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
     """Every mode under every load, taking turns."""
     tools = find_tools(CACHE)
     results: dict[str, Any] = machine(tools) | {"rounds": rounds, "seconds": seconds, "loads": {}}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with ExitStack() as running_engines:
+        folder = Path(running_engines.enter_context(tempfile.TemporaryDirectory()))
+        rabbitmq = running_engines.enter_context(private_engines.rabbitmq())
         configuration = configuration_in(folder)
-        idle = contender("memory", configuration, folder)
+        idle = contender("memory", "memory:", configuration, folder)
         for load in (*SMALL, *OTHERS):
             turns: dict[str, list[Sample]] = {mode: [] for mode in MODES}
             for number in range(rounds):
-                for mode, runs in turns.items():
-                    server = contender(mode, configuration, folder / f"{load.name}.{number}.{mode}")
-                    runs.append(run(tools, load, server, idle, seconds))
+                # A fresh cluster and a purged queue: what an earlier run left is not this one's to count.
+                with private_engines.postgresql() as postgresql:
+                    for mode, runs in turns.items():
+                        url = url_of(mode, f"{folder}/{load.name}.{number}.{mode}", Engines(postgresql, rabbitmq))
+                        runs.append(run(tools, load, contender(mode, url, configuration, folder), idle, seconds))
+                purge(rabbitmq.url)
             results["loads"][load.name] = {mode: _summary(runs) for mode, runs in turns.items()}
             print(load.name, results["loads"][load.name], file=sys.stderr)
+        results["syncs"] = {mode: syncs(tools, mode, configuration, folder) for mode in ("spool", "sqlite")}
     return results
+
+
+def purge(url: str) -> None:
+    """Empty the queues of a broker."""
+
+    async def purge_all() -> None:
+        async with await aio_pika.connect(url) as connection:
+            channel = await connection.channel()
+            await (await channel.get_queue("lmtpref.in")).purge()
+
+    asyncio.run(purge_all())
+
+
+def syncs(tools: Tools, mode: str, configuration: Path, folder: Path) -> dict[str, int]:
+    """How often a server syncs for one message with so many recipients, counted by strace; the first message makes the files."""
+    found = {}
+    url = {"spool": f"maildir:{folder}/syncs", "sqlite": f"sqlite:///{folder}/syncs.db"}[mode]
+    for recipients in (1, 50):
+        with running(contender(mode, url, configuration, folder)) as server:
+            load = Load("one", recipients=recipients, connections=1)
+            command = tools.command("smtp-source", *load.options(1), f"inet:127.0.0.1:{server.port}")
+            subprocess.run(command, env=tools.environment, check=True)
+            trace = folder / f"strace.{mode}.{recipients}"
+            pid = str(server.process.pid)
+            with subprocess.Popen(
+                ["strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-o", trace, "-p", pid], stderr=subprocess.PIPE
+            ) as tracer:
+                time.sleep(1)  # strace says nothing when it has attached to every thread
+                subprocess.run(command, env=tools.environment, check=True)
+                tracer.send_signal(signal.SIGINT)
+        found[str(recipients)] = len(re.findall(r"(?m)^\d+ +(?:fsync|fdatasync)\(", trace.read_text()))
+    return found
 
 
 def _summary(runs: list[Sample]) -> dict[str, Any]:
@@ -103,9 +170,18 @@ def _summary(runs: list[Sample]) -> dict[str, Any]:
     return {"rates": rates, "rate": statistics.median(rates), "longest": worst.longest, "own": own, "idle": worst.idle}
 
 
-def missed(results: dict[str, Any]) -> list[str]:
-    """The loads under which the event loop of the spool stood still for too long, and it was not for want of a processor."""
-    return [load for load, modes in results["loads"].items() if modes["spool"]["own"] > MOST_MILLISECONDS]
+def missed(results: dict[str, Any], mode: str = "spool") -> list[str]:
+    """The loads under which the event loop stood still for too long in that mode, and it was not for want of a processor."""
+    return [load for load, modes in results["loads"].items() if modes[mode]["own"] > MOST_MILLISECONDS]
+
+
+def slow(results: dict[str, Any]) -> dict[str, list[str]]:
+    """The loads under which SQLite has less than its share of the rate in memory, and less than so many times the spool's."""
+    loads = results["loads"].items()
+    return {
+        "memory": [load for load, modes in loads if modes["sqlite"]["rate"] < LEAST_SHARE * modes["memory"]["rate"]],
+        "spool": [load for load, modes in loads if modes["sqlite"]["rate"] < LEAST_TIMES * modes["spool"]["rate"]],
+    }
 
 
 def table(results: dict[str, Any]) -> str:
@@ -114,11 +190,22 @@ def table(results: dict[str, Any]) -> str:
     rates = [[load, *(f"{modes[mode]['rate']:,.0f}" for mode in MODES)] for load, modes in loads]
     beats = [[load, *map(str, _longest(modes).values()), "missed" if load in missed(results) else "met"] for load, modes in loads]
     head = ["load", *MODES.values(), IDLE, OWN, f"at most {MOST_MILLISECONDS}"]
+    shares = [
+        [load, f"{modes['sqlite']['rate'] / modes['memory']['rate']:.2f}", f"{modes['sqlite']['rate'] / modes['spool']['rate']:.1f}"]
+        for load, modes in loads
+    ]
+    counted = [[MODES[mode], *map(str, found.values())] for mode, found in results["syncs"].items()]
     lines = [
         ".. Written by durable.py; not to be edited.",
         "",
         *measured(results),
         *csv_table("Messages a second, median", ["load", *MODES.values()], rates),
+        *csv_table(
+            "SQLite against memory and spool",
+            ["load", f"to memory, at least {LEAST_SHARE}", f"to the spool, at least {LEAST_TIMES}"],
+            shares,
+        ),
+        *csv_table("Syncs for one message", ["engine", "1 recipient", "50 recipients"], counted),
         *csv_table("Milliseconds between two beats of the event loop, at most", head, beats),
     ]
     return "\n".join(lines)

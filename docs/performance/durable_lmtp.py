@@ -1,6 +1,7 @@
-"""lmtpref on uvloop, its queues as they are to be measured: durable_lmtp.py memory|spool|alone CONFIG SPOOL PORT.
+"""lmtpref on uvloop, its queues as they are to be measured: durable_lmtp.py URL|alone:DIR CONFIG HELD PORT.
 
-`alone` is a spool without group commit: every entry is a batch of its own.  At its end it says what it holds, and the
+`alone:` is a spool without group commit: every entry is a batch of its own.
+HELD is the URL that `amqp:` needs.  At its end it says what it holds, and the
 longest time between two beats of its event loop since SIGUSR1.
 """
 
@@ -15,9 +16,9 @@ from pathlib import Path
 
 import uvloop
 
-from lmtpref import MaildirQueues, MemoryQueues, Server
+from lmtpref import MaildirQueues, Server
 from lmtpref.config.loader import load
-from lmtpref.lists.queues.group_commit import MAX_BATCH_ENTRIES
+from lmtpref.lists import Options, open_queues
 
 HEARTBEAT_SECONDS = 0.005
 
@@ -64,14 +65,15 @@ async def serve(server: Server, heart: Heart) -> None:
             await beating
 
 
-def main(mode: str, configuration: str, spool: str, port: str) -> None:
+def main(url: str, configuration: str, held: str, port: str) -> None:
     """Serve, and say what came of it."""
-    queues = MemoryQueues() if mode == "memory" else MaildirQueues(Path(spool), max_batch=1 if mode == "alone" else MAX_BATCH_ENTRIES)
+    alone = url.removeprefix("alone:")
+    queues = MaildirQueues(Path(alone), max_batch=1) if alone != url else open_queues(url, Options(held=held))
     server = Server(load(configuration).handler(queues), queues=queues, listen=f"127.0.0.1:{port}")
     heart = Heart()
     uvloop.run(serve(server, heart))
-    queues.close()
-    print("queued: " + ", ".join(f"{name} {len(queue)}" for name, queue in queues.items()))
+    asyncio.run(queues.aclose())
+    print("queued: " + ", ".join(f"{name} {count}" for name, count in asyncio.run(queues.counts()).items()))
     print(f"longest {heart.longest * 1000:.0f} ms; own {heart.own * 1000:.0f} ms")
 
 
