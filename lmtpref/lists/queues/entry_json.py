@@ -12,13 +12,16 @@ CONTENT_TYPE = "application/json"
 
 
 def to_json(entry: Entry) -> bytes:
-    """Return the entry: what `describe` says, with trace and content in base64 (RFC 4648 section 4)."""
+    """Return the entry as JSON: the data from `describe`, with trace and content in base64 (RFC 4648 section 4)."""
     octets = {"trace": b64encode(entry.trace).decode(), "content": b64encode(entry.content).decode()}
     return json.dumps(describe(entry) | octets).encode()
 
 
 def from_json(octets: bytes) -> Entry:
-    """Return the entry that was written as `octets`, without its trail.  Raises DamagedEntryError."""
+    """Return the entry that was written as `octets`, without its trail.
+
+    Raises DamagedEntryError: if the JSON is unreadable or incomplete.
+    """
     try:
         data = json.loads(octets)
         return restore(data, b64decode(data["trace"], validate=True), b64decode(data["content"], validate=True))

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for clients of engines that must not share the server's loop."""
+"""An event loop in a thread of its own, for engine clients that must not share the server's event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Runs coroutines of any thread on its loop, which starts with the first one."""
+    """A thread with an event loop that runs coroutines for any thread; the first coroutine starts it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -22,7 +22,10 @@ class LoopThread:
         self._starting = threading.Lock()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns.  Raises TimeoutError if `interrupt` is called meanwhile."""
+        """Run `work` and return its result.
+
+        Raises TimeoutError: if `interrupt` is called meanwhile.
+        """
         future = asyncio.run_coroutine_threadsafe(work, self._started())
         self._running = future
         try:
@@ -31,7 +34,7 @@ class LoopThread:
             raise TimeoutError("interrupted") from None
 
     def interrupt(self) -> None:
-        """Cancel what runs."""
+        """Cancel the running coroutine."""
         if self._running:
             self._running.cancel()
 

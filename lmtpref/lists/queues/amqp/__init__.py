@@ -1,1 +1,1 @@
-"""Queues in RabbitMQ: quorum queues, publisher confirms."""
+"""Queues in RabbitMQ, as quorum queues with publisher confirms."""

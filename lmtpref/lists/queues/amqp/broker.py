@@ -1,4 +1,4 @@
-"""Connections to RabbitMQ, the queues there, and what its errors mean to the server."""
+"""Connections to RabbitMQ, the declaration of its queues, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ from lmtpref.lists.queues.url import masked
 from lmtpref.protocol.errors import UsageError
 
 PREFIX = "lmtpref."  # of the names of queues
-QUEUED = ("in", "bounces", "command")  # `hold` and `discard`, which people browse, are in another engine
-DEAD = "dead"  # where RabbitMQ puts what a consumer rejected
+# People browse `hold` and `discard`, so these are in another engine.
+QUEUED = ("in", "bounces", "command")
+# RabbitMQ moves the entries that a consumer rejects to this queue.
+DEAD = "dead"
 
-# RabbitMQ's `max_message_size`, which a client cannot ask for: 128 MiB, and 16 MiB since version 4.
+# The default of RabbitMQ's `max_message_size`, which a client cannot query: 128 MiB, and 16 MiB since version 4.
 LIMIT_OCTETS = 134_217_728
 LIMIT_SINCE_4_OCTETS = 16_777_216
 ENVELOPE_OCTETS = 262_144  # room for the JSON around the content
@@ -41,13 +43,17 @@ QUEUE_ARGUMENTS = {
 }
 
 
-# Their tracebacks about a lost connection would stand beside the one line that `Outage` logs.
+# The log needs only the line of `Outage` for a lost connection, not the tracebacks of these libraries.
 for _name in ("aiormq", "aio_pika"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 async def connect(url: str, seconds: float) -> AbstractConnection:
-    """Connect.  Raises UsageError if the broker refuses us, QueueUnreachableError if it cannot be reached."""
+    """Connect to the broker.
+
+    Raises UsageError: if the broker rejects the connection, or the URL is invalid.
+    Raises QueueUnreachableError: if the broker is unreachable.
+    """
     name = masked(url)
     try:
         return await asyncio.wait_for(aio_pika.connect(url, timeout=seconds), seconds)
@@ -62,7 +68,10 @@ async def connect(url: str, seconds: float) -> AbstractConnection:
 
 
 async def declare(channel: AbstractChannel, name: str) -> None:
-    """Make the queues that are missing.  Raises UsageError for one that is there and differs."""
+    """Create the queues that are missing.
+
+    Raises UsageError: if a queue exists with other arguments.
+    """
     try:
         await channel.declare_queue(PREFIX + DEAD, durable=True, arguments=dict(DEAD_ARGUMENTS))
         for queue in QUEUED:
@@ -72,7 +81,10 @@ async def declare(channel: AbstractChannel, name: str) -> None:
 
 
 async def counts(url: str, seconds: float) -> dict[str, int]:
-    """Return how many entries each queue holds, those that a consumer has claimed not included.  Raises OSError."""
+    """Return the number of entries in each queue, without those that a consumer has claimed.
+
+    Raises OSError: if the broker does not answer.
+    """
     connection = await connect(url, seconds)
     try:
         async with asyncio.timeout(seconds):
@@ -90,7 +102,7 @@ async def counts(url: str, seconds: float) -> dict[str, int]:
 
 
 def limit_octets(connection: AbstractConnection) -> int:
-    """Return the largest message whose JSON the broker takes."""
+    """Return the size of the largest message whose JSON the broker accepts."""
     properties: Any = getattr(getattr(connection, "transport", None), "connection", None)
     version = str((getattr(properties, "server_properties", None) or {}).get("version", "0"))
     since_4 = int(re.match(r"\d+", version)[0] if re.match(r"\d+", version) else 0) >= 4  # type: ignore[index]
@@ -98,7 +110,7 @@ def limit_octets(connection: AbstractConnection) -> int:
 
 
 async def drop(connection: AbstractConnection) -> None:
-    """Close a connection, however the broker takes it."""
+    """Close a connection and ignore errors."""
     try:
         await asyncio.wait_for(connection.close(), 1)
     except (AMQPError, OSError, RuntimeError):
@@ -106,7 +118,7 @@ async def drop(connection: AbstractConnection) -> None:
 
 
 def error_of(error: BaseException, name: str) -> OSError:
-    """Return what it means to the server that an entry was not confirmed."""
+    """Return the OSError for an entry that the broker did not confirm."""
     if isinstance(error, DeliveryError):
         if isinstance(error.frame, Basic.Nack):
             return OSError(errno.ENOSPC, f"{name}: the queue is full")
@@ -119,7 +131,7 @@ def error_of(error: BaseException, name: str) -> OSError:
 
 
 def problem_of(error: BaseException) -> str:
-    """Return one line of what the broker or the system said."""
-    # aiormq puts a text of its own before what the broker said.
+    """Return one line of the error message of the broker or the system."""
+    # aiormq puts a text of its own before the broker's message.
     text = str(error.args[-1] if error.args else error).strip()
     return text.splitlines()[0] if text else type(error).__name__

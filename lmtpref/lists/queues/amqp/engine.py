@@ -14,25 +14,25 @@ from lmtpref.protocol.errors import UsageError
 
 
 class AmqpStore:
-    """All queues of a broker: they can be counted, and not listed."""
+    """All queues of a broker, whose entries can be counted but not listed."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def counts(self) -> dict[str, int]:
-        """Return how many entries each queue holds."""
+        """Return the number of entries in each queue."""
         return asyncio.run(counts(self._url, TIMEOUT_SECONDS))
 
     def stored(self) -> NoReturn:
-        """Refuse.  Raises UsageError."""
+        """Raise UsageError, because AMQP cannot list entries."""
         raise UsageError(f"{masked(self._url)}: AMQP cannot list entries; `counts` counts them, and the engine of `held` lists its own")
 
     def find(self, _identifier: str) -> NoReturn:
-        """Refuse.  Raises UsageError."""
+        """Raise UsageError, because AMQP cannot find an entry."""
         self.stored()
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
 
 ENGINE = QueueEngine(queues=AmqpQueues, store=AmqpStore, source=AmqpSource)

@@ -1,4 +1,4 @@
-"""Queues in RabbitMQ: an entry is stored when the broker has confirmed it."""
+"""Queues in RabbitMQ, in which an entry is stored when the broker has confirmed it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lmtpref.lists.queues.registry import open_queues
 from lmtpref.lists.queues.url import masked
 from lmtpref.protocol.errors import UsageError
 
-CLOSE_SECONDS = 10.0  # how long closing waits for the broker
+CLOSE_SECONDS = 10.0  # the time that `aclose` waits for the broker
 
 
 class AmqpQueues:
@@ -53,17 +53,20 @@ class AmqpQueues:
 
     @property
     def max_message_octets(self) -> int | None:
-        """The largest message that both engines take."""
+        """The size of the largest message that both engines accept."""
         limits = [limit for limit in (self._limit, self._held.max_message_octets) if limit is not None]
         return min(limits, default=None)
 
     async def open(self) -> None:
-        """Reach the broker, and make the queues that are missing."""
+        """Connect to the broker, and create the queues that are missing."""
         await self._held.open()
         await asyncio.to_thread(self._thread.run, self._connected())
 
     def put(self, entry: Entry) -> asyncio.Future[None] | None:
-        """Store `entry` in its queue: on a running loop in the background, else before this returns.  Raises OSError."""
+        """Store `entry` in its queue: in the background if an event loop runs, else before the method returns.
+
+        Raises OSError, from the method or from the future: if the entry could not be stored.
+        """
         if entry.queue not in QUEUED:
             return self._held.put(entry)  # type: ignore[return-value]
         commit = Commit(entry)
@@ -76,12 +79,15 @@ class AmqpQueues:
         return commit.future
 
     async def counts(self) -> dict[str, int]:
-        """Return how many entries each queue holds.  Raises OSError."""
+        """Return the number of entries in each queue.
+
+        Raises OSError: if an engine does not answer.
+        """
         held = await self._held.counts()
         return dict(held) | await counts(self._url, self._seconds)
 
     async def aclose(self) -> bool:
-        """Take no more, and wait for what is under way; return whether all of it is stored."""
+        """Accept no more entries and wait for the waiting ones; return whether all are stored."""
         done = await asyncio.to_thread(self._close)
         return await self._held.aclose() and done
 
@@ -116,11 +122,11 @@ class AmqpQueues:
             commit.error = commit.error or error
 
     async def _store(self, batch: list[Commit]) -> None:
-        """Publish a batch.  If the connection turns out to be dead, publish what was not confirmed on another one."""
+        """Publish a batch; if the connection was dead, publish the unconfirmed entries on a new one."""
         reused = self._channel is not None
         failed = await self._publish(await self._connected(), [commit for commit in batch if not commit.abandoned])
         if failed and any(isinstance(error, ChannelPreconditionFailed) for _, error in failed):
-            # RabbitMQ closes the channel on a message that is too large, without saying which it was.
+            # RabbitMQ closes the channel if a message is too large, and does not say which one, so each is published alone.
             failed = [one for commit, _ in failed for one in await self._publish(await self._connected(), [commit])]
         elif failed and reused and self._channel is None:
             failed = await self._publish(await self._connected(), [commit for commit, _ in failed])
@@ -128,7 +134,7 @@ class AmqpQueues:
             commit.error = error_of(error, self._name)
 
     async def _publish(self, channel: AbstractChannel, batch: Sequence[Commit]) -> list[tuple[Commit, BaseException]]:
-        """Publish and wait for the confirms; return what was not confirmed, and why."""
+        """Publish a batch and wait for the confirms; return the unconfirmed entries with their errors."""
         results = await asyncio.gather(*(self._send(channel, commit) for commit in batch), return_exceptions=True)
         failed = [(commit, result) for commit, result in zip(batch, results, strict=True) if isinstance(result, BaseException)]
         if channel.is_closed:
@@ -145,13 +151,13 @@ class AmqpQueues:
         await channel.default_exchange.publish(message, PREFIX + entry.queue, mandatory=True)
 
     def _message_id(self, entry: Entry) -> str:
-        """A digest that duplicates share, so that a consumer can drop them; else a name of its own."""
+        """Return a digest that duplicates share, so that a consumer can drop them; without a Received field, a unique name."""
         if not has_received(entry.content):
             return self._names.next()
         return duplicate_key(entry, hashlib.sha256(entry.content).digest())
 
     async def _connected(self) -> AbstractChannel:
-        """The channel, made again if it was closed.  aio-pika's robust connection would fail for seconds after an outage."""
+        """Return the channel, opened again if it was closed; aio-pika's robust connection would fail for seconds after an outage."""
         if self._channel is not None and not self._channel.is_closed and self._connection and not self._connection.is_closed:
             return self._channel
         if self._connection:

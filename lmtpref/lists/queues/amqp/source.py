@@ -1,4 +1,4 @@
-"""One queue in RabbitMQ for one consumer: the broker returns what was not acknowledged when the connection ends."""
+"""One queue in RabbitMQ for one consumer; when the connection ends, the broker returns unacknowledged entries to the queue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lmtpref.protocol.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class AmqpClaim:
-    """A message that the broker has delivered to us."""
+    """A message that the broker has delivered to this consumer."""
 
     source: AmqpSource
     message: AbstractIncomingMessage
@@ -27,15 +27,21 @@ class AmqpClaim:
 
     @property
     def id(self) -> str:
-        """The message id; duplicates share it."""
+        """The message id, which duplicates share."""
         return self.message.message_id or ""
 
     def ack(self) -> None:
-        """Remove the entry.  Raises ClaimLostError."""
+        """Remove the entry.
+
+        Raises ClaimLostError: if the connection was lost.
+        """
         self._end(self.message.ack())
 
     def reject(self, reason: str) -> None:  # noqa: ARG002 - AMQP has no place for it
-        """Move the entry to the dead-letter queue, `lmtpref.dead`.  Raises ClaimLostError."""
+        """Move the entry to the dead-letter queue, `lmtpref.dead`.
+
+        Raises ClaimLostError: if the connection was lost.
+        """
         self._end(self.message.reject(requeue=False))
 
     def release(self) -> None:
@@ -53,7 +59,7 @@ class AmqpClaim:
 
 
 class AmqpSource:
-    """One queue in RabbitMQ.  `prefetch` is how many messages the broker delivers ahead."""
+    """One queue in RabbitMQ.  The broker delivers up to `prefetch` messages ahead."""
 
     def __init__(self, url: str, queue: str, _lease_seconds: float, prefetch: int) -> None:
         if queue not in QUEUED:
@@ -63,12 +69,12 @@ class AmqpSource:
         self.thread.run(self._open(PREFIX + queue, prefetch))
 
     def next(self, seconds: float) -> AmqpClaim | None:
-        """Claim the next entry; None if there is none within `seconds`."""
+        """Claim and return the next entry; return None if there is none within `seconds`."""
         message = self.thread.run(self._next(seconds))
         return AmqpClaim(self, message, from_json(message.body)) if message else None
 
     def close(self) -> None:
-        """Return every claim that was not ended to the queue."""
+        """Return every entry whose claim has not ended to the queue."""
         self.thread.run(drop(self._connection))
         self.thread.close()
 
@@ -83,7 +89,7 @@ class AmqpSource:
 
     async def _next(self, seconds: float) -> AbstractIncomingMessage | None:
         try:
-            # The broker pushes; a consumer that does not wait still gives it a moment.
+            # The broker pushes messages, so even a consumer that does not wait gives it a moment.
             return await asyncio.wait_for(self._messages.get(), max(seconds, 0.5))
         except TimeoutError:
             if self._connection.is_closed:
