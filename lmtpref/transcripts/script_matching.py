@@ -34,7 +34,7 @@ def may_follow(last: Frame | None, frame: Frame, *, pipelining: bool, strict: bo
     """
     if last is None or last.group == frame.group:
         return last is not None
-    if strict or not pipelining or frame.kind == "content":
+    if strict or not pipelining:
         return False
     return last.kind == "content" or (last.verb in _MAY_BE_FOLLOWED and frame.verb != "BDAT")
 
