@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, Self
 
 from lmtpref.config.loader import Configuration
@@ -13,10 +14,10 @@ from lmtpref.lists import ListDirectory, ListHandler, Mailboxes, MailingList, Me
 from lmtpref.lists.policy.default import Decision
 from lmtpref.lists.policy.facts import Facts
 from lmtpref.net.client.sync import Client
-from lmtpref.net.context import SessionFactory
+from lmtpref.net.context import Interpose, ObserverFactory
 from lmtpref.net.engine import GRACE_SECONDS, Engine, loop_factory
 from lmtpref.net.engine_thread import EngineThread
-from lmtpref.net.journal import Record
+from lmtpref.net.journal import JournalObserver, Record
 from lmtpref.net.listeners import Listener, UnixAddress, parse_address, tcp_among, unix_among
 from lmtpref.net.stdio import converse
 from lmtpref.protocol.errors import UsageError
@@ -61,7 +62,8 @@ class Server:
         unix_group: str | int | None = None,
         tls: ssl.SSLContext | None = None,
         uvloop: str = "no",
-        session_factory: SessionFactory | None = None,
+        observers: Sequence[ObserverFactory] = (),
+        interpose: Interpose | None = None,
         journal: Journal | None = None,
     ) -> None:
         if handler is not None and lists is not None:
@@ -82,8 +84,8 @@ class Server:
             allow_remote=allow_remote,
             unix_group=unix_group,
             tls=tls,
-            session_factory=session_factory,
-            journal=journal.ended if journal else None,
+            observers=[*observers, partial(JournalObserver, journal.ended)] if journal else observers,
+            interpose=interpose,
         )
         self._thread = EngineThread(self._engine, loop_factory(uvloop))
 
@@ -95,7 +97,8 @@ class Server:
         listen: Iterable[str] = (),
         allow_remote: bool = False,
         uvloop: str = "no",
-        session_factory: SessionFactory | None = None,
+        observers: Sequence[ObserverFactory] = (),
+        interpose: Interpose | None = None,
         journal: Journal | None = None,
     ) -> Self:
         """The server that `configuration` describes; `listen`, if there is any, is where it listens instead.
@@ -115,7 +118,8 @@ class Server:
             unix_group=group,
             tls=tls,
             uvloop=uvloop,
-            session_factory=session_factory,
+            observers=observers,
+            interpose=interpose,
             journal=journal,
         )
         server._take(configuration.directory)

@@ -20,10 +20,10 @@ from lmtpref import ConfigurationError, Envelope, Handler, MemoryQueues, Peer, R
 from lmtpref.config import loader as config
 from lmtpref.config.keys import KEYS
 from lmtpref.config.loader import Configuration, cast, load
-from lmtpref.net.journal import JournalSession, Record
+from lmtpref.net.journal import JournalObserver, Record
 from lmtpref.protocol.client.reply_reader import ReplyReader
+from lmtpref.protocol.observer import Observer
 from lmtpref.protocol.syntax import Path as Address
-from lmtpref.transcripts import memory_wire as wire
 from lmtpref.transcripts.memory_wire import MemoryWire
 
 DOCS = Path(__file__).parent.parent
@@ -78,11 +78,11 @@ def serve_once(configuration: Configuration) -> None:
         answer.close()
 
 
-def converse(pieces: Iterable[bytes], settings: Settings) -> tuple[bytes, int]:
+def converse(pieces: Iterable[bytes], settings: Settings, *observers: Observer) -> tuple[bytes, int]:
     """What the cast's server says to `pieces`, and how many entries it has then."""
     queues = MemoryQueues()
     handler: Handler = CAST.handler(queues)
-    client = MemoryWire(handler, settings)
+    client = MemoryWire(handler, settings, observers=observers)
     for piece in pieces:
         client.send(piece)
     client.half_close()
@@ -94,12 +94,7 @@ def converse(pieces: Iterable[bytes], settings: Settings) -> tuple[bytes, int]:
 def journal(pieces: Iterable[bytes], settings: Settings) -> tuple[tuple[bytes, int], list[Record]]:
     """As `converse`, with a journal; and what stands in it."""
     records: list[Record] = []
-
-    def session(settings: Settings, peer: Peer) -> JournalSession:
-        return JournalSession(settings, peer, None, tell=records.append)  # type: ignore[arg-type]  # it has no use for a line
-
-    with patch.object(wire, "Session", session):
-        return converse(pieces, settings), records
+    return converse(pieces, settings, JournalObserver(records.append)), records
 
 
 def cut(octets: bytes, seed: int) -> list[bytes]:

@@ -27,7 +27,7 @@ from lmtpref.net.hook_errors import ENDS_SERVER
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.server import Server
-from lmtpref.testing.session import watched_session
+from lmtpref.testing.fault_injector import FaultInjector
 
 FAILED_EXIT = 1
 ATTEMPT_SECONDS = 1.0  # between two attempts to reach the engine of the queues
@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
         configuration,
         listen=options.listen or (),
         allow_remote=options.allow_remote,
-        session_factory=partial(watched_session, watch=watch) if watch else None,
+        interpose=partial(FaultInjector, watch) if watch else None,
         journal=journal,
     )
     if options.accept_all or any(condition.accept_all for condition in given):

@@ -14,8 +14,8 @@ from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.replies import Reply
 from lmtpref.server import Server
+from lmtpref.testing.fault_injector import FaultInjector
 from lmtpref.testing.recorder import Watch
-from lmtpref.testing.session import watched_session
 
 NONE = "none"
 
@@ -62,8 +62,8 @@ def reference(names: Sequence[str], *, listen: str = "127.0.0.1:0") -> Server:
     given = [condition(name) for name in names]
     for one in given:
         configuration, watch = configured(configuration, one), watch_for(one, watch)
-    factory = partial(watched_session, watch=watch) if watch else None
-    server = Server.configured(configuration, listen=[listen], session_factory=factory)
+    interpose = partial(FaultInjector, watch) if watch else None
+    server = Server.configured(configuration, listen=[listen], interpose=interpose)
     if any(one.accept_all for one in given):
         server.handler = Handler()
     return server

@@ -28,8 +28,7 @@ from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
 
-# The time limit for each answer of the directory.  Exim's call-out allows 30 s for the whole conversation.
-DIRECTORY_SECONDS = 10.0
+DIRECTORY_SECONDS = 10.0  # for each answer; Exim's callout gives 30 to the whole conversation
 
 log = logging.getLogger(__name__)
 

@@ -6,23 +6,22 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Literal, cast
 
 from lmtpref.net.backpressure import Backpressure
-from lmtpref.net.context import CROWDED_READ_OCTETS, READ_BUFFER, Shared
+from lmtpref.net.context import CROWDED_READ_OCTETS, READ_BUFFER, Interposer, Shared
 from lmtpref.net.deadlines import Deadlines
 from lmtpref.net.hook_errors import ENDS_SERVER, ask_unheard, end_server
 from lmtpref.net.tls import begin_tls
 from lmtpref.protocol.catalogue import BUSY_452, SHUTTING_DOWN_421
-from lmtpref.protocol.conversation import Event
+from lmtpref.protocol.events import Event
 from lmtpref.protocol.handler import Handler, Peer
 from lmtpref.protocol.replies import Reply
 
 log = logging.getLogger(__name__)
 
-MAX_EVENTS_A_TURN = 64  # questions answered before other connections have their turn
-MAX_FRAMES_A_TURN = 256  # commands and chunks, likewise; and before we look whether the peer reads
+MAX_STEPS_A_TURN = 128  # commands, chunks and final replies before other connections have their turn
 LINGER_SECONDS = 5.0  # how long a peer that we hung up on may take to hang up as well
 _NO_LINGERING = struct.pack("ii", 1, 0)  # close() then sends RST
 
@@ -36,8 +35,7 @@ class Connection(asyncio.BufferedProtocol):
         self._shared = shared
         self._peer = peer  # whom a load balancer passes on; None: the other end of the transport
         self._require_tls = require_tls  # of the listener; None: as the server's settings have it
-        self._handler = shared.handler
-        self.successor: Handler | None = None  # whom to ask from the next transaction on
+        self.write_next: Callable[[bytes], None] | None = None  # writes the next octets instead of the transport
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._pressure = Backpressure()
@@ -45,8 +43,8 @@ class Connection(asyncio.BufferedProtocol):
         self._eof = False
         self._lingering = False  # we have said our last word, and wait for the peer's
         self._counted = 0  # of shared.buffered_octets
-        self._frames = 0  # that the session had taken when we last looked
-        self._messages = 0  # that the session had answered when we last looked
+        # What the session had counted when we last looked.
+        self._frames = self._transactions = self._messages = 0
         self._deadlines = Deadlines(self._loop.time(), self._loop.time())
 
     # What asyncio tells us ----------------------------------------------------------------------------------------
@@ -55,7 +53,7 @@ class Connection(asyncio.BufferedProtocol):
         """Begin the conversation, unless there are too many."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         settings = self._shared.settings_of(self._require_tls)
-        self._session = self._shared.session(settings, self._peer or self._shared.peer_of(transport), self)
+        self._session = self._shared.open_session(self, settings, self._peer or self._shared.peer_of(transport))
         self._envelope_room = self._shared.limits.envelope_room(settings)
         if refusal := self._shared.admit(self, self._session.peer):
             self._session.shut_down(refusal)
@@ -100,12 +98,19 @@ class Connection(asyncio.BufferedProtocol):
         self._shared.dismiss(self, self._session.peer)
         if self._task:
             self._task.cancel()
+        self._close_unstarted()
         self._session.lost()
         self._shared.buffered_octets -= self._counted
-        while event := self._session.next_event():
-            ask_unheard(event, self._handler, self._shared)
+        while event := self._session.turn():
+            ask_unheard(event, self._session.handler, self._shared)
             self._session.answer()
         del self._transport  # which has us, by TLS: a cycle that holds 256 KiB
+
+    def _close_unstarted(self) -> None:
+        """Close a hook's coroutine that was never awaited, because the peer did not read."""
+        event = self._session.pending
+        if event is not None and self._task is None and isinstance(event.answer, Coroutine):
+            event.answer.close()
 
     # What the server tells us -------------------------------------------------------------------------------------
 
@@ -119,6 +124,28 @@ class Connection(asyncio.BufferedProtocol):
         """Whether a mail transaction is open here."""
         return self._session.in_transaction
 
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The present transport: TLS replaces it."""
+        return self._transport
+
+    def switch_handler(self, handler: Handler) -> None:
+        """Ask `handler` from the next MAIL on."""
+        present = self._session.handler
+        self._session.next_handler = present.around(handler) if isinstance(present, Interposer) else handler
+
+    def drop(self, *, reset: bool = False) -> None:
+        """Close without another reply, but after what was written; if `reset`, without even that, and with a TCP RST."""
+        self._session.close()
+        if reset:
+            self.abort(reset=True)
+        else:
+            self._transport.close()
+
+    def suspend(self, work: Coroutine[object, object, None]) -> None:
+        """Let the conversation wait until `work` is done."""
+        self._suspend(self._until_done(work))
+
     def abort(self, *, reset: bool = False) -> None:
         """Drop the connection with whatever was not yet sent; if `reset`, let the peer's TCP know it for that."""
         if reset:
@@ -128,7 +155,8 @@ class Connection(asyncio.BufferedProtocol):
     def flush(self) -> None:
         """Send what the session has to say."""
         if octets := self._session.take():
-            self._transport.write(octets)
+            write, self.write_next = self.write_next or self._transport.write, None
+            write(octets)
 
     # The conversation -----------------------------------------------------------------------------------------------
 
@@ -148,17 +176,16 @@ class Connection(asyncio.BufferedProtocol):
         """Ask the session's questions until it needs more octets, a hook waits, or others should have their turn."""
         session = self._session
         session.envelope_room = -1 if self._shared.crowded else self._envelope_room
-        last_frame = session.frames + MAX_FRAMES_A_TURN
-        for _ in range(MAX_EVENTS_A_TURN):
-            event = session.next_event(last_frame - session.frames)
-            if event is None or self._pressure.write_paused:
-                break
-            if session.urgent:
-                self.flush()
-            if not self._ask(event):
+        last_frame = session.frames + MAX_STEPS_A_TURN
+        while event := session.turn(max_steps=last_frame - session.frames):
+            self.flush()
+            if self._pressure.write_paused or not self._settle(event):
                 return
         self.flush()
-        if (event is not None or session.busy) and not self._pressure.write_paused:
+        if session.transactions != self._transactions:
+            self._transactions = session.transactions
+            self._deadlines.transaction = self._loop.time()
+        if session.busy and not self._pressure.write_paused:
             self._pressure.has_backlog = True
             self._loop.call_soon(self._next_turn)
         if session.messages != self._messages:
@@ -168,17 +195,15 @@ class Connection(asyncio.BufferedProtocol):
             self.wind_down(now=False)
         if session.closed:
             self._hang_up()
-        elif session.securing and not self._pressure.write_paused:  # TLS takes the transport, which must have said that it has room
+        elif session.tls_pending and not self._pressure.write_paused:  # TLS takes the transport, which must have said that it has room
             self._transport.pause_reading()
             self._reading = None
             self._suspend(self._secure())
 
-    def _ask(self, event: Event) -> bool:
-        """Ask the handler; False if its hook waits, and the conversation with it."""
-        if event.hook == "mail":
-            self._begin_transaction()
+    def _settle(self, event: Event) -> bool:
+        """Answer a question that the session left open; False if its hook waits, and the conversation with it."""
         try:
-            answer = event.ask(self._handler)
+            answer = event.outcome(self._session.handler)
             if answer is None or isinstance(answer, Reply):
                 self._session.answer(answer)
                 return True
@@ -188,7 +213,6 @@ class Connection(asyncio.BufferedProtocol):
         except BaseException:  # pytest.fail() raises no Exception
             self._failed(event)
             return True
-        self.flush()
         task = self._suspend(self._wait(event, answer))
         if isinstance(answer, Coroutine):  # which would complain if the client is gone before it begins
             task.add_done_callback(lambda _: answer.close())
@@ -227,17 +251,18 @@ class Connection(asyncio.BufferedProtocol):
         self.flush()  # known now, so it leaves now (RFC 2033 section 5)
         self._continue()
 
-    def _begin_transaction(self) -> None:
-        self._deadlines.transaction = self._loop.time()
-        if self.successor is not None:
-            self._handler, self.successor = self.successor, None
+    async def _until_done(self, work: Coroutine[object, object, None]) -> None:
+        began = self._loop.time()
+        await work
+        self._resume(began)
+        self._continue()
 
     async def _secure(self) -> None:
         """Begin TLS; a handshake that fails, or is not over in time, loses the connection."""
         assert self._shared.tls is not None
         began = self._loop.time()
         context, idle_seconds = self._shared.tls, self._shared.limits.idle_seconds
-        self._session.secured()  # what is fed from now on has come through TLS
+        self._session.tls_started()  # what is fed from now on has come through TLS
         secure = await begin_tls(self._transport, self, context, handshake_seconds=idle_seconds, shutdown_seconds=LINGER_SECONDS)
         self._resume(began)
         if secure is None:
@@ -288,7 +313,7 @@ class Connection(asyncio.BufferedProtocol):
         self._timer.cancel()
         patience = self._shared.limits.idle_seconds
         may_linger = self._shared.may_linger(self._session.peer) and self._transport.can_write_eof()
-        if self._session.abrupt and not self._eof and may_linger:
+        if self._session.force_closed and not self._eof and may_linger:
             self._transport.write_eof()
             self._lingering = True
             patience = LINGER_SECONDS

@@ -7,13 +7,14 @@ import logging
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Literal
 
 from lmtpref.protocol.catalogue import TOO_MANY_CONNECTIONS_421, TOO_MANY_FROM_PEER_421
 from lmtpref.protocol.handler import Handler, Peer
+from lmtpref.protocol.observer import Observer
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.server_limits import MAX_READ_OCTETS, Limits
 from lmtpref.protocol.session import Session
@@ -27,8 +28,20 @@ log = logging.getLogger(__name__)
 SPARE_CONNECTIONS = 64  # beyond a limit, that are told so in peace; those beyond these are closed at once
 CROWDED_READ_OCTETS = 4_096  # at once, while the server is crowded
 
-# Called with settings, peer, connection, and by keyword with `tell`: what is told of each transaction's record, or None.
-SessionFactory = Callable[..., Session]
+ObserverFactory = Callable[[], Observer]
+
+
+class Interposer(Handler):
+    """A handler that stands in front of the server's handler on one connection, and whose `observer` is told what happens there."""
+
+    observer: Observer
+
+    def around(self, handler: Handler) -> Interposer:
+        """Return the interposer that stands in front of `handler` on the same connection."""
+        raise NotImplementedError
+
+
+Interpose = Callable[[Handler, "Connection"], Interposer]
 
 
 class _ReadBuffer(threading.local):
@@ -50,13 +63,23 @@ class Shared:
     limits: Limits
     is_known: Callable[[str | None], bool]
     tls: ssl.SSLContext | None = None
-    session: Callable[[Settings, Peer, Connection], Session] = field(default=lambda settings, peer, _: Session(settings, peer))
+    observers: Sequence[ObserverFactory] = ()  # each makes one for every connection
+    interpose: Interpose | None = None
     connections: set[Connection] = field(default_factory=set)
     farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
     gates: set[asyncio.Transport] = field(default_factory=set)  # whose PROXY header has not come yet
     peers: Counter[str] = field(default_factory=Counter)  # address -> its connections, without those of known MTAs
     buffered_octets: int = 0
     stopping: bool = False
+
+    def open_session(self, connection: Connection, settings: Settings, peer: Peer) -> Session:
+        """Return the session of a new connection, with its handler and its observers."""
+        handler, observers = self.handler, [make() for make in self.observers]
+        if self.interpose is not None:
+            interposer = self.interpose(handler, connection)
+            handler = interposer
+            observers.append(interposer.observer)
+        return Session(settings, peer, handler, tuple(observers))
 
     def admit(self, connection: Connection, peer: Peer) -> Reply | None:
         """Count a connection, and return the reply that refuses it; None if there is room for it."""

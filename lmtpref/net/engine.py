@@ -8,14 +8,13 @@ import dataclasses
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
 from lmtpref.net.accept_errors import AcceptErrors
 from lmtpref.net.connection import Connection
-from lmtpref.net.context import SessionFactory, Shared
-from lmtpref.net.journal import JournalSession, Record
+from lmtpref.net.context import Interpose, ObserverFactory, Shared
 from lmtpref.net.listeners import ACCEPTED_A_TURN, BACKLOG, Listener, bind, known_peers, parse_address, spell
 from lmtpref.net.proxy_gate import protocol_for
 from lmtpref.protocol.errors import UsageError
@@ -34,8 +33,8 @@ class Engine:
     """An LMTP server: `bind`, then `serve` on an event loop, at the end `aclose`.
 
     `known_mtas` are networks and host names; None means loopback.  With `allow_remote` and `known_mtas` it may listen
-    elsewhere than on loopback and Unix sockets.  With `tls` it offers STARTTLS.  `journal` is told of each transaction when it
-    has ended.  `session_factory` makes the session of each connection, which tells the journal.
+    elsewhere than on loopback and Unix sockets.  With `tls` it offers STARTTLS.  `observers` make an observer for
+    each connection; `interpose` puts a handler in front of `handler` on each.
     """
 
     def __init__(
@@ -48,8 +47,8 @@ class Engine:
         allow_remote: bool = False,
         unix_group: str | int | None = None,
         tls: ssl.SSLContext | None = None,
-        session_factory: SessionFactory | None = None,
-        journal: Callable[[Record], None] | None = None,
+        observers: Sequence[ObserverFactory] = (),
+        interpose: Interpose | None = None,
     ) -> None:
         known = None if known_mtas is None else list(known_mtas)
         settings = dataclasses.replace(settings or Settings(), starttls=tls is not None)
@@ -58,10 +57,7 @@ class Engine:
         limits = limits or Limits()
         limits.check(settings)
         self._shared = Shared(handler, settings, limits, known_peers(known), tls)
-        if session_factory is not None:
-            self._shared.session = partial(session_factory, tell=journal)
-        elif journal is not None:
-            self._shared.session = partial(JournalSession, tell=journal)
+        self._shared.observers, self._shared.interpose = tuple(observers), interpose
         self._allow_remote = allow_remote and bool(known)
         self._unix_group = unix_group
         self._sockets: list[socket.socket] = []
@@ -100,7 +96,7 @@ class Engine:
         self._shared.limits = limits
         self._shared.is_known = is_known
         for connection in self._shared.connections:
-            connection.successor = handler
+            connection.switch_handler(handler)
 
     @property
     def addresses(self) -> list[str]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable
 
 from lmtpref.net.context import Shared
-from lmtpref.protocol.conversation import Event
+from lmtpref.protocol.events import Event
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.replies import Reply
 
@@ -20,7 +20,7 @@ ENDS_SERVER = (SystemExit, KeyboardInterrupt)
 def ask_unheard(event: Event, handler: Handler, shared: Shared) -> None:
     """Ask a hook whose reply will never be sent."""
     try:
-        answer = event.ask(handler)
+        answer = event.outcome(handler)
     except BaseException as error:
         _log(event, error, shared)
         return

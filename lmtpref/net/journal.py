@@ -1,4 +1,4 @@
-"""A session that keeps a journal: for each transaction, who was told what, and how it ended."""
+"""The journal: for each transaction, which reply each recipient had, and how it ended."""
 
 from __future__ import annotations
 
@@ -9,25 +9,21 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lmtpref.net.connection import Connection
-from lmtpref.protocol.catalogue import SHUTTING_DOWN_421
-from lmtpref.protocol.conversation import Outcome
-from lmtpref.protocol.handler import Peer
+from lmtpref.protocol.commands import Command
+from lmtpref.protocol.handler import Envelope, Peer, Recipient
+from lmtpref.protocol.observer import Observer
 from lmtpref.protocol.replies import Reply
-from lmtpref.protocol.session import Session
-from lmtpref.protocol.settings import Settings
-from lmtpref.protocol.transaction import Transaction
-
-MAX_REJECTED = 1_000  # recipients of one transaction that a record names; it counts the others
 
 log = logging.getLogger(__name__)
+
+MAX_REJECTED = 1_000  # recipients of one transaction that a record names; it counts the others
 
 _serial = itertools.count(1)
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One RCPT: the address between its angle brackets, the reply to it, and the final one if there was any."""
+    """One RCPT: the address between its angle brackets, the reply to it, and the final reply if there was one."""
 
     address: str
     rcpt: Reply
@@ -38,9 +34,9 @@ class Attempt:
 class Record:
     """One transaction, from MAIL to its end.
 
-    `connection` and `number` count from 1, in this process and on this connection.  `data` is what DATA was refused with.
-    `end` is "answered" when the last reply was given, "refused" if MAIL was, else what ended it: the verb of a command, a
-    reply, or "lost".  `recipients` holds at most MAX_REJECTED that were rejected; `omitted` counts the others.
+    `connection` and `number` count from 1, in this process and on this connection.  `data` is the reply that rejected DATA.
+    `end` is "answered" if each recipient had its final reply, "refused" if MAIL was rejected, else what ended the transaction: the verb
+    of a command, a reply, or "lost".  `recipients` holds at most MAX_REJECTED that were rejected; `omitted` counts the others.
     `content` is empty unless the whole message was taken; `seconds` is how long it all took.
     """
 
@@ -57,104 +53,98 @@ class Record:
     seconds: float = 0.0
 
 
-class JournalSession(Session):
-    """A session that calls `tell` with each transaction when that has ended, and says what a session says."""
+class JournalObserver(Observer):
+    """Calls `tell` with the record of each transaction of one conversation when the transaction has ended."""
 
-    def __init__(self, settings: Settings, peer: Peer, _line: Connection, *, tell: Callable[[Record], None]) -> None:
-        super().__init__(settings, peer)
-        self._begin_journal(tell)
-
-    def _begin_journal(self, tell: Callable[[Record], None]) -> None:
+    def __init__(self, tell: Callable[[Record], None]) -> None:
         self._tell = tell
         self._connection = next(_serial)
         self._number = 0
         self._rejected = 0  # recipients of this transaction
-        self._verb = self._argument = ""  # of the command that is being answered
+        self._command: Command | None = None  # whose reply is still to come
+        self._end = ""  # what ends the conversation: a 421, or "lost"
         self._begun = 0.0
         self._record: Record | None = None
-        self._transaction: Transaction | None = None  # that the record is of
-        self._due: deque[Attempt] = deque()  # those who have no final reply yet, when one has
+        self._unanswered: deque[Attempt] | None = None  # recipients without a final reply, once the first reply has come
 
-    def shut_down(self, reply: Reply = SHUTTING_DOWN_421) -> None:
-        """Say `reply`, a 421, and close."""
-        if self._pending is None:
-            self._verb = ""  # it answers nothing
-        super().shut_down(reply)
-        self._finish(f"{reply.code} {reply.enhanced}")
+    def connected(self, peer: Peer) -> None:
+        """Note the peer."""
+        self._peer = peer
 
-    def lost(self) -> None:
-        """The connection is gone."""
-        self._finish("lost")
-        super().lost()
-
-    def _advance_line(self) -> bool:
-        if self.transaction is not self._transaction:
-            self._finish(self._verb)  # BDAT 0 LAST without a recipient ends it without a reply
-        self._verb = ""  # a line may be refused before it has one
-        return super()._advance_line()
-
-    def _perform(self, verb: str, argument: str) -> Outcome:
-        self._verb, self._argument = verb, argument
+    def received(self, command: Command) -> None:
+        """Note the command."""
+        self._command = command
         if not self._record:
             self._begun = time.monotonic()
-        return super()._perform(verb, argument)
 
-    def _say(self, reply: Reply, *, urgent: bool) -> None:
-        super()._say(reply, urgent=urgent)
+    def message(self, envelope: Envelope) -> None:
+        """Note the content."""
         if self._record:
-            self._note(self._record, reply)
-        if not self._record and self._verb == "MAIL":
-            self._begin(reply)
+            self._record.content = envelope.content
 
-    def _begin(self, reply: Reply) -> None:
+    def replied(self, reply: Reply, recipient: Recipient | None) -> None:
+        """Put the reply where it belongs."""
+        command, self._command = self._command, None
+        verb = command.verb if command else ""
+        if reply.code == 421:
+            self._end = f"{reply.code} {reply.enhanced}"
+        if recipient is not None and verb != "RCPT":
+            self._note_final(reply)
+        elif command and verb == "MAIL" and not self._record:
+            self._begin(command, reply)
+        elif command and verb == "RCPT" and self._record:
+            self._note_recipient(self._record, Attempt(_address(command.argument), reply))
+        elif verb == "DATA" and self._record and reply.code >= 400:
+            self._record.data = reply
+
+    def ended(self, envelope: Envelope, answered: bool) -> None:  # noqa: ARG002, FBT001 - as the observer has them
+        """Tell of the transaction."""
+        if self._unanswered is not None and not self._unanswered:
+            self._finish("answered")
+        else:
+            self._finish(self._command.verb if self._command else self._end or "lost")
+
+    def ended_input(self) -> None:
+        """Note what ends a transaction that no command ends."""
+        self._end = self._end or "lost"
+
+    def lost(self) -> None:
+        """Note what ends the transaction, whatever command is under way."""
+        self._command = None
+        self.ended_input()
+
+    def _begin(self, command: Command, reply: Reply) -> None:
         self._number += 1
+        self._record = Record(self._peer, self._connection, self._number, _address(command.argument), reply)
+        self._unanswered = None
         self._rejected = 0
-        self._record = Record(self.peer, self._connection, self._number, _address(self._argument), reply)
-        self._transaction = self.transaction
-        if not self._transaction:
+        if not reply.positive:
             self._finish("refused")
 
-    def _note(self, record: Record, reply: Reply) -> None:
-        """Put a reply where it belongs; one that comes when the transaction is gone, and is no final one, tells what ended it."""
-        transaction = self.transaction
-        is_open = transaction is self._transaction
-        if self._verb in {"DATA", "BDAT"} and not (is_open and transaction and not transaction.owed):
-            self._note_final(record, reply)
-        elif not is_open:
-            self._finish(self._verb)
-        elif self._verb == "RCPT":
-            self._note_recipient(record, reply)
-        elif self._verb == "DATA" and reply.code >= 400:
-            record.data = reply
-
-    def _note_recipient(self, record: Record, reply: Reply) -> None:
-        self._rejected += not reply.positive
-        if reply.positive or self._rejected <= MAX_REJECTED:
-            record.recipients.append(Attempt(_address(self._argument), reply))
+    def _note_recipient(self, record: Record, attempt: Attempt) -> None:
+        self._rejected += not attempt.rcpt.positive
+        if attempt.rcpt.positive or self._rejected <= MAX_REJECTED:
+            record.recipients.append(attempt)
         else:
             record.omitted += 1
 
-    def _note_final(self, record: Record, reply: Reply) -> None:
-        if not self._due:
-            self._due.extend(attempt for attempt in record.recipients if attempt.rcpt.positive)
-        self._due.popleft().final = reply
-        if not self._due:
-            self._finish("answered")
+    def _note_final(self, reply: Reply) -> None:
+        if not self._record:
+            return
+        if self._unanswered is None:
+            self._unanswered = deque(attempt for attempt in self._record.recipients if attempt.rcpt.positive)
+        self._unanswered.popleft().final = reply
 
     def _finish(self, end: str) -> None:
-        """Tell of the transaction, if one is open here."""
         record, self._record = self._record, None
         if record:
             record.end, record.seconds = end, time.monotonic() - self._begun
-            record.content = self._transaction.envelope.content if self._transaction else b""
-            self._transaction = None
-            self._due.clear()
             try:
                 self._tell(record)
-            except Exception:  # what cannot be told of is done all the same
+            except Exception:  # the mail is accepted or rejected all the same
                 log.exception("the journal failed")
 
 
 def _address(argument: str) -> str:
-    """What stands between the angle brackets of MAIL's or RCPT's argument; all of it where there are none."""
+    """Return what stands between the angle brackets of MAIL's or RCPT's argument; all of it if there are none."""
     return argument[argument.find("<") + 1 : argument.rfind(">")] if "<" in argument and ">" in argument else argument

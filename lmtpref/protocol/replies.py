@@ -125,9 +125,30 @@ def _check_types(code: object, enhanced: object, lines: tuple[object, ...]) -> N
             raise UsageError(f"the text of a reply is a str; not {line!r}")
 
 
-@lru_cache(maxsize=4096)
+class NamingReply:
+    """A reply of one line that names an address, as octets: `before` the address, and `after` it."""
+
+    __slots__ = ("after", "before", "reply")
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.after = f"{reply.lines[-1]}\r\n".encode()
+        self.before = reply.octets.removesuffix(self.after)
+
+
+@lru_cache(maxsize=2048)
+def in_brackets(address: str) -> bytes:
+    """Return the address as replies name it; empty if they do not (RFC 6531 section 3.7.4.2)."""
+    return f"<{address}> ".encode() if _may_be_named(address) else b""
+
+
+def _may_be_named(address: str) -> bool:
+    return len(address) <= MAX_NAMED_ADDRESS_OCTETS and address.isascii() and address.isprintable()
+
+
+@lru_cache(maxsize=2048)
 def _named(reply: Reply, address: str) -> Reply:
-    if len(address) > MAX_NAMED_ADDRESS_OCTETS or not (address.isascii() and address.isprintable()):
+    if not _may_be_named(address):
         return reply
     first, *rest = reply.lines
     return Reply._of(reply.code, reply.enhanced, (*_folded(f"<{address}> {first}"), *rest))

@@ -19,9 +19,13 @@ class State(Enum):
     SENDER = "MAIL accepted, no recipient yet"
     RECIPIENT = "at least one recipient accepted"
     CHUNKS = "after the first BDAT"
-    DATA = "after 354, until the final dot is answered"
+    DATA = "after 354, until the final dot"
+    REPLIES = "after the end of the message, until the last recipient is answered"
+    TLS = "after the reply to STARTTLS, until TLS begins"
+    CLOSED = "after the last reply"
 
-    __hash__ = object.__hash__  # Enum's own is a function in Python, and each command asks for it
+    # Enum's own is a Python function, and the session looks up the state for every command.
+    __hash__ = object.__hash__
 
 
 VERBS = ("LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "HELP", "XFORWARD", "STARTTLS", "QUIT")

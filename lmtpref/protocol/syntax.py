@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -120,9 +119,6 @@ def _is_literal(text: str) -> bool:
 Parameters = Mapping[str, str | None]
 NO_PARAMETERS: Parameters = MappingProxyType({})
 
-# Lines come again: the same lists, the same senders.  What they mean never changes, so it is remembered.
-_remembered = lru_cache(maxsize=2048)  # lines, each bounded by the limit of a command line
-
 
 def check_charset(verb: str, argument: str, *, smtputf8: bool) -> None:
     """Return if `verb` may have an argument of these characters; `smtputf8` tells whether the transaction's MAIL bore SMTPUTF8.
@@ -144,7 +140,6 @@ def is_host(word: str) -> bool:
     return word.isascii() and _HOST.fullmatch(word) is not None
 
 
-@_remembered
 def split_verb(line: str) -> tuple[str, str]:
     """The verb of a command line in capitals, and its argument without blanks around it (RFC 5321 sections 2.4, 4.1.1).
 
@@ -165,7 +160,6 @@ def expect_no_argument(argument: str) -> None:
         raise PeerError(NO_ARGUMENT_501)
 
 
-@_remembered
 def parse_mail(argument: str) -> tuple[Path | None, Parameters]:
     """The reverse-path (None for `<>`) and the parameters of MAIL.  Raises PeerError for anything else.
 
@@ -178,7 +172,6 @@ def parse_mail(argument: str) -> tuple[Path | None, Parameters]:
     return path, _parse_parameters(parameters)
 
 
-@_remembered
 def parse_rcpt(argument: str) -> tuple[Path, Parameters]:
     """The forward-path and the parameters of RCPT.  Raises PeerError for anything else."""
     inside, parameters = _split_path("TO:", argument, RCPT_SYNTAX_501)

@@ -14,7 +14,7 @@ from lmtpref.protocol.syntax import Path
 
 # An address is kept as a line, an argument, a path and its parts, and in what a handler and a journal note of it.
 COPIES_OF_AN_ADDRESS = 7
-ADDRESS_OCTETS = 2_400  # of the objects around those copies; measured in docs/corners/memory.rst
+ADDRESS_OCTETS = 2_700  # of the objects around those copies; measured in docs/corners/memory.rst
 
 
 @dataclass(slots=True)
@@ -38,21 +38,21 @@ class Transaction:
     refusal: Reply | None = None
     owed: int = 0
     _chunks: bytearray = field(default_factory=bytearray)  # one run of octets: a list of small chunks would cost many times theirs
-    _envelope_octets: int = field(init=False)
+    envelope_octets: int = field(init=False)
 
     def __post_init__(self) -> None:
         origin = sum(sys.getsizeof(value) for value in self.envelope.origin.values())
-        self._envelope_octets = cost_of(self.envelope.reverse_path) + origin
+        self.envelope_octets = cost_of(self.envelope.reverse_path) + origin
 
     @property
     def kept_octets(self) -> int:
         """The memory that this transaction occupies, in octets: its content, and an upper bound for its envelope."""
-        return self._envelope_octets + (len(self._chunks) or len(self.envelope.content))
+        return self.envelope_octets + (len(self._chunks) or len(self.envelope.content))
 
     def add_recipient(self, recipient: Recipient) -> None:
         """Add a recipient whose RCPT was answered 2xx."""
         self.envelope.recipients.append(recipient)
-        self._envelope_octets += cost_of(recipient.path)
+        self.envelope_octets += cost_of(recipient.path)
 
     def has_room(self, octets: int) -> bool:
         """Whether a chunk of `octets` is worth keeping; one that goes over the limit refuses the message (RFC 1870)."""

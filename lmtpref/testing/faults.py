@@ -7,8 +7,8 @@ from typing import Self
 
 from lmtpref.lists.addresses import fold_address
 from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.events import EVENT_OF
 from lmtpref.protocol.replies import EnhancedCode, Reply
-from lmtpref.protocol.session import check_answer
 
 # What a fault can be at, and the hook whose answer it then stands for; the others have no hook
 HOOKS = {"CONNECT": "connect", "LHLO": "lhlo", "MAIL": "mail", "RCPT": "rcpt", "DATA": "data", "BDAT": "data", ".": "deliver"}
@@ -52,7 +52,7 @@ class Fault:
         lines = text.split("\n") if isinstance(text, str) and text else [text] if text else []
         answer = Reply(code, enhanced, *lines)
         if hook := HOOKS.get(self.command):
-            check_answer(hook, answer)
+            EVENT_OF[hook].check(answer)
         self._decide(f"reply({code}, {str(enhanced) if enhanced else None!r}, {text!r}", times)
         self.answer = answer
         return self

@@ -10,9 +10,12 @@ from typing import Protocol
 
 from lmtpref.lists.arrivals import Arrivals
 from lmtpref.lists.message_parser import parse_message
-from lmtpref.protocol.handler import Envelope
+from lmtpref.protocol.catalogue import SHUTTING_DOWN_421
+from lmtpref.protocol.handler import Envelope, Recipient
+from lmtpref.protocol.observer import Observer
 from lmtpref.protocol.replies import Reply
 from lmtpref.testing.faults import Faults
+from lmtpref.transcripts.notation import Who
 from lmtpref.transcripts.recording import Recording
 
 
@@ -141,3 +144,48 @@ class Watch:
         """A hook raised this."""
         with self._lock:
             self._failures.append(error)
+
+
+class ConversationRecorder(Observer):
+    """Writes one conversation down for a `Watch`, as a transcript and as messages with their replies."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.sent_limit: int | None = None  # octets of the next reply that the client will see
+        self._watch = watch
+        self._recording = watch.record()
+        self._message: Message | None = None  # whose recipients are being answered
+
+    def close(self, who: Who) -> None:
+        """Note which side closed the connection."""
+        self._recording.close(who)
+
+    def fed(self, octets: bytes) -> None:
+        """Record what the client sent."""
+        self._recording.add("C", octets)
+
+    def taken(self, octets: bytes) -> None:
+        """Record what the server sent."""
+        self._recording.add("S", octets[: self.sent_limit])
+
+    def message(self, envelope: Envelope) -> None:
+        """Begin a message."""
+        self._message = Message.of(envelope)
+
+    def replied(self, reply: Reply, recipient: Recipient | None) -> None:
+        """Note a recipient's final reply; a 421 leaves the rest without one."""
+        if self._message and recipient is not None and reply.code != SHUTTING_DOWN_421.code:
+            self._message.replies.append(reply)
+
+    def ended(self, envelope: Envelope, answered: bool) -> None:  # noqa: ARG002, FBT001 - as the observer has them
+        """Hand over the message."""
+        message, self._message = self._message, None
+        if message:
+            self._watch.received(message)
+
+    def ended_input(self) -> None:
+        """Note that the client closed."""
+        self.close("C")
+
+    def lost(self) -> None:
+        """Note that the client closed."""
+        self.close("C")

@@ -27,10 +27,10 @@ from lmtpref.net.listeners import tcp_among, unix_among
 from lmtpref.protocol.errors import TranscriptError, UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.server import DEFAULT_SETTINGS, Server
+from lmtpref.testing.fault_injector import FaultInjector
 from lmtpref.testing.faults import Fault
 from lmtpref.testing.recorder import Message, Watch
 from lmtpref.testing.replay import SCRIPT_SECONDS, serve_script
-from lmtpref.testing.session import watched_session
 from lmtpref.transcripts.finder import find
 from lmtpref.transcripts.notation import Transcript, parse
 from lmtpref.transcripts.script import Script
@@ -50,7 +50,7 @@ class LmtpServer(Server):
         self._watch = Watch()
         self._hostname = options.get("settings", DEFAULT_SETTINGS).hostname
         self._given = (handler, None if lists is None else list(lists))
-        super().__init__(*self._given[:1], lists=self._given[1], session_factory=partial(watched_session, watch=self._watch), **options)
+        super().__init__(*self._given[:1], lists=self._given[1], interpose=partial(FaultInjector, self._watch), **options)
 
     @property
     def address(self) -> str:

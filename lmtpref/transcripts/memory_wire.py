@@ -8,6 +8,7 @@ from typing import Protocol
 
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler, Peer
+from lmtpref.protocol.observer import Observer
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.session import Session
 from lmtpref.protocol.settings import Settings
@@ -57,10 +58,10 @@ class MemoryWire:
         peer: Peer | None = None,
         *,
         wait: Callable[[Awaitable[Reply | None]], Reply | None] | None = None,
+        observers: tuple[Observer, ...] = (),
     ) -> None:
-        self._handler = handler
         self._wait = wait or _completed
-        self._session = Session(settings or Settings(), peer or Peer())
+        self._session = Session(settings or Settings(), peer or Peer(), handler, observers)
         self._received = bytearray()
         self._hung_up = False
         self._run()
@@ -99,9 +100,9 @@ class MemoryWire:
 
     def _run(self) -> None:
         session = self._session
-        while event := session.next_event():
+        while event := session.turn():
             try:
-                answer = event.ask(self._handler)
+                answer = event.outcome(session.handler)
                 session.answer(answer if answer is None or isinstance(answer, Reply) else self._wait(answer))
             except Exception:
                 log.exception("the %s hook failed", event.hook)

@@ -1,0 +1,44 @@
+"""Observers: they are told what a conversation does, and change nothing."""
+
+from __future__ import annotations
+
+from lmtpref.protocol.commands import Command
+from lmtpref.protocol.handler import Envelope, Peer, Recipient
+from lmtpref.protocol.replies import Reply
+
+
+class Observer:
+    """Is told of one conversation, in the order in which things happen; override what you need.
+
+    A session may have several observers.  None of them may raise.
+    """
+
+    def connected(self, peer: Peer) -> None:
+        """The conversation began."""
+
+    def fed(self, octets: bytes) -> None:
+        """The peer sent these octets."""
+
+    def received(self, command: Command) -> None:
+        """The peer sent a command line; its reply follows in `replied`."""
+
+    def message(self, envelope: Envelope) -> None:
+        """A message has come, whole and within the limits; the handler is asked about it next."""
+
+    def replied(self, reply: Reply, recipient: Recipient | None) -> None:
+        """A reply was given: to RCPT and after the end of the message for `recipient`, else to the command received last.
+
+        A 421 that answers no command closes the conversation.
+        """
+
+    def taken(self, octets: bytes) -> None:
+        """These octets were handed out to be sent."""
+
+    def ended(self, envelope: Envelope, answered: bool) -> None:  # noqa: FBT001 - an event, not an option
+        """A transaction ended: `answered` if each recipient has its final reply, else it was given up."""
+
+    def ended_input(self) -> None:
+        """The peer will send no more, and the server has not closed."""
+
+    def lost(self) -> None:
+        """The connection was lost before the server closed it; an open transaction ends next."""
