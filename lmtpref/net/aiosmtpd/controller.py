@@ -64,7 +64,6 @@ class _Controller(ABC):
             hostname=hostname,
             max_message_octets=data_size_limit,
             require_tls="yes" if require_starttls else "no",
-            starttls=tls_context is not None,
         )
         self._tls = tls_context
         self._limits = Limits(idle_seconds=timeout)
