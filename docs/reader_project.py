@@ -16,6 +16,9 @@ from sybil.parsers.rest.lexers import DirectiveLexer
 
 _COMMAND = re.compile(r"^\$ (.+)\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)
 _TIME = re.compile(r" in [\d.]+s\b")
+_FOLDER = "/home/anne/shop"  # what the pages call the project's folder
+# An option that brings its plugin with it; the other plugins stay out of the pages' projects.
+_PLUGINS = {"-n": "xdist", "--randomly-seed": "randomly", "asyncio_": "asyncio"}
 
 
 class PythonBlocks(PythonCodeBlockParser):
@@ -46,18 +49,27 @@ class ProjectFiles:
 
 
 class ConsoleBlocks(CodeBlockParser):
-    """Console sessions: each line that begins with `$` is run in the page's project, and prints the lines that follow it."""
+    """Console sessions: each line that begins with `$` is run in the page's project, and prints the lines that follow it.
+
+    A line of three dots stands for any number of lines.
+    """
 
     language = "console"
 
     def evaluate(self, example: Example) -> str:
         """Return how the output differs; nothing if it does not."""
         project = _project(example)
-        came = "".join(f"$ {command}\n{_run(project, command)}" for command, _ in _COMMAND.findall(example.parsed))
+        came = _TIME.sub("", "".join(f"$ {command}\n{_run(project, command)}" for command, _ in _COMMAND.findall(example.parsed)))
         expected = _TIME.sub("", example.parsed)
-        if came.strip() == expected.strip():
+        if _as_pattern(expected).fullmatch(came.strip() + "\n"):
             return ""
         return "\n".join(unified_diff(expected.splitlines(), came.splitlines(), "page", "console", lineterm=""))
+
+
+def _as_pattern(expected: str) -> re.Pattern[str]:
+    """Return what a session matches that may leave out lines."""
+    lines = expected.strip().splitlines()
+    return re.compile("".join(r"(?:.*\n)*" if line == "..." else re.escape(line) + r"\n" for line in lines))
 
 
 def _project(example: Example) -> Project:
@@ -74,7 +86,8 @@ def _run(project: Project, command: str) -> str:
     """Return what a command prints."""
     program, *arguments = shlex.split(command)
     if program == "pytest":
-        return project.pytest(*arguments) + "\n"
+        others = tuple(name for option, name in _PLUGINS.items() if any(argument.startswith(option) for argument in arguments))
+        return project.pytest(*arguments, others=others).replace(str(project.folder), _FOLDER) + "\n"
     module = {"lmtpref": ["-m", "lmtpref.cli.main"], "python": []}[program]
     done = subprocess.run(
         [sys.executable, *module, *arguments], cwd=project.folder, text=True, capture_output=True, timeout=60, check=False
