@@ -16,6 +16,8 @@ from lmtpref.lists.queues.memory import Entry
 from lmtpref.lists.queues.url import masked
 from lmtpref.protocol.errors import UsageError
 
+MOMENT_SECONDS = 0.2  # that a consumer gives the broker to push, before it asks whether the queue is empty
+
 
 @dataclass(frozen=True, slots=True)
 class AmqpClaim:
@@ -52,6 +54,7 @@ class AmqpClaim:
             return
 
     def _end(self, frame: asyncio.Future[None] | object) -> None:
+        self.source.claimed -= 1
         try:
             self.source.thread.run(frame)  # type: ignore[arg-type]
         except (AMQPError, OSError, RuntimeError) as error:
@@ -66,7 +69,10 @@ class AmqpSource:
             raise UsageError(f"{masked(url)}: no queue {queue!r} there; there are {', '.join(QUEUED)}")
         self._url = url
         self.thread = LoopThread("lmtpref-consumer")
-        self.thread.run(self._open(PREFIX + queue, prefetch))
+        self._queue = PREFIX + queue
+        self._prefetch = prefetch
+        self.claimed = 0  # messages that this consumer has and has not ended
+        self.thread.run(self._open())
 
     def next(self, seconds: float) -> AmqpClaim | None:
         """Claim and return the next entry; return None if there is none within `seconds`."""
@@ -78,20 +84,36 @@ class AmqpSource:
         self.thread.run(drop(self._connection))
         self.thread.close()
 
-    async def _open(self, queue: str, prefetch: int) -> None:
+    async def _open(self) -> None:
         self._connection = await connect(self._url, TIMEOUT_SECONDS)
-        channel = await self._connection.channel()
-        await channel.set_qos(prefetch_count=prefetch)
-        await declare(channel, masked(self._url))
+        self._channel = await self._connection.channel()
+        await self._channel.set_qos(prefetch_count=self._prefetch)
+        await declare(self._channel, masked(self._url))
         self._messages: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-        declared = await channel.declare_queue(queue, passive=True)
+        declared = await self._channel.declare_queue(self._queue, passive=True)
         await declared.consume(self._messages.put)
 
     async def _next(self, seconds: float) -> AbstractIncomingMessage | None:
-        try:
-            # The broker pushes messages, so even a consumer that does not wait gives it a moment.
-            return await asyncio.wait_for(self._messages.get(), max(seconds, 0.5))
-        except TimeoutError:
-            if self._connection.is_closed:
-                raise error_of(ConnectionError("the connection was lost"), masked(self._url)) from None
-            return None
+        end = asyncio.get_running_loop().time() + seconds
+        while True:
+            rest = end - asyncio.get_running_loop().time()
+            try:
+                message = await asyncio.wait_for(self._messages.get(), max(rest, MOMENT_SECONDS))
+            except TimeoutError:
+                if self._connection.is_closed:
+                    raise error_of(ConnectionError("the connection was lost"), masked(self._url)) from None
+                # The broker pushes at its own pace: the queue is empty when it says so, and not when nothing has come.
+                if rest <= 0 and (self._is_full() or not await self._ready()):
+                    return None
+            else:
+                self.claimed += 1
+                return message
+
+    def _is_full(self) -> bool:
+        """Whether this consumer has all that the broker delivers ahead of acknowledgements."""
+        return 0 < self._prefetch <= self.claimed
+
+    async def _ready(self) -> bool:
+        """Whether entries wait that no consumer has."""
+        declared = await self._channel.declare_queue(self._queue, passive=True)
+        return bool(declared.declaration_result.message_count)
