@@ -7,6 +7,7 @@ other page what was skipped, and why; exit codes are COMMAND's, and 77 if no pag
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pwd
@@ -58,6 +59,7 @@ class Engine:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **account
             )
+        atexit.register(self.stop)  # for a page that fails before it closes what it opened
 
     def _await(self, answers: Callable[[], bool], folder: Path) -> None:
         """Return when the server answers.  Raises RuntimeError, with the end of its log, if it does not."""
@@ -120,6 +122,7 @@ class RabbitMQ(Engine):
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(_free_port()),
+            "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",  # lets `stop` end the port mapper, which has not heard yet that the node is gone
         }
 
     @property
