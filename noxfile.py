@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,46 @@ def clients(session: nox.Session) -> None:
     session.run("python", "docs/use/clients.py", env={"NODE_PATH": f"{folder}/node_modules"})
 
 
+@nox.session(default=False)
+def site(session: nox.Session) -> None:
+    """Look at the rendered documents in Debian's Chromium, which root installs if it is missing; screenshots go to build/site."""
+    install(session, "docs", "site")
+    if not (shutil.which("chromium") and shutil.which("chromedriver")) and os.geteuid() == 0:
+        session.run("apt-get", "update", "-q", external=True)
+        session.run("apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium", "chromium-driver", external=True)
+    session.run(*SPHINX.split(), "-q")
+    session.run("python", "docs/browser.py", success_codes=[0, 77])
+
+
+@nox.session(default=False)
+def offline(session: nox.Session) -> None:
+    """The documents for reading offline: one page in build/singlehtml, and build/epub/lmtpref.epub."""
+    install(session, "docs")
+    for builder in ("singlehtml", "epub"):
+        options = ["-E", "-W", "--keep-going", "-n", "-q", "-b", builder, "-d", f"build/doctrees-{builder}"]
+        session.run("sphinx-build", *options, "docs", f"build/{builder}")
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """The sdist, and the wheel made from it, in build/dist: checked, built twice to the same bytes, and tried where nothing else is."""
+    session.install(*nox.project.dependency_groups(PROJECT, "build"))
+    commit_time = session.run("git", "log", "-1", "--format=%ct", external=True, silent=True)
+    stamp = {"SOURCE_DATE_EPOCH": str(commit_time).strip()}
+    kept, again = Path("build/dist"), Path("build/dist-again")
+    for folder in (kept, again):
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run("python", "-m", "build", "--no-isolation", "-o", str(folder), env=stamp, silent=True)
+    files = sorted(kept.iterdir())
+    session.run("twine", "check", "--strict", *map(str, files))
+    if different := [file.name for file in files if file.read_bytes() != (again / file.name).read_bytes()]:
+        session.error(f"two builds differ: {', '.join(different)}")
+    session.run("python", "-m", "venv", "--clear", "build/clean")
+    python = str(Path("build/clean/bin/python").absolute())
+    session.run(python, "-m", "pip", "install", "-q", str(files[0]), "pytest", external=True)
+    session.run(python, "-P", "docs/installed.py", str(Path.cwd()), external=True)
+
+
 def runs(name: str, why: str, command: str, *groups: str, python: list[str] | None = None, default: bool = False, **options: Any) -> None:  # noqa: ANN401 - as nox has them
     """Let there be a session that runs one command, with these groups of dependencies."""
 
@@ -77,7 +119,7 @@ def runs(name: str, why: str, command: str, *groups: str, python: list[str] | No
     nox.session(name=name, python=python, default=default)(run)
 
 
-SPHINX = "sphinx-build -E -W --keep-going -n docs build/docs"
+SPHINX = "sphinx-build -E -W --keep-going -n -j auto docs build/docs"  # -E: the search index of a partial build lacks the other pages
 POSTGRESQL = "python docs/use/private_postgresql.py pytest docs/use/directory-sql.rst"
 ENGINES = "python docs/use/private_engines.py pytest docs/use/queues-postgresql.rst docs/use/queues-rabbitmq.rst docs/use/front-ends.rst"
 ENGINES_RUN: dict[str, Any] = {"env": {"LMTP_ENGINES": "1"}, "success_codes": [0, 77]}

@@ -10,6 +10,7 @@ release = version = version_of("lmtpref")
 extensions = [
     "lmtpref.doctools.sphinx",  # highlights transcripts and names them
     "sphinx.ext.autodoc",  # the docstrings of the public names
+    "sphinx_copybutton",  # copies an example without its prompts
 ]
 exclude_patterns = ["_static"]
 nitpicky = True
@@ -26,3 +27,7 @@ _CHECK = "lmtpref check HOST:PORT NAME"
 _CHECK_CLIENT = 'lmtpref check --client "PROGRAM {host} {port}" NAME'
 lmtp_server_commands = {"rfc2033": _CHECK, "extensions": _CHECK, "acceptance": f"{_CHECK} --suite acceptance --given cast"}
 lmtp_client_commands = {"rfc2033": _CHECK_CLIENT, "extensions": _CHECK_CLIENT}
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+epub_show_urls = "no"

@@ -15,13 +15,18 @@ from lmtpref.lists.policy.verdicts import Accept, Defer, Discard, Hold, Reject, 
 from lmtpref.protocol import catalogue
 from lmtpref.protocol.replies import Reply
 
-WIDTH, ROW, BAND, EDGE = 860, 26, 34, 12
-_NAME_AT, _SAYS_AT = 30, 300
+WIDTH, ROW, BAND, EDGE = 470, 26, 34, 8
+_NAME_AT, _SAYS_AT = 20, 212
 
 
 def verdicts_of(rule: Rule[Any]) -> list[str]:
     """What `rule` may say, in the words of the picture; read from the names that its function uses."""
     return list(dict.fromkeys(_words(found) for found in _said(rule.decide)))
+
+
+def replies_of(rule: Rule[Any]) -> list[Reply]:
+    """Return the replies that `rule` may give."""
+    return [reply for said in _said(rule.decide) if (reply := said if isinstance(said, Reply) else said.reply)]
 
 
 def draw(policy: Policy) -> str:
@@ -78,9 +83,9 @@ def _band(stage: Stage, y: int) -> str:
 def _row(name: str, says: Iterable[str], kind: str, y: int) -> str:
     boxes, x = [], _SAYS_AT
     for word in says:
-        width = 7 * len(word) + 16
+        width = 8 * len(word) + 12
         boxes.append(f'<g class="{_colour(word)}"><rect x="{x}" y="{y + 3}" width="{width}" height="20" rx="4"/>')
-        boxes.append(f'<text x="{x + 8}" y="{y + 17}">{escape(word)}</text></g>')
+        boxes.append(f'<text x="{x + 6}" y="{y + 17}">{escape(word)}</text></g>')
         x += width + 6
     return f'<text class="{kind}" x="{_NAME_AT}" y="{y + 17}">{escape(name)}</text>{"".join(boxes)}'
 
@@ -89,18 +94,19 @@ def _colour(word: str) -> str:
     return {"5": "reject", "4": "defer"}.get(word[0], word if word in {"accept", "hold", "discard"} else "other")
 
 
+# The theme's own colours for text and lines; the fills are thin enough for light and dark.
 _STYLE = {
-    "text": "font:12px monospace;fill:#222",
+    "": "max-width:34em;width:100%",
+    "text": "font:13px monospace;fill:var(--color-foreground-primary,#222)",
     ".stage": "font:bold 15px sans-serif",
     ".session": "font-style:italic",
-    ".line": "stroke:#999",
-    ".ground": "fill:#fff",
-    ".accept rect": "fill:#d4edda",
-    ".hold rect": "fill:#fff3cd",
-    ".discard rect": "fill:#e2e3e5",
-    ".reject rect": "fill:#f8d7da",
-    ".defer rect": "fill:#ffe0c2",
-    ".other rect": "fill:#dbe9f6",
+    ".line": "stroke:var(--color-foreground-border,#999)",
+    ".accept rect": "fill:rgba(0,200,82,.2)",
+    ".hold rect": "fill:rgba(255,200,0,.25)",
+    ".discard rect": "fill:rgba(128,128,128,.25)",
+    ".reject rect": "fill:rgba(255,82,82,.25)",
+    ".defer rect": "fill:rgba(255,145,0,.25)",
+    ".other rect": "fill:rgba(68,138,255,.2)",
 }
 
 
@@ -109,5 +115,5 @@ def _document(rows: list[str], height: int) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lmtp-policy" viewBox="0 0 {WIDTH} {height}" role="img">'
         f"<title>The default policy</title><style>{style}</style>"
-        f'<rect class="ground" width="{WIDTH}" height="{height}"/>{"".join(rows)}</svg>'
+        f"{''.join(rows)}</svg>"
     )

@@ -26,6 +26,7 @@ from lmtpref.doctools.clauses import CLAUSES, Clause, clause_anchor
 from lmtpref.doctools.ledger import Ledger
 from lmtpref.doctools.policy_picture import draw
 from lmtpref.doctools.pygments import LmtpLexer
+from lmtpref.doctools.sphinx_tables import indexed
 from lmtpref.doctools.sybil import LANGUAGE, blocks
 from lmtpref.lists import DEFAULT_POLICY
 from lmtpref.protocol.errors import TranscriptError
@@ -114,6 +115,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("policy-picture", PolicyDirective)
     app.add_post_transform(DrawLadders)
     app.setup_extension("lmtpref.doctools.sphinx_citations")
+    app.setup_extension("lmtpref.doctools.sphinx_tables")
     for style in _STYLES:
         app.add_css_file(style.name)
     app.connect("builder-inited", _note_builder)
@@ -129,7 +131,7 @@ def _tables(ledger: Ledger, uri: Callable[[str], str]) -> Iterator[str]:
         yield from ("", title, "-" * len(title), "", ".. list-table::", "   :header-rows: 1", "   :widths: 16 44 40", "")
         yield from ("   * - clause", "     - what it asks", "     - shown by")
         for clause in (clause for clause in ledger.clauses if clause.rfc == rfc):
-            yield from (f"   * - .. _{clause.anchor}:", "")
+            yield f"   * - {indexed(clause.id, clause.anchor, 7)}"
             yield f"       | **{clause.id}**"
             yield f"       | {clause.section}"
             yield f"       | {clause.party}, {clause.level}"

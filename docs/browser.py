@@ -1,0 +1,224 @@
+"""Look at the rendered documents as a reader does, in a headless Chromium; `nox -s site` runs it on build/docs.
+
+Every page: no error on the console, no request to another host, no horizontal scroll at 390 px, and in both themes
+enough contrast in ladders, citations and the picture of the policy.  Then the search, and the order of the Tab key.
+Screenshots go to build/site.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+SKIPPED_EXIT = 77
+PAGES, SHOTS = Path("build/docs"), Path("build/site")
+NARROW, WIDE = (390, 844), (1280, 900)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+SHOWN = ("index", "rfc2033/4.2-data", "acceptance/matrix", "acceptance/codes", "acceptance/policy", "ledger", "flow", "use/configuration")
+
+# What a reader searches for, and the page that must come first.
+SEARCHES = {
+    "550": "acceptance/codes",
+    "5.7.2": "acceptance/codes",
+    "550 5.7.2": "acceptance/codes",
+    "503": "acceptance/codes",
+    "2033-4.2-a": "ledger",
+    "backscatter": "acceptance/unvouched",
+    "closed_list": "acceptance/policy",
+    "max_recipients": "use/configuration",
+    "lmtp_server": "use/pytest",
+    "LHLO": "rfc2033/4.1-lhlo",
+    "lmtpref check": "use/check",
+}
+
+# The text in these must have a contrast of 4.5 (WCAG 2, level AA); a label in ::before or ::after counts as well.
+CONTRAST = """
+const rgba = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
+const over = (front, back) => front.slice(0, 3).map((c, i) => c * front[3] + back[i] * (1 - front[3])).concat(1);
+const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+                     return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+const ground = element => {
+  const layers = [];
+  for (let e = element; e; e = e.parentElement) layers.push(rgba(getComputedStyle(e).backgroundColor));
+  const box = element.closest("g")?.querySelector("rect");
+  if (box) layers.unshift(rgba(getComputedStyle(box).fill));
+  return layers.reverse().reduce((back, front) => over(front, back), [255, 255, 255, 1]);
+};
+const bad = {};
+const judge = (element, color, what) => {
+  const back = ground(element), [a, b] = [light(over(rgba(color), back)), light(back)].sort((x, y) => y - x);
+  const ratio = (a + 0.05) / (b + 0.05);
+  if (ratio < 4.5) bad[`${what}: ${color} on ${back.slice(0, 3).map(Math.round)} is ${ratio.toFixed(2)}`] = 1;
+};
+for (const root of document.querySelectorAll(".lmtp-transcript, .citation-of-clauses, svg.lmtp-policy")) {
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (!node.data.trim() || element.closest("style, title")) continue;
+    const style = getComputedStyle(element);
+    judge(element, element.closest("svg") ? style.fill : style.color, element.className.baseVal ?? element.className);
+  }
+  for (const element of root.querySelectorAll("[data-label], [data-caption]"))
+    for (const side of ["::before", "::after"])
+      if (getComputedStyle(element, side).content !== "none") judge(element, getComputedStyle(element, side).color, side);
+}
+return Object.keys(bad);
+"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, and logs nothing."""
+
+    def send_error(self, code: int, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - as the base class has them
+        """Answer 204 for the picture that a browser asks for unasked."""
+        if self.path == "/favicon.ico":
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().send_error(code, *arguments, **options)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+class Browser:
+    """A Chromium with a fresh profile, at the documents."""
+
+    def __init__(self, origin: str, profile: str) -> None:
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium") or ""
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        self.origin = origin
+
+    def size(self, width: int, height: int) -> None:
+        """Set the size of the window."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def open(self, page: str) -> None:
+        """Load a page."""
+        self.driver.get(f"{self.origin}/{page}")
+
+    def theme(self, name: str) -> None:
+        """Set the theme of the page, as its button does."""
+        self.driver.execute_script("document.body.dataset.theme = arguments[0]", name)
+
+    def complaints(self) -> Iterator[str]:
+        """Yield the errors on the console and the requests to other hosts since the last call."""
+        console, network = (self.driver.execute("getLog", {"type": kind})["value"] for kind in ("browser", "performance"))
+        yield from (f"console: {entry['message']}" for entry in console if entry["level"] == "SEVERE")
+        for entry in network:
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                url = message["params"]["request"]["url"]
+                if urlsplit(url).scheme in {"http", "https", "ws", "wss"} and not url.startswith(self.origin + "/"):
+                    yield f"request to another host: {url}"
+
+
+def look(browser: Browser, page: str) -> Iterator[str]:
+    """Yield what is wrong with one page."""
+    browser.open(f"{page}.html")
+    width = browser.driver.execute_script("return document.documentElement.scrollWidth")
+    if width > NARROW[0]:
+        yield f"scrolls horizontally: {width} px"
+    for theme in ("light", "dark"):
+        browser.theme(theme)
+        yield from (f"{theme}: contrast: {problem}" for problem in browser.driver.execute_script(CONTRAST))
+    yield from browser.complaints()
+
+
+def search(browser: Browser, query: str, wanted: str) -> Iterator[str]:
+    """Yield what is wrong with the result of one search."""
+    browser.open(f"search.html?q={quote(query)}")
+    finished = WebDriverWait(browser.driver, 30)
+    finished.until(lambda driver: driver.find_elements(By.CSS_SELECTOR, "#search-results ul.search li, #search-results .search-summary"))
+    finished.until(lambda driver: "Search finished" in driver.page_source or "did not match" in driver.page_source)
+    links = browser.driver.find_elements(By.CSS_SELECTOR, "#search-results ul.search li > a")
+    first = urlsplit(links[0].get_attribute("href") or "").path if links else "nothing"
+    if first != f"/{wanted}.html":
+        yield f"searching {query!r} finds {first} first, not {wanted}"
+    yield from (f"searching {query!r}: {complaint}" for complaint in browser.complaints())
+
+
+def tab(browser: Browser) -> Iterator[str]:
+    """Yield where the Tab key leaves the order of the first page."""
+    browser.open("index.html")
+    last = -1
+    for _ in range(20):
+        browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+        place = browser.driver.execute_script("return [...document.querySelectorAll('*')].indexOf(document.activeElement)")
+        if place <= last:
+            yield f"Tab goes back, from element {last} to {place}"
+        last = place
+
+
+def shoot(browser: Browser) -> None:
+    """Take the screenshots."""
+    for page in SHOWN:
+        for theme, (width, height) in (("light", WIDE), ("dark", WIDE), ("light", NARROW), ("dark", NARROW)):
+            browser.size(width, height)
+            browser.open(f"{page}.html")
+            browser.theme(theme)
+            browser.driver.save_screenshot(str(SHOTS / f"{page.replace('/', '-')}-{theme}-{width}.png"))
+
+
+def main() -> int:
+    """Look at every page; print what is wrong, and how long it took."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        print("skipped: chromium or chromedriver is not installed")
+        return 1 if os.environ.get("CI") == "true" else SKIPPED_EXIT
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    pages = sorted(page.relative_to(PAGES).with_suffix("").as_posix() for page in PAGES.rglob("*.html"))
+    pages = [page for page in pages if not page.startswith(("_", "search"))]
+    begun, problems = monotonic(), []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(PAGES)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        browser = Browser(f"http://127.0.0.1:{server.server_port}", profile)
+        try:
+            browser.size(*NARROW)
+            problems += [f"{page}: {problem}" for page in pages for problem in look(browser, page)]
+            problems += [problem for query, wanted in SEARCHES.items() for problem in search(browser, query, wanted)]
+            problems += tab(browser)
+            shoot(browser)
+        finally:
+            browser.driver.quit()
+            server.shutdown()
+            server.server_close()
+    print(*problems, sep="\n", end="\n" if problems else "")
+    print(f"{len(pages)} pages, {len(SEARCHES)} searches, {len(problems)} problems, {monotonic() - begun:.0f} s; screenshots in {SHOTS}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Tables in Sphinx, drawn from the code: reply codes, rules and configuration keys, each with an anchor and an entry in the index.
+
+The search finds an entry of the index before any other page that has the word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from lmtpref.config.keys import KEYS
+from lmtpref.doctools.policy_picture import replies_of, verdicts_of
+from lmtpref.lists import DEFAULT_POLICY
+from lmtpref.lists.policy.rules import Rule
+from lmtpref.protocol.catalogue import CATALOGUE
+from lmtpref.protocol.replies import Reply
+
+Row = tuple[dict[str, str], tuple[str, ...]]  # the row's entries in the index by their anchors, and its cells
+
+
+class _Table(SphinxDirective):
+    """A table whose rows are links' targets."""
+
+    columns: tuple[str, ...]
+    widths: str
+
+    def rows(self) -> Iterable[Row]:
+        """Return the rows."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        """Draw the table, anew with every build, since the code may have changed."""
+        self.env.note_reread()
+        drawn = self.parse_text_to_nodes("\n".join(self._lines()))
+        for row in [row for node in drawn for row in node.findall(nodes.row)]:
+            _give_ids(row)
+        return drawn
+
+    def _lines(self) -> Iterator[str]:
+        yield from (".. list-table::", "   :header-rows: 1", f"   :widths: {self.widths}", "")
+        yield from _cells("", self.columns)
+        for entries, cells in self.rows():
+            yield from _cells("".join(f"{indexed(entry, anchor, 7)}\n       " for anchor, entry in entries.items()), cells)
+
+
+class ReplyCodes(_Table):
+    """`.. reply-codes::`: every reply that the server has of its own."""
+
+    columns = ("Reply", "Text", "When", "Source", "Rules")
+    widths = "12 30 18 24 16"
+
+    def rows(self) -> Iterator[Row]:
+        """Yield a row for each reply, by its codes; the first with a code is the one that the index leads to."""
+        anchors: set[str] = set()
+        for entry in sorted(CATALOGUE, key=lambda entry: (entry.reply.code, str(entry.reply.enhanced or ""))):
+            codes = [str(entry.reply.code)]
+            if entry.reply.enhanced:
+                codes += [str(entry.reply.enhanced), f"{entry.reply.code} {entry.reply.enhanced}"]
+            new = {_anchor("code", code): code for code in codes if _anchor("code", code) not in anchors}
+            anchors |= set(new)
+            text = f"``{' '.join(entry.reply.lines)}``"
+            yield new, (f"**{codes[-1]}**", text, entry.when, entry.source, ", ".join(_rules_with(entry.reply)))
+
+
+class PolicyRules(_Table):
+    """`.. policy-rules::`: the rules of the default policy."""
+
+    columns = ("Rule", "Stage", "Policy", "Verdicts")
+    widths = "24 14 40 22"
+
+    def rows(self) -> Iterator[Row]:
+        """Yield a row for each rule, in their order."""
+        for rule in DEFAULT_POLICY:
+            yield {f"rule-{rule.name}": rule.name}, (f"``{rule.name}``", rule.stage.value, rule.policy, ", ".join(verdicts_of(rule)))
+
+
+class ConfigurationKeys(_Table):
+    """`.. configuration-keys::`: every key of the configuration file."""
+
+    columns = ("Key", "Value", "Meaning")
+    widths = "30 25 45"
+
+    def rows(self) -> Iterator[Row]:
+        """Yield a row for each key, in the order of the tables."""
+        for key in KEYS:
+            yield {_anchor("key", f"{key.table}-{key.name}"): key.name}, (f"``[{key.table}] {key.name}``", key.kind.words, key.meaning)
+
+
+def indexed(entry: str, anchor: str, indentation: int) -> str:
+    """Return the directive that makes an entry of the index, and the target that it leads to."""
+    blank = " " * indentation
+    return f".. index:: ! {entry}\n{blank}   :name: {anchor}\n"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the tables with Sphinx."""
+    app.add_directive("reply-codes", ReplyCodes)
+    app.add_directive("policy-rules", PolicyRules)
+    app.add_directive("configuration-keys", ConfigurationKeys)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _give_ids(row: nodes.row) -> None:
+    """Make cells the targets of a row, one each: Sphinx's search fails to sum up a place without text."""
+    for cell, target in zip(row.children, list(row.findall(nodes.target)), strict=False):
+        assert isinstance(cell, nodes.entry)
+        assert target.parent
+        cell["ids"] += target["ids"]
+        target.parent.remove(target)
+
+
+def _rules_with(reply: Reply) -> list[str]:
+    rules: list[Rule[Any]] = [rule for rule in DEFAULT_POLICY if reply in replies_of(rule)]
+    return [f":ref:`{rule.name} <rule-{rule.name}>`" for rule in rules]
+
+
+def _anchor(kind: str, what: str) -> str:
+    return f"{kind}-{re.sub(r'[^a-z0-9_]+', '-', what.lower())}"
+
+
+def _cells(targets: str, cells: Iterable[str]) -> Iterator[str]:
+    first, *others = cells
+    yield f"   * - {targets}{first}"
+    yield from (f"     - {cell}" for cell in others)
