@@ -18,6 +18,7 @@ from lmtpref.protocol.catalogue import BUSY_452, SHUTTING_DOWN_421
 from lmtpref.protocol.events import Event
 from lmtpref.protocol.handler import Handler, Peer
 from lmtpref.protocol.replies import Reply
+from lmtpref.protocol.server_limits import MAX_READ_OCTETS
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +69,10 @@ class Connection(asyncio.BufferedProtocol):
         """Feed the session, and let it run unless it waits for a hook or for the peer."""
         session = self._session
         session.feed(READ_BUFFER.view[:nbytes])
+        if nbytes == MAX_READ_OCTETS:  # more is there, and uvloop would go on reading before others have their turn
+            self._end_turn()
         self._continue()
-        if session.frames != self._frames or (session.in_transaction and session.in_content):
-            self._frames = session.frames  # an octet of a message is progress; one of a command is none before the command is whole
+        if session.in_transaction and session.in_content:  # an octet of a message is progress; of a command, only the last one is
             self._deadlines.progress = self._loop.time()
 
     def eof_received(self) -> bool:
@@ -78,7 +80,9 @@ class Connection(asyncio.BufferedProtocol):
         self._session.eof()
         self._eof = True
         self._continue()
-        return not self._session.peer.secure  # TLS knows no half-closed connection
+        while self._session.peer.secure and self._pressure.has_backlog:  # TLS knows no half-closed connection: it ends when this returns
+            self._next_turn()
+        return not self._session.peer.secure
 
     def pause_writing(self) -> None:
         """The peer does not read: ask no more questions on its behalf."""
@@ -168,6 +172,12 @@ class Connection(asyncio.BufferedProtocol):
             self._run()
         self._count()
 
+    def _end_turn(self) -> None:
+        """Go on when the other connections have had their turn."""
+        if not self._pressure.has_backlog:
+            self._pressure.has_backlog = True
+            self._loop.call_soon(self._next_turn)
+
     def _next_turn(self) -> None:
         self._pressure.has_backlog = False
         self._continue()
@@ -182,15 +192,9 @@ class Connection(asyncio.BufferedProtocol):
             if self._pressure.write_paused or not self._settle(event):
                 return
         self.flush()
-        if session.transactions != self._transactions:
-            self._transactions = session.transactions
-            self._deadlines.transaction = self._loop.time()
         if session.busy and not self._pressure.write_paused:
-            self._pressure.has_backlog = True
-            self._loop.call_soon(self._next_turn)
-        if session.messages != self._messages:
-            self._messages = session.messages
-            self._deadlines.message = self._loop.time()
+            self._end_turn()
+        self._note_progress()
         if self._shared.stopping:
             self.wind_down(now=False)
         if session.closed:
@@ -199,6 +203,16 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
             self._reading = None
             self._suspend(self._secure())
+
+    def _note_progress(self) -> None:
+        """Note what began or became whole, which moves the deadlines."""
+        session, now = self._session, self._loop.time()
+        if session.transactions != self._transactions:
+            self._transactions, self._deadlines.transaction = session.transactions, now
+        if session.frames != self._frames:
+            self._frames, self._deadlines.progress = session.frames, now
+        if session.messages != self._messages:
+            self._messages, self._deadlines.message = session.messages, now
 
     def _settle(self, event: Event) -> bool:
         """Answer a question that the session left open; False if its hook waits, and the conversation with it."""
