@@ -2,14 +2,17 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import Awaitable
 from contextlib import ExitStack
+from functools import cache
 from logging import ERROR, getLogger
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import trustme
 from sybil import Example
 
 from lmtpref import Handler, ListHandler, MemoryQueues, Reply, Server, Settings, show
@@ -136,10 +139,19 @@ class World(ExitStack):
 
     def _start(self) -> Server:
         listen = f"unix:{self.enter_context(TemporaryDirectory())}/lmtp" if self.wire == "unix" else "127.0.0.1:0"
-        return self.enter_context(Server(self.handler, settings=self.settings, listen=listen))
+        tls = _certificate() if self.settings.starttls else None
+        return self.enter_context(Server(self.handler, settings=self.settings, listen=listen, tls=tls))
 
     def _note(self, decision: Decision, _facts: object) -> None:
         self.deciding.update([decision.rule.name] if decision.rule else ())
+
+
+@cache
+def _certificate() -> ssl.SSLContext:
+    """Return a server's TLS context, with a certificate of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("lists.example").configure_cert(context)
+    return context
 
 
 def _wait(answer: Awaitable[Reply | None]) -> Reply | None:
