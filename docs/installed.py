@@ -48,7 +48,8 @@ def check_server(folder: Path) -> str:
             said = subprocess.run([COMMAND, "check", address, *TRANSCRIPTS], capture_output=True, text=True, check=True)
         finally:
             server.terminate()
-    assert server.returncode == 0, server.returncode
+            rest, _ = server.communicate()
+    assert (server.returncode, rest[:10]) == (0, "queued: in"), (server.returncode, rest)
     return said.stdout.splitlines()[-1].partition(": ")[2]
 
 

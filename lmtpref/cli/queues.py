@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from lmtpref.cli.terminal import report
+from lmtpref.cli.terminal import print_octets, report
 from lmtpref.lists import ACCEPT, DamagedEntryError, StoredEntry, show
 from lmtpref.lists.addresses import fold_address
 from lmtpref.lists.queues.interface import Store
@@ -119,9 +119,8 @@ def _show(stored: StoredEntry, options: argparse.Namespace) -> int:
         return 0
     show(entry)
     print()
-    sys.stdout.flush()
     if options.raw:
-        sys.stdout.buffer.write(entry.octets)
+        print_octets(entry.octets)
     else:
         lines = entry.octets.decode("utf-8", "backslashreplace").replace("\r\n", "\n").split("\n")
         print("\n".join(map(printable, lines)), end="")
