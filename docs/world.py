@@ -106,8 +106,8 @@ class World(ExitStack):
     def connect(self) -> Wire:
         """Open a connection, which ends with the page at the latest."""
         self._notice_what_was_bound()
-        if isinstance(self.handler, ListHandler) and self.handler.watch is None:
-            self.handler.watch = self._note
+        if isinstance(self.handler, ListHandler) and self.handler.on_decision is None:
+            self.handler.on_decision = self._note
         if self.server:
             wire: Wire = SocketWire.dial(self.server.addresses[0])
         elif self._ours:

@@ -90,7 +90,7 @@ class Server:
         self._thread = EngineThread(self._engine, loop_factory(uvloop))
 
     @classmethod
-    def configured(
+    def from_config(
         cls,
         configuration: Configuration,
         *,
@@ -168,7 +168,7 @@ class Server:
     def _attach(self, handler: Handler) -> None:
         """Let the journal, if there is one, know what `handler` decides."""
         if self._journal and isinstance(handler, ListHandler):
-            handler.watch = self._journal.decided
+            handler.on_decision = self._journal.decided
 
     def _take(self, directory: ListDirectory) -> None:
         """Show the lists that are served, where they are in memory."""
@@ -208,9 +208,9 @@ class Server:
         """Stop: open transactions may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""
         self._thread.stop(grace_seconds)
 
-    async def converse(self, hear: int = 0, say: int = 1) -> None:
+    async def converse(self, infd: int = 0, outfd: int = 1) -> None:
         """Serve one client over two descriptors instead of listening, until the conversation is over (see `stdio.converse`)."""
-        await converse(self._engine, hear, say)
+        await converse(self._engine, infd, outfd)
 
     async def hang_up(self) -> None:
         """End what `converse` serves: a transaction under way may finish, else the client is told 421 4.3.2."""

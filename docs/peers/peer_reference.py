@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from lmtpref.check import Case, CommandTarget, ListeningTarget, Options, Result, Target, run
+from lmtpref.check import Case, CheckOptions, CommandTarget, ListeningTarget, Result, Target, run
 from lmtpref.cli.serve_given import NONE, reference
 
 TRANSPORTS = ("TCP", "Unix socket", "standard streams")
-_STRICTLY = Options(match="exact", strict=True)
+_STRICTLY = CheckOptions(match="exact", strict=True)
 
 
 def results(cases: Sequence[Case], transport: str) -> list[Result]:

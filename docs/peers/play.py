@@ -14,7 +14,7 @@ from peer_reference import TRANSPORTS, results
 from peer_servers import SERVERS, Peer, Start, running
 
 import lmtpref
-from lmtpref.check import CommandTarget, ListeningTarget, Options, Result, known, load, run
+from lmtpref.check import CheckOptions, CommandTarget, ListeningTarget, Result, known, load, run
 from lmtpref.check.report_text import SIGNS
 
 HERE = Path(__file__).parent
@@ -60,7 +60,7 @@ def _try(start: Start, record: dict[str, Any]) -> list[str]:
 def _played(peer: Peer) -> dict[str, Any]:
     target = CommandTarget(peer.target) if peer.is_command else ListeningTarget(peer.target)
     begun = time.monotonic()
-    found = run(_PROTOCOL, target, Options(world=peer.world))
+    found = run(_PROTOCOL, target, CheckOptions(world=peer.world))
     seconds = round(time.monotonic() - begun, 1)
     verdicts = {result.id: SIGNS[result.verdict] for result in found.results}
     failed = {result.id: _told(result) for result in found.results if result.is_failure}

@@ -18,7 +18,7 @@ import uvloop
 
 from lmtpref import MaildirQueues, Server
 from lmtpref.config.loader import load
-from lmtpref.lists import Options, open_queues
+from lmtpref.lists import QueueOptions, open_queues
 
 HEARTBEAT_SECONDS = 0.005
 
@@ -68,7 +68,7 @@ async def serve(server: Server, heart: Heart) -> None:
 def main(url: str, configuration: str, held: str, port: str) -> None:
     """Serve, and say what came of it."""
     alone = url.removeprefix("alone:")
-    queues = MaildirQueues(Path(alone), max_batch=1) if alone != url else open_queues(url, Options(held=held))
+    queues = MaildirQueues(Path(alone), max_batch=1) if alone != url else open_queues(url, QueueOptions(held=held))
     server = Server(load(configuration).handler(queues), queues=queues, listen=f"127.0.0.1:{port}")
     heart = Heart()
     uvloop.run(serve(server, heart))

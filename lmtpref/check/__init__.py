@@ -2,21 +2,21 @@
 
 from lmtpref.check.cases import Case, load, select
 from lmtpref.check.conditions import Condition, conditions
-from lmtpref.check.results import Result, Run, Verdict
-from lmtpref.check.runner import Options, each, examine, run
+from lmtpref.check.results import CaseVerdict, Result, Run
+from lmtpref.check.runner import CheckOptions, each, examine, run
 from lmtpref.check.target import CommandTarget, ListeningTarget, Target
 from lmtpref.check.world import World
 
 __all__ = [
     "Case",
+    "CaseVerdict",
+    "CheckOptions",
     "CommandTarget",
     "Condition",
     "ListeningTarget",
-    "Options",
     "Result",
     "Run",
     "Target",
-    "Verdict",
     "World",
     "conditions",
     "each",

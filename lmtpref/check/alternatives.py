@@ -9,7 +9,7 @@ from lmtpref.check.usage import answered
 from lmtpref.protocol.errors import UsageError
 from lmtpref.transcripts.matching import Heard, agrees
 from lmtpref.transcripts.notation import Level, Step, Transcript
-from lmtpref.transcripts.result import Outcome, Turn
+from lmtpref.transcripts.result import PlayResult, Turn
 
 Codes = tuple[str, ...]
 
@@ -34,7 +34,7 @@ def idle(transcript: Transcript) -> list[str]:
     return [value for value in transcript.values("accept") if not _replies(transcript, _rule(value), verbs)]
 
 
-def relax(outcome: Outcome, allowed: Mapping[int, Codes]) -> Outcome:
+def relax(outcome: PlayResult, allowed: Mapping[int, Codes]) -> PlayResult:
     """Return `outcome` as if the transcript had the codes that came, wherever `allowed` has them."""
     heard = [reply for turn in outcome.turns for reply in turn.heard]
     turns = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lmtpref.check.cases import Case
-from lmtpref.check.results import Result, Verdict
+from lmtpref.check.results import CaseVerdict, Result
 from lmtpref.protocol.errors import PeerError, TranscriptError, UsageError
 from lmtpref.protocol.syntax import parse_mail, parse_rcpt, split_verb
 from lmtpref.transcripts.notation import Transcript
@@ -26,7 +26,7 @@ _ENDING_SECONDS = 5.0  # for a client to end when the conversation is over
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class MessageToSend:
     """What a client is told to send."""
 
     sender: str
@@ -34,7 +34,7 @@ class Message:
     content: bytes
 
 
-class ScriptServer(Protocol):
+class PlaysScript(Protocol):
     """A server that plays a script to one client; `lmtpref.testing` has it."""
 
     address: str
@@ -43,7 +43,7 @@ class ScriptServer(Protocol):
         """Wait for a client, and play the script to it."""
 
 
-def run(cases: Iterable[Case], command: str, serve: Callable[[Script], ScriptServer], *, seconds: float) -> Iterator[Result]:
+def run(cases: Iterable[Case], command: str, serve: Callable[[Script], PlaysScript], *, seconds: float) -> Iterator[Result]:
     """Yield a result for each of `cases`: `command` is started to send what the transcript says.
 
     In the command `{host}`, `{port}`, `{sender}`, `{recipients}` with commas, and `{message}`, a file, are replaced; a word with
@@ -58,7 +58,7 @@ def run(cases: Iterable[Case], command: str, serve: Callable[[Script], ScriptSer
         yield _played(case, words, serve, seconds)
 
 
-def message(transcript: Transcript) -> Message | None:
+def message(transcript: Transcript) -> MessageToSend | None:
     """Return the one message that a client sends in `transcript`; None if a command line cannot say what the client is to do."""
     senders: list[str] = []
     recipients: list[str] = []
@@ -77,7 +77,7 @@ def message(transcript: Transcript) -> Message | None:
                 recipients.append(str(parse_rcpt(argument)[0]))
             elif verb not in {"LHLO", "DATA", "RSET", "QUIT"}:
                 return None
-    return Message(senders[0], tuple(recipients), content) if len(senders) == 1 and recipients else None
+    return MessageToSend(senders[0], tuple(recipients), content) if len(senders) == 1 and recipients else None
 
 
 def _unstuffed(octets: bytes) -> bytes:
@@ -85,8 +85,8 @@ def _unstuffed(octets: bytes) -> bytes:
     return b"\r\n".join(line.removeprefix(b".") for line in lines)
 
 
-def _played(case: Case, words: list[str], serve: Callable[[Script], ScriptServer], seconds: float) -> Result:
-    result = Result(case.id, case.page, case.line, case.strength, case.requirements, Verdict.SKIPPED)
+def _played(case: Case, words: list[str], serve: Callable[[Script], PlaysScript], seconds: float) -> Result:
+    result = Result(case.id, case.page, case.line, case.strength, case.requirements, CaseVerdict.SKIPPED)
     if any(requirement.rfc == _CHUNKING for requirement in case.requirements):
         return replace(result, reason="about BDAT, which a client need not use")
     relaxed = replace(case.transcript, heads=tuple(head for head in case.transcript.heads if head.key != "match"))
@@ -99,17 +99,17 @@ def _played(case: Case, words: list[str], serve: Callable[[Script], ScriptServer
     try:
         _converse(serve(script), words, sent, seconds)
     except OSError as error:
-        return replace(result, verdict=Verdict.ERROR, reason=f"the client cannot be started: {error}")
+        return replace(result, verdict=CaseVerdict.ERROR, reason=f"the client cannot be started: {error}")
     if script.verdict == "played":
-        return replace(result, verdict=Verdict.PASS)
+        return replace(result, verdict=CaseVerdict.PASS)
     told = script.explain()
     if script.verdict == "unstarted":
-        return replace(result, verdict=Verdict.ERROR, reason="the client sent nothing", got=told)
-    verdict = Verdict.FAIL if case.strength == "MUST" else Verdict.NON_STRICT
+        return replace(result, verdict=CaseVerdict.ERROR, reason="the client sent nothing", got=told)
+    verdict = CaseVerdict.FAIL if case.strength == "MUST" else CaseVerdict.NON_STRICT
     return replace(result, verdict=verdict, reason=told.partition("\n")[0], got=told)
 
 
-def _converse(server: ScriptServer, words: list[str], sent: Message, seconds: float) -> None:
+def _converse(server: PlaysScript, words: list[str], sent: MessageToSend, seconds: float) -> None:
     """Start the client, and play the script to it."""
     host, _, port = server.address.rpartition(":")
     with tempfile.TemporaryDirectory() as folder:

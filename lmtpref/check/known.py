@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lmtpref.check.results import Result, Run, Verdict
+from lmtpref.check.results import CaseVerdict, Result, Run
 from lmtpref.config.toml import line_of, read_toml
 from lmtpref.protocol.errors import ConfigurationError
 
@@ -36,6 +36,6 @@ def expect(run: Run, known: Mapping[str, str], ids: frozenset[str]) -> Run:
 
 def as_toml(results: Sequence[Result], known: Mapping[str, str]) -> str:
     """Return the failures among `results` as such a file, with the reasons that are known."""
-    failed = [result for result in results if result.verdict in {Verdict.FAIL, Verdict.ERROR, Verdict.NOT_REACHED}]
+    failed = [result for result in results if result.verdict in {CaseVerdict.FAIL, CaseVerdict.ERROR, CaseVerdict.NOT_REACHED}]
     lines = [f"{json.dumps(result.id)} = {json.dumps(known.get(result.id, UNEXPLAINED), ensure_ascii=False)}\n" for result in failed]
     return "".join(lines)

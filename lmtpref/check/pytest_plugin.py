@@ -11,15 +11,15 @@ import pytest
 from lmtpref.check.cases import Case, load
 from lmtpref.check.probe import Probe
 from lmtpref.check.report_text import failure
-from lmtpref.check.results import Verdict
-from lmtpref.check.runner import Options, examine, play_case
+from lmtpref.check.results import CaseVerdict
+from lmtpref.check.runner import CheckOptions, examine, play_case
 from lmtpref.check.target import ListeningTarget, Target
 
 
 class CheckedCase:
     """One case, and the target that it is to be played to."""
 
-    def __init__(self, case: Case, target: Target, found: Probe, options: Options) -> None:
+    def __init__(self, case: Case, target: Target, found: Probe, options: CheckOptions) -> None:
         self.case = case
         self._target, self._found, self._options = target, found, options
 
@@ -27,7 +27,7 @@ class CheckedCase:
         """Play the case.  Skips the test if the case does not apply, and fails it, with the report, if the target does."""
         __tracebackhide__ = True
         result = play_case(self.case, self._target, self._found, self._options).result
-        if result.verdict is Verdict.SKIPPED:
+        if result.verdict is CaseVerdict.SKIPPED:
             pytest.skip(result.reason)
         if result.is_failure:
             pytest.fail(failure(result), pytrace=False)
@@ -47,20 +47,20 @@ def lmtp_check_target() -> str | Target:
 
 
 @pytest.fixture(scope="session")
-def lmtp_check_options() -> Options:
+def lmtp_check_options() -> CheckOptions:
     """How the cases are played."""
-    return Options()
+    return CheckOptions()
 
 
 @pytest.fixture(scope="session")
-def _lmtp_checked(lmtp_check_target: str | Target, lmtp_check_options: Options) -> tuple[Target, Probe, Options]:
+def _lmtp_checked(lmtp_check_target: str | Target, lmtp_check_options: CheckOptions) -> tuple[Target, Probe, CheckOptions]:
     """The target, and what a first conversation found."""
     target = ListeningTarget(lmtp_check_target) if isinstance(lmtp_check_target, str) else lmtp_check_target
     return target, examine(_cases(), target, lmtp_check_options), lmtp_check_options
 
 
 @pytest.fixture
-def lmtp_case(request: pytest.FixtureRequest, _lmtp_checked: tuple[Target, Probe, Options]) -> CheckedCase:
+def lmtp_case(request: pytest.FixtureRequest, _lmtp_checked: tuple[Target, Probe, CheckOptions]) -> CheckedCase:
     """One case; `lmtp_case.check()` plays it."""
     return CheckedCase(request.param, *_lmtp_checked)
 

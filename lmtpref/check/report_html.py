@@ -8,7 +8,7 @@ from itertools import groupby
 
 from lmtpref.check.report_text import SIGNS
 from lmtpref.check.requirements import Requirement
-from lmtpref.check.results import Result, Run, Verdict
+from lmtpref.check.results import CaseVerdict, Result, Run
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --pass: #2e8b57; --lenient: #b8860b; --fail: #d0342c; --quiet: #888; }
@@ -22,12 +22,12 @@ summary { cursor: pointer; } section { margin: 1.5rem 0; }
 .client { border-left: 3px solid #4a90d9; } .server { border-left: 3px solid #3aa76d; margin-left: 25%; }
 """
 _CLASSES = {
-    Verdict.PASS: "pass",
-    Verdict.NON_STRICT: "lenient",
-    Verdict.FAIL: "fail",
-    Verdict.ERROR: "fail",
-    Verdict.SKIPPED: "quiet",
-    Verdict.NOT_REACHED: "fail",
+    CaseVerdict.PASS: "pass",
+    CaseVerdict.NON_STRICT: "lenient",
+    CaseVerdict.FAIL: "fail",
+    CaseVerdict.ERROR: "fail",
+    CaseVerdict.SKIPPED: "quiet",
+    CaseVerdict.NOT_REACHED: "fail",
 }
 
 
@@ -66,11 +66,11 @@ def _page(title: str, parts: Iterable[str]) -> str:
 
 
 def _counts(run: Run) -> str:
-    rows = "".join(f"<tr><td>{_verdict(verdict)}</td><td>{run.counts[verdict]}</td></tr>" for verdict in Verdict if run.counts[verdict])
+    rows = "".join(f"<tr><td>{_verdict(verdict)}</td><td>{run.counts[verdict]}</td></tr>" for verdict in CaseVerdict if run.counts[verdict])
     return f"<table>{rows}</table>"
 
 
-def _verdict(verdict: Verdict) -> str:
+def _verdict(verdict: CaseVerdict) -> str:
     return f'<span class="verdict {_CLASSES[verdict]}">{SIGNS[verdict]} {verdict}</span>'
 
 

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from lmtpref.check.report_text import failure
 from lmtpref.check.requirements import Requirement
-from lmtpref.check.results import Result, Run, Verdict
+from lmtpref.check.results import CaseVerdict, Result, Run
 from lmtpref.protocol.errors import UsageError
 
 FORMAT = 1  # of the JSON report; a reader rejects another
@@ -18,7 +18,7 @@ FORMAT = 1  # of the JSON report; a reader rejects another
 def as_json(run: Run) -> str:
     """Return `run` as JSON."""
     head = {"format": FORMAT, "target": run.target, "match": run.match, "strict": run.strict, "greeting": run.greeting}
-    counts = {str(verdict): run.counts[verdict] for verdict in Verdict if run.counts[verdict]}
+    counts = {str(verdict): run.counts[verdict] for verdict in CaseVerdict if run.counts[verdict]}
     body = {"offers": dict(run.offers), "counts": counts, "problems": list(run.problems), "results": list(map(_result, run.results))}
     return json.dumps(head | body, indent=1, ensure_ascii=False) + "\n"
 
@@ -39,9 +39,9 @@ def load(path: Path) -> Run:
 
 def as_junit(run: Run) -> str:
     """Return `run` as JUnit XML, a test case for each case, the page as its class."""
-    failed = [result for result in run.results if result.is_unexpected and result.verdict is not Verdict.ERROR]
-    errors = [result for result in run.results if result.verdict is Verdict.ERROR and not result.known]
-    skipped = [result for result in run.results if result.verdict is Verdict.SKIPPED or (result.known and result.is_failure)]
+    failed = [result for result in run.results if result.is_unexpected and result.verdict is not CaseVerdict.ERROR]
+    errors = [result for result in run.results if result.verdict is CaseVerdict.ERROR and not result.known]
+    skipped = [result for result in run.results if result.verdict is CaseVerdict.SKIPPED or (result.known and result.is_failure)]
     counts = {"tests": len(run.results), "failures": len(failed), "errors": len(errors), "skipped": len(skipped)}
     suite = Element("testsuite", {"name": f"lmtpref check {run.target}"} | {name: str(count) for name, count in counts.items()})
     for result in run.results:
@@ -65,7 +65,7 @@ def _result(result: Result) -> dict[str, Any]:
 def _of_json(data: dict[str, Any]) -> Result:
     clauses = tuple(Requirement(**{name: value for name, value in clause.items() if name != "link"}) for clause in data["clauses"])
     rest = {name: value for name, value in data.items() if name not in {"clauses", "verdict"}}
-    return Result(**rest, verdict=Verdict(data["verdict"]), requirements=clauses)
+    return Result(**rest, verdict=CaseVerdict(data["verdict"]), requirements=clauses)
 
 
 def _printable(text: str) -> str:

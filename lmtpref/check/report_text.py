@@ -8,16 +8,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from lmtpref.check.cases import Case
-from lmtpref.check.results import Result, Run, Verdict
+from lmtpref.check.results import CaseVerdict, Result, Run
 
 _INDENT = "    "
 SIGNS = {
-    Verdict.PASS: "✓",
-    Verdict.NON_STRICT: "≈",
-    Verdict.FAIL: "✗",
-    Verdict.ERROR: "!",
-    Verdict.SKIPPED: "-",
-    Verdict.NOT_REACHED: "·",
+    CaseVerdict.PASS: "✓",
+    CaseVerdict.NON_STRICT: "≈",
+    CaseVerdict.FAIL: "✗",
+    CaseVerdict.ERROR: "!",
+    CaseVerdict.SKIPPED: "-",
+    CaseVerdict.NOT_REACHED: "·",
 }
 _GIVEN = re.compile(r"given (\S+):")
 
@@ -55,7 +55,7 @@ def matrix(runs: Sequence[Run]) -> str:
     """Return what several runs say of each case that any of them did not skip: a column for each, in their order."""
     columns = [{result.id: result.verdict for result in run.results} for run in runs]
     names = [f"{number} {run.target}" for number, run in enumerate(runs, 1)]
-    ids = dict.fromkeys(result.id for run in runs for result in run.results if result.verdict is not Verdict.SKIPPED)
+    ids = dict.fromkeys(result.id for run in runs for result in run.results if result.verdict is not CaseVerdict.SKIPPED)
     rows = (f"{' '.join(SIGNS[column[id_]] if id_ in column else ' ' for column in columns)}  {id_}" for id_ in ids)
     signs = ", ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items())
     return "\n".join([*names, signs, " ".join(str(number) for number in range(1, len(runs) + 1)), *rows]) + "\n"
@@ -80,5 +80,5 @@ def _summary(run: Run) -> Iterator[str]:
         if result.known:
             yield f"{result.id}: passed, but is listed as a known failure ({result.known})"
     yield from run.problems
-    counts = ", ".join(f"{run.counts[verdict]} {verdict}" for verdict in Verdict if run.counts[verdict])
+    counts = ", ".join(f"{run.counts[verdict]} {verdict}" for verdict in CaseVerdict if run.counts[verdict])
     yield f"{run.target}: {counted(len(run.results), 'case')}: {counts or 'none'}" + (f", of which {known} known" if known else "")

@@ -10,7 +10,7 @@ from enum import StrEnum
 from lmtpref.check.requirements import Requirement, Strength
 
 
-class Verdict(StrEnum):
+class CaseVerdict(StrEnum):
     """What became of a case."""
 
     PASS = "pass"  # noqa: S105 - the verdict
@@ -34,7 +34,7 @@ class Result:
     line: int
     strength: Strength
     requirements: tuple[Requirement, ...]
-    verdict: Verdict
+    verdict: CaseVerdict
     reason: str = ""
     got: str = ""
     wire: str = ""
@@ -43,12 +43,12 @@ class Result:
     @property
     def is_failure(self) -> bool:
         """Whether the target did not do what the case demands, or that could not be found out."""
-        return self.verdict in {Verdict.FAIL, Verdict.ERROR, Verdict.NOT_REACHED}
+        return self.verdict in {CaseVerdict.FAIL, CaseVerdict.ERROR, CaseVerdict.NOT_REACHED}
 
     @property
     def is_unexpected(self) -> bool:
         """Whether this makes a run fail: a failure that is not known, or a known one that passed."""
-        passed = self.verdict in {Verdict.PASS, Verdict.NON_STRICT}
+        passed = self.verdict in {CaseVerdict.PASS, CaseVerdict.NON_STRICT}
         return passed if self.known else self.is_failure
 
 
@@ -65,14 +65,14 @@ class Run:
     problems: Sequence[str] = ()  # of the file of known failures
 
     @property
-    def counts(self) -> Counter[Verdict]:
+    def counts(self) -> Counter[CaseVerdict]:
         """How many cases have each verdict."""
         return Counter(result.verdict for result in self.results)
 
     @property
     def skipped(self) -> Counter[str]:
         """How many cases were skipped for each reason."""
-        return reasons(result for result in self.results if result.verdict is Verdict.SKIPPED)
+        return reasons(result for result in self.results if result.verdict is CaseVerdict.SKIPPED)
 
     @property
     def unexpected(self) -> list[Result]:

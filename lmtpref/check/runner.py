@@ -9,7 +9,7 @@ from lmtpref.check.alternatives import relax
 from lmtpref.check.cases import NOT_FOR_OTHERS, PAGE, Case
 from lmtpref.check.conditions import condition
 from lmtpref.check.probe import Probe, probe
-from lmtpref.check.results import Result, Run, Verdict
+from lmtpref.check.results import CaseVerdict, Result, Run
 from lmtpref.check.sweeps import sweep
 from lmtpref.check.target import BoundedWire, Target
 from lmtpref.check.usage import recipients, rejected
@@ -17,13 +17,13 @@ from lmtpref.check.world import World
 from lmtpref.transcripts.matching import loosest
 from lmtpref.transcripts.notation import Level
 from lmtpref.transcripts.player import play
-from lmtpref.transcripts.result import Outcome, Turn
+from lmtpref.transcripts.result import PlayResult, Turn
 
 SENDER = "anne@home.test"
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CheckOptions:
     """How to play: `match` is the level at which replies are compared, `strict` makes SHOULD, MAY and second-best replies count."""
 
     match: Level = "code"
@@ -38,19 +38,19 @@ class Played:
 
     case: Case
     result: Result
-    outcome: Outcome | None = None
+    outcome: PlayResult | None = None
 
 
-def run(cases: Sequence[Case], target: Target, options: Options | None = None) -> Run:
+def run(cases: Sequence[Case], target: Target, options: CheckOptions | None = None) -> Run:
     """Play `cases` to `target`; return all results."""
-    options = options or Options()
+    options = options or CheckOptions()
     found = examine(cases, target, options)
     played = list(each(cases, target, found, options))
     results = [one.result for one in played]
     return Run(target.name, options.match, options.strict, [*results, *sweep(played, found)], found.greeting, found.offers)
 
 
-def examine(cases: Iterable[Case], target: Target, options: Options) -> Probe:
+def examine(cases: Iterable[Case], target: Target, options: CheckOptions) -> Probe:
     """Return what `target` is like, as far as `cases` depend on it."""
     wanted: dict[str, None] = {}
     for case in cases:
@@ -60,7 +60,7 @@ def examine(cases: Iterable[Case], target: Target, options: Options) -> Probe:
     return probe(target, options.world.addresses.get(SENDER, SENDER), wanted)
 
 
-def each(cases: Iterable[Case], target: Target, found: Probe, options: Options) -> Iterator[Played]:
+def each(cases: Iterable[Case], target: Target, found: Probe, options: CheckOptions) -> Iterator[Played]:
     """Play one case after the other; stop after the first failure if the options say so."""
     for case in cases:
         played = play_case(case, target, found, options)
@@ -69,22 +69,22 @@ def each(cases: Iterable[Case], target: Target, found: Probe, options: Options) 
             return
 
 
-def play_case(case: Case, target: Target, found: Probe, options: Options) -> Played:
+def play_case(case: Case, target: Target, found: Probe, options: CheckOptions) -> Played:
     """Play one case, if it applies to `target`; whatever happens, it has a result."""
     if reason := _skip(case, target, found, options.world):
-        return Played(case, _result(case, Verdict.SKIPPED, reason))
+        return Played(case, _result(case, CaseVerdict.SKIPPED, reason))
     if reason := _unreached(case, found, options.world):
-        return Played(case, _result(case, Verdict.NOT_REACHED, reason))
+        return Played(case, _result(case, CaseVerdict.NOT_REACHED, reason))
     transcript = options.world.spoken(case.transcript)
     try:
         with target.connect(case.given) as wire:
             outcome = play(transcript, wire, level=loosest(options.match, transcript.level))
             return Played(case, judge(case, outcome, wire, found, strict=options.strict), outcome)
     except OSError as error:
-        return Played(case, _result(case, Verdict.ERROR, f"the connection failed: {error}"))
+        return Played(case, _result(case, CaseVerdict.ERROR, f"the connection failed: {error}"))
 
 
-def judge(case: Case, outcome: Outcome, wire: BoundedWire, found: Probe, *, strict: bool) -> Result:
+def judge(case: Case, outcome: PlayResult, wire: BoundedWire, found: Probe, *, strict: bool) -> Result:
     """Return the result of a case that was played."""
     said = str(wire.recording)
     outcome = _without_farewell(outcome)
@@ -93,15 +93,15 @@ def judge(case: Case, outcome: Outcome, wire: BoundedWire, found: Probe, *, stri
         reason = wire.exceeded or f"LHLO does not list {', '.join(missing)}"
         return replace(_failure(case, reason, strict=strict), wire=said)
     if outcome.passed:
-        return replace(_result(case, Verdict.PASS), wire=said)
+        return replace(_result(case, CaseVerdict.PASS), wire=said)
     relaxed = relax(outcome, case.accept)
     if relaxed.passed and not strict and outcome.level != "exact":
-        return replace(_result(case, Verdict.NON_STRICT, "with another reply code that is right as well"), wire=said)
+        return replace(_result(case, CaseVerdict.NON_STRICT, "with another reply code that is right as well"), wire=said)
     told = (outcome if strict or outcome.level == "exact" else relaxed).difference
     return replace(_failure(case, told.partition("\n")[0], strict=strict), got=told, wire=said)
 
 
-def _without_farewell(outcome: Outcome) -> Outcome:
+def _without_farewell(outcome: PlayResult) -> PlayResult:
     """Return `outcome` without a 421 at its very end: a server may say that it closes (RFC 5321 section 3.8)."""
     turns = list(outcome.turns)
     if turns and turns[-1].heard and turns[-1].heard[-1][0].startswith(b"421") and len(turns[-1].heard) > len(turns[-1].expected):
@@ -112,8 +112,8 @@ def _without_farewell(outcome: Outcome) -> Outcome:
 def _failure(case: Case, reason: str, *, strict: bool) -> Result:
     """Return a failure, or what stands for it if the clauses of `case` only recommend."""
     if case.strength == "MUST" or strict:
-        return _result(case, Verdict.FAIL, reason)
-    return _result(case, Verdict.NON_STRICT, f"{case.strength} only: {reason}")
+        return _result(case, CaseVerdict.FAIL, reason)
+    return _result(case, CaseVerdict.NON_STRICT, f"{case.strength} only: {reason}")
 
 
 def _skip(case: Case, target: Target, found: Probe, world: World) -> str:
@@ -148,5 +148,5 @@ def begins_session(case: Case) -> bool:
     return first.who == "C" or first.octets.startswith(b"220")
 
 
-def _result(case: Case, verdict: Verdict, reason: str = "") -> Result:
+def _result(case: Case, verdict: CaseVerdict, reason: str = "") -> Result:
     return Result(case.id, case.page, case.line, case.strength, case.requirements, verdict, reason)

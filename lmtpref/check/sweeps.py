@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lmtpref.check.probe import Probe
 from lmtpref.check.requirements import Requirement, load
-from lmtpref.check.results import Result, Verdict
+from lmtpref.check.results import CaseVerdict, Result
 from lmtpref.check.usage import answered
 from lmtpref.transcripts.finder import shipped
 from lmtpref.transcripts.matching import Heard
@@ -23,7 +23,7 @@ _REPLY_LINE = re.compile(rb"[2-5][0-5]\d(?:[ -].*)?", re.DOTALL)
 _WITHOUT_CODES = {"", "LHLO", "EHLO", "HELO"}  # the greeting, and the replies that RFC 2034 exempts
 
 
-class Reply(NamedTuple):
+class SweptReply(NamedTuple):
     """One reply, the verb that it answers, and the case in which it came."""
 
     case: str
@@ -37,7 +37,7 @@ class Sweep(NamedTuple):
     id: str
     clause: str
     needs: str
-    fault: Callable[[Reply], str]
+    fault: Callable[[SweptReply], str]
 
 
 def sweep(played: Sequence[Played], found: Probe) -> list[Result]:
@@ -47,54 +47,54 @@ def sweep(played: Sequence[Played], found: Probe) -> list[Result]:
     return [_swept(one, replies, clauses[one.clause], found) for one in SWEEPS] if replies else []
 
 
-def _replies(played: Played) -> Iterator[Reply]:
+def _replies(played: Played) -> Iterator[SweptReply]:
     """Yield the replies of a case whose replies came where they belong."""
-    if played.outcome is None or played.result.verdict not in {Verdict.PASS, Verdict.NON_STRICT}:
+    if played.outcome is None or played.result.verdict not in {CaseVerdict.PASS, CaseVerdict.NON_STRICT}:
         return
     transcript = played.outcome.transcript
     verbs = answered(transcript)
     steps = [step for step in transcript.steps if step.who == "S" and step.what == "say"]
     heard = [reply for turn in played.outcome.turns for reply in turn.heard]
     for step, lines in zip(steps, heard, strict=False):
-        yield Reply(played.case.id, verbs.get(step.lines[0].number, ""), lines)
+        yield SweptReply(played.case.id, verbs.get(step.lines[0].number, ""), lines)
 
 
-def _swept(one: Sweep, replies: Sequence[Reply], clause: Requirement, found: Probe) -> Result:
+def _swept(one: Sweep, replies: Sequence[SweptReply], clause: Requirement, found: Probe) -> Result:
     if one.needs and one.needs not in found.offers:
-        return Result(one.id, PAGE, 0, clause.strength, (clause,), Verdict.SKIPPED, f"{one.needs} is not offered")
+        return Result(one.id, PAGE, 0, clause.strength, (clause,), CaseVerdict.SKIPPED, f"{one.needs} is not offered")
     for reply in replies:
         if fault := one.fault(reply):
             spelt = "\n".join(f"S: {line.decode('utf-8', 'backslashreplace')}" for line in reply.lines)
-            verdict = Verdict.FAIL if clause.strength == "MUST" else Verdict.NON_STRICT
+            verdict = CaseVerdict.FAIL if clause.strength == "MUST" else CaseVerdict.NON_STRICT
             return Result(one.id, PAGE, 0, clause.strength, (clause,), verdict, f"{fault}, in {reply.case}", spelt, spelt)
-    return Result(one.id, PAGE, 0, clause.strength, (clause,), Verdict.PASS)
+    return Result(one.id, PAGE, 0, clause.strength, (clause,), CaseVerdict.PASS)
 
 
-def _malformed(reply: Reply) -> str:
+def _malformed(reply: SweptReply) -> str:
     if not all(_REPLY_LINE.fullmatch(line) for line in reply.lines):
         return "a reply line does not begin with a code"
     return "the lines of one reply have different codes" if len({line[:3] for line in reply.lines}) > 1 else ""
 
 
-def _too_long(reply: Reply) -> str:
+def _too_long(reply: SweptReply) -> str:
     return f"a reply line has more than {_LINE_OCTETS} octets" if any(len(line) + 2 > _LINE_OCTETS for line in reply.lines) else ""
 
 
-def _not_ascii(reply: Reply) -> str:
+def _not_ascii(reply: SweptReply) -> str:
     return "" if all(line.isascii() for line in reply.lines) else "a reply is not ASCII"
 
 
-def _without_code(reply: Reply) -> str:
+def _without_code(reply: SweptReply) -> str:
     codes = [_ENHANCED.match(line) for line in _with_codes(reply)]
     return "" if all(codes) else f"the reply to {reply.verb} has no enhanced code on every line"
 
 
-def _other_class(reply: Reply) -> str:
+def _other_class(reply: SweptReply) -> str:
     codes = [(match, line) for line in _with_codes(reply) if (match := _ENHANCED.match(line))]
     return f"an enhanced code is of another class than the reply to {reply.verb}" if any(c[1] != line[:1] for c, line in codes) else ""
 
 
-def _with_codes(reply: Reply) -> Sequence[bytes]:
+def _with_codes(reply: SweptReply) -> Sequence[bytes]:
     """Return the lines that RFC 2034 wants an enhanced code on: 354 has none, nor have the greeting and LHLO's reply."""
     return () if reply.verb in _WITHOUT_CODES else [line for line in reply.lines if line[:1] in {b"2", b"4", b"5"}]
 

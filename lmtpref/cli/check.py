@@ -12,7 +12,7 @@ from lmtpref.check.cases import Case
 from lmtpref.check.conditions import condition
 from lmtpref.check.report_text import counted
 from lmtpref.check.results import Run
-from lmtpref.check.runner import Options, Played, begins_session, each, examine
+from lmtpref.check.runner import CheckOptions, Played, begins_session, each, examine
 from lmtpref.check.sweeps import sweep
 from lmtpref.check.target import CommandTarget, ListeningTarget, Target
 from lmtpref.check.usage import recipients
@@ -125,7 +125,7 @@ def _world(options: argparse.Namespace) -> World:
 
 
 def _play(chosen: Sequence[Case], target: Target, options: argparse.Namespace) -> int:
-    playing = Options(options.match, options.strict, _world(options), options.stop)
+    playing = CheckOptions(options.match, options.strict, _world(options), options.stop)
     expected = known.load(Path(options.known)) if options.known else {}
     found = examine(chosen, target, playing)
     if found.problem and not any(not begins_session(case) and all(map(target.takes, case.given)) for case in chosen):
@@ -164,7 +164,7 @@ def _write(file: str, text: str) -> None:
         raise UsageError(f"{file}: cannot be written: {error.strerror}") from None
 
 
-def _announcement(chosen: Sequence[Case], target: Target, playing: Options) -> str:
+def _announcement(chosen: Sequence[Case], target: Target, playing: CheckOptions) -> str:
     able = [case for case in chosen if all(map(target.takes, case.given)) and not playing.world.missing(case)]
     addresses = dict.fromkeys(address for case in able if case.messages for address in recipients(playing.world.spoken(case.transcript)))
     messages = sum(case.messages for case in able)

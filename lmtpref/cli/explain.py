@@ -19,7 +19,7 @@ from lmtpref.config.loader import Configuration, load
 from lmtpref.lists import Decision, Entry, Policy, Rule, rules_of
 from lmtpref.lists.policy.facts import Facts
 from lmtpref.net.listeners import known_peers
-from lmtpref.protocol.client.message import Mail, chunked, envelope_of, stuffed
+from lmtpref.protocol.client.message import MailObject, chunked, envelope_of, stuffed
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Peer
 from lmtpref.protocol.printable import printable
@@ -53,7 +53,7 @@ class Question(NamedTuple):
     facts: Facts
 
 
-class Step(NamedTuple):
+class ExplainedCommand(NamedTuple):
     """What the client said (nothing, when it connected), what the rules were asked about it, and the reply."""
 
     command: str
@@ -62,7 +62,7 @@ class Step(NamedTuple):
 
 
 @dataclass
-class Recorder:
+class ExplainRecorder:
     """Takes the place of the queues, and notes what is put there and what was decided."""
 
     questions: list[Question] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Explanation(NamedTuple):
     """A conversation as far as a client would get, the policy behind it, and what would be queued."""
 
     policy: Policy
-    steps: list[Step]
+    steps: list[ExplainedCommand]
     entry: Entry | None
 
     def asked(self, decision: Decision) -> Iterator[tuple[Rule[Any], str]]:
@@ -98,24 +98,24 @@ class Explanation(NamedTuple):
                 return
 
 
-def explanation(configuration: Configuration, mail: Mail, peer: Peer, lhlo: str) -> Explanation:
+def explanation(configuration: Configuration, mail: MailObject, peer: Peer, lhlo: str) -> Explanation:
     """What would become of `mail`: the conversation is held with the handler that serves, on a wire in memory."""
-    recorder = Recorder()
+    recorder = ExplainRecorder()
     handler = configuration.handler(recorder)
-    handler.watch = recorder.decided
+    handler.on_decision = recorder.decided
     with asyncio.Runner() as runner:
         wire = MemoryWire(handler, configuration.settings, peer, wait=lambda answer: runner.run(_awaited(answer)))
-        steps = [Step("", recorder.take(), _reply(wire))]
+        steps = [ExplainedCommand("", recorder.take(), _reply(wire))]
         for command, octets in _commands(lhlo, mail, steps):
             wire.send(octets)
-            steps.append(Step(command, recorder.take(), _reply(wire)))
+            steps.append(ExplainedCommand(command, recorder.take(), _reply(wire)))
             if steps[-1].reply.code // 100 not in GOES_ON:
                 break
         wire.close()
     return Explanation(handler.policy, steps, next(iter(recorder.entries), None))
 
 
-def _commands(lhlo: str, mail: Mail, steps: list[Step]) -> Iterator[tuple[str, bytes]]:
+def _commands(lhlo: str, mail: MailObject, steps: list[ExplainedCommand]) -> Iterator[tuple[str, bytes]]:
     """What the client says, and the octets of it; what it says after LHLO depends on what it heard."""
     yield _line(f"LHLO {lhlo}")
     offered = {line.partition(" ")[0]: () for line in steps[-1].reply.lines[1:]}
@@ -152,7 +152,7 @@ def _explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _mail(options: argparse.Namespace) -> Mail:
+def _mail(options: argparse.Namespace) -> MailObject:
     sender = None if options.sender in ("", "<>") else options.sender.strip("<>")
     recipient = options.recipient.strip("<>")
     if options.message is None:
@@ -163,7 +163,7 @@ def _mail(options: argparse.Namespace) -> Mail:
             content = re.sub(rb"\r?\n", b"\r\n", Path(options.message).read_bytes())
         except OSError as error:
             raise UsageError(f"{options.message}: cannot be read: {error.strerror}") from None
-    return Mail(sender, [recipient], content)
+    return MailObject(sender, [recipient], content)
 
 
 def _peer(options: argparse.Namespace, configuration: Configuration) -> Peer:

@@ -37,7 +37,7 @@ def add_to(serve: argparse.ArgumentParser) -> None:
     )
 
 
-def journal_for(options: argparse.Namespace) -> Journal | None:
+def journal_for(options: argparse.Namespace) -> JsonJournal | None:
     """The journal that the options ask for; None if they ask for none.  Raises UsageError for a key that cannot be had."""
     if not options.log_json:
         if options.log_key:
@@ -45,10 +45,10 @@ def journal_for(options: argparse.Namespace) -> Journal | None:
         return None
     for handler in logging.getLogger().handlers:
         handler.setFormatter(JsonFormatter())
-    return Journal(lambda line: print(line, file=sys.stderr, flush=True), _read_key(options.log_key) if options.log_key else None)
+    return JsonJournal(lambda line: print(line, file=sys.stderr, flush=True), _read_key(options.log_key) if options.log_key else None)
 
 
-class Journal:
+class JsonJournal:
     """Writes each transaction that ends as a line of JSON, with the rules that decided it.
 
     With a `key`, an address is a hash of it, the same one each time; in a local-part and in a domain alike, case does not count.

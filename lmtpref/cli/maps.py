@@ -75,7 +75,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _maps(options: argparse.Namespace) -> int:
     configuration = load(options.config)
     given = {name: getattr(options, name) for name in ("mta", "next_hop", "service", "type", "address_class", "then")}
-    maps = replace(configured(configuration) or Maps(), **{name: value for name, value in given.items() if value is not None})
+    maps = replace(maps_of(configuration) or Maps(), **{name: value for name, value in given.items() if value is not None})
     out = Path(options.out) if options.out else maps.out
     if out is None:
         if options.check:
@@ -87,18 +87,18 @@ def _maps(options: argparse.Namespace) -> int:
     return _check(files, out) if options.check else _write(files, out, maps.then)
 
 
-def configured(configuration: Configuration) -> Maps | None:
+def maps_of(configuration: Configuration) -> Maps | None:
     """What the configuration's `[maps]` says; None if there is none."""
     values: Mapping[str, Any] = configuration.maps
     return Maps(**{"address_class" if key == "class" else key: value for key, value in values.items()}) if values else None
 
 
-def made_again(configuration: Configuration) -> None:
+def regenerate(configuration: Configuration) -> None:
     """Write the files that `[maps]` asks for, if it does, and say on stderr what was written.
 
     Raises UsageError where they cannot be written.
     """
-    maps = configured(configuration)
+    maps = maps_of(configuration)
     if maps and maps.out:
         _write(maps.files(configuration, maps.out.absolute()), maps.out, maps.then, report)
 

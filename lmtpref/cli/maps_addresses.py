@@ -16,7 +16,7 @@ _PLAIN = re.compile(r"\w[\w.&'=~-]*")
 _SPECIAL = re.compile(r"[.]")  # of these, what a pattern has to quote
 
 
-class Place(NamedTuple):
+class ListAtDomain(NamedTuple):
     """A list at one of its domains; `own` is the domain of its own address, at which it is known to itself."""
 
     name: str
@@ -45,13 +45,13 @@ class Place(NamedTuple):
         return f"^({quoted(self.name)}(-({suffixes}))?)@{quoted(self.domain)}$"
 
 
-def places_of(lists: Iterable[MailingList]) -> list[Place]:
+def places_of(lists: Iterable[MailingList]) -> list[ListAtDomain]:
     """Return the places of `lists`, with each spelling of their domains, sorted; the longest name first, because it wins.
 
     Raises UsageError for a list whose address cannot stand in a table.
     """
     places = [
-        Place(name, spelled, item.places[0][1])
+        ListAtDomain(name, spelled, item.places[0][1])
         for item in lists
         for name, domain in map(_checked, item.places)
         for spelled in dict.fromkeys((domain, u_labels(domain)))
@@ -59,14 +59,14 @@ def places_of(lists: Iterable[MailingList]) -> list[Place]:
     return sorted(places, key=lambda place: (place.domain, -len(place.name), place.name))
 
 
-def domains_of(places: Iterable[Place]) -> list[str]:
+def domains_of(places: Iterable[ListAtDomain]) -> list[str]:
     """The domains of `places`, sorted."""
     return sorted({place.domain for place in places})
 
 
-def addresses_of(places: Iterable[Place]) -> Iterator[tuple[str, Place]]:
+def addresses_of(places: Iterable[ListAtDomain]) -> Iterator[tuple[str, ListAtDomain]]:
     """Each address that can be listed, once, and the place whose it is."""
-    found: dict[str, Place] = {}
+    found: dict[str, ListAtDomain] = {}
     for place in places:
         for local in place.locals:
             found.setdefault(f"{local}@{place.domain}", place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from lmtpref.cli.maps_addresses import Place, addresses_of, domains_of, quoted
+from lmtpref.cli.maps_addresses import ListAtDomain, addresses_of, domains_of, quoted
 from lmtpref.net.listeners import Address, TcpAddress
 
 Files = dict[str, str]
@@ -15,7 +15,7 @@ _PATTERNS = ("regexp", "pcre")
 _POSTMASTER = "postmaster"
 
 
-def postfix(places: list[Place], hop: Address, where: Path, *, type_: str, service: str, class_: str) -> Files:
+def postfix(places: list[ListAtDomain], hop: Address, where: Path, *, type_: str, service: str, class_: str) -> Files:
     """Postfix's `transport` and `recipients`, `virtual` for the class of that name, and the lines of main.cf.
 
     With the class `virtual` the alias domains are Postfix's, and it sends on to the lists' own.
@@ -32,7 +32,7 @@ def postfix(places: list[Place], hop: Address, where: Path, *, type_: str, servi
     return files | {"main.cf": _MADE + "".join(f"{line}\n" for line in _main(type_, where, class_, domains_of(ours), domains_of(aliases)))}
 
 
-def exim(places: list[Place], hop: Address, where: Path) -> Files:
+def exim(places: list[ListAtDomain], hop: Address, where: Path) -> Files:
     """Exim's `lists`, in the manner of an alias file, and the router and the transport that use it."""
     lines = [f"{_POSTMASTER}@{domain}: {_POSTMASTER}" for domain in domains_of(places)]
     lines += [f"{address}: {place.name}@{place.own}" for address, place in addresses_of(places)]
@@ -55,7 +55,7 @@ def exim(places: list[Place], hop: Address, where: Path) -> Files:
     }
 
 
-def sendmail(places: list[Place], hop: Address, where: Path) -> Files:
+def sendmail(places: list[ListAtDomain], hop: Address, where: Path) -> Files:
     """Sendmail's `mailertable` and `relay-domains`, and the lines of its .mc that use them."""
     host, way = (f"[{hop.host}]", f"TCP $h {hop.port}") if isinstance(hop, TcpAddress) else ("localhost", f"FILE {hop.path}")
     flags = "F=mDFMuXz8, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP, E=\\r\\n, L=990, T=DNS/RFC822/SMTP"
@@ -74,7 +74,7 @@ def sendmail(places: list[Place], hop: Address, where: Path) -> Files:
     }
 
 
-def _table(type_: str, places: list[Place], values: dict[Place, str], postmaster: str) -> str:
+def _table(type_: str, places: list[ListAtDomain], values: dict[ListAtDomain, str], postmaster: str) -> str:
     if type_ in _PATTERNS:
         lines = [f"/^{_POSTMASTER}@{quoted(domain)}$/ {postmaster}" for domain in domains_of(places)]
         lines += [f"/{place.pattern}/ {values[place]}" for place in places]
@@ -84,7 +84,7 @@ def _table(type_: str, places: list[Place], values: dict[Place, str], postmaster
     return _MADE + _text(lines)
 
 
-def _virtual(type_: str, aliases: list[Place]) -> str:
+def _virtual(type_: str, aliases: list[ListAtDomain]) -> str:
     """Each address at an alias domain, and the same at the list's own."""
     owns = {place.domain: place.own for place in aliases}
     if type_ in _PATTERNS:

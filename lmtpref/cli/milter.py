@@ -12,8 +12,8 @@ from lmtpref.cli.background import background_log
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, load
 from lmtpref.lists import ListHandler, MemoryQueues
-from lmtpref.lists.delivery_state import judged_of
-from lmtpref.net.milter import Mail, Milter
+from lmtpref.lists.delivery_state import decision_of
+from lmtpref.net.milter import MailFrom, Milter
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Answer, Envelope, Peer, Recipient
@@ -21,7 +21,7 @@ from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
 
 
-class Judge:
+class ListJudge:
     """Answers for recipients at domains that hold a list, as the server would at MAIL and RCPT; all else is the MTA's.
 
     So is, at the domains `mixed`, which have mailboxes too, what is no list's address.  A 4xx says that something is wrong
@@ -35,7 +35,7 @@ class Judge:
         self._mixed = frozenset(map(a_labels, mixed))
         self._served: set[str] = set()
 
-    async def __call__(self, mail: Mail, path: Path) -> Reply | None:
+    async def __call__(self, mail: MailFrom, path: Path) -> Reply | None:
         """The refusal for this sender and this recipient; None if there is none, or if it is not ours to say."""
         envelope, recipient = Envelope(Peer(), mail.sender, mail.parameters), Recipient(path)
         refusal = await _awaited(self.handler.rcpt(envelope, recipient))
@@ -45,7 +45,7 @@ class Judge:
         return None if refusal and refusal.code < 500 and not self.tempfail else refusal
 
     def _is_ours(self, recipient: Recipient) -> bool:
-        found, domain = judged_of(recipient).facts.found, a_labels(recipient.path.domain)
+        found, domain = decision_of(recipient).facts.found, a_labels(recipient.path.domain)
         if found.served:
             self._served.add(domain)
         if domain in self._mixed and found.list is None:
@@ -69,7 +69,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _milter(options: argparse.Namespace) -> int:
     configuration = load(options.config)
-    judge = Judge(_handler(configuration), mixed=options.mixed, tempfail=options.on_outage == "tempfail")
+    judge = ListJudge(_handler(configuration), mixed=options.mixed, tempfail=options.on_outage == "tempfail")
     with background_log():
         asyncio.run(_until_told_to_stop(Milter(judge), judge, options, configuration.group()))
     return 0
@@ -79,7 +79,7 @@ def _handler(configuration: Configuration) -> ListHandler:
     return configuration.handler(MemoryQueues())  # in which nothing will ever be put
 
 
-async def _until_told_to_stop(milter: Milter, judge: Judge, options: argparse.Namespace, group: str | None) -> None:
+async def _until_told_to_stop(milter: Milter, judge: ListJudge, options: argparse.Namespace, group: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -94,7 +94,7 @@ async def _until_told_to_stop(milter: Milter, judge: Judge, options: argparse.Na
         await stop.wait()
 
 
-def _read_again(judge: Judge, path: str) -> None:
+def _read_again(judge: ListJudge, path: str) -> None:
     try:
         before, judge.handler = judge.handler.directory, _handler(load(path))
         if close := getattr(before, "close", None):  # a database's connections

@@ -33,7 +33,7 @@ async def reloading(server: Server, path: str, configuration: Configuration) -> 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, asked.set)
     await asyncio.to_thread(_make_maps, configuration)
-    task = loop.create_task(_whenever(asked, server, path, configuration))
+    task = loop.create_task(_reload_loop(asked, server, path, configuration))
     try:
         yield
     finally:
@@ -42,7 +42,7 @@ async def reloading(server: Server, path: str, configuration: Configuration) -> 
         await asyncio.wait([task])
 
 
-async def _whenever(asked: asyncio.Event, server: Server, path: str, current: Configuration) -> None:
+async def _reload_loop(asked: asyncio.Event, server: Server, path: str, current: Configuration) -> None:
     """Read the file each time that is asked for; asked several times while it reads, once more."""
     while await asked.wait():
         asked.clear()
@@ -62,7 +62,7 @@ async def _whenever(asked: asyncio.Event, server: Server, path: str, current: Co
 def _make_maps(configuration: Configuration) -> None:
     """Make the MTA's maps anew, if that is wanted; if it fails, the server serves all the same."""
     try:
-        maps.made_again(configuration)
+        maps.regenerate(configuration)
     except UsageError as error:
         report(error)
 

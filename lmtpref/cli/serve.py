@@ -58,14 +58,14 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _run(options: argparse.Namespace) -> int:
     configuration, given = fit_connections(_configuration(options)), serve_given.asked_for(options)
     _check_stdio(options, configuration)
-    watch, journal = serve_faults.watch_for(options), log_json.journal_for(options)
+    recorder, journal = serve_faults.recorder_for(options), log_json.journal_for(options)
     for condition in given:
-        configuration, watch = serve_given.configured(configuration, condition), serve_given.watch_for(condition, watch)
-    server = Server.configured(
+        configuration, recorder = serve_given.under_condition(configuration, condition), serve_given.recorder_for(condition, recorder)
+    server = Server.from_config(
         configuration,
         listen=options.listen or (),
         allow_remote=options.allow_remote,
-        interpose=partial(FaultInjector, watch) if watch else None,
+        interpose=partial(FaultInjector, recorder) if recorder else None,
         journal=journal,
     )
     if options.accept_all or any(condition.accept_all for condition in given):
@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
         _finish(server, options)
         raise
     finished = _finish(server, options)
-    missing = serve_faults.tell_missing(watch) if options.faults else False
+    missing = serve_faults.tell_missing(recorder) if options.faults else False
     return 0 if finished and not missing else FAILED_EXIT
 
 

@@ -15,7 +15,7 @@ from lmtpref.config.toml import line_of, read_toml
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.replies import Reply
 from lmtpref.testing.faults import Fault
-from lmtpref.testing.recorder import Message, Watch
+from lmtpref.testing.recorder import Message, Recorder
 
 
 def add_to(serve: argparse.ArgumentParser) -> None:
@@ -29,19 +29,19 @@ def add_to(serve: argparse.ArgumentParser) -> None:
     )
 
 
-def watch_for(options: argparse.Namespace) -> Watch | None:
-    """A watch that does what the options say; None if they say nothing.  Raises ConfigurationError, UsageError."""
+def recorder_for(options: argparse.Namespace) -> Recorder | None:
+    """A recorder that does what the options say; None if they say nothing.  Raises ConfigurationError, UsageError."""
     if not options.faults and not options.capture:
         return None
-    watch = Watch(keep=False, on_message=_capture(options.capture) if options.capture else None)
+    recorder = Recorder(keep=False, on_message=_capture(options.capture) if options.capture else None)
     for fault in load(options.faults) if options.faults else ():
-        watch.faults.add(fault)
-    return watch
+        recorder.faults.add(fault)
+    return recorder
 
 
-def tell_missing(watch: Watch | None) -> bool:
+def tell_missing(recorder: Recorder | None) -> bool:
     """Say what was to happen and did not; whether there is anything."""
-    missing = watch.faults.missing if watch else []
+    missing = recorder.faults.missing if recorder else []
     for line in missing:
         report(line)
     return bool(missing)

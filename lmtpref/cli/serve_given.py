@@ -15,7 +15,7 @@ from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.replies import Reply
 from lmtpref.server import Server
 from lmtpref.testing.fault_injector import FaultInjector
-from lmtpref.testing.recorder import Watch
+from lmtpref.testing.recorder import Recorder
 
 NONE = "none"
 
@@ -32,7 +32,7 @@ def asked_for(options: argparse.Namespace) -> list[Condition]:
     return [condition(name) for name in (options.given or NONE).split(",") if name != NONE]
 
 
-def configured(configuration: Configuration, given: Condition) -> Configuration:
+def under_condition(configuration: Configuration, given: Condition) -> Configuration:
     """Return `configuration` with the settings and lists of the condition."""
     names = {field.name for field in fields(configuration.settings)}
     settings = {key: value for key, value in given.server.items() if key in names}
@@ -44,26 +44,26 @@ def configured(configuration: Configuration, given: Condition) -> Configuration:
     return replace(configuration, settings=replace(configuration.settings, **settings))
 
 
-def watch_for(given: Condition, watch: Watch | None) -> Watch | None:
-    """Return a watch with the faults of the condition beside those that `watch` has."""
+def recorder_for(given: Condition, recorder: Recorder | None) -> Recorder | None:
+    """Return a recorder with the faults of the condition beside those that `recorder` has."""
     if not given.fault:
-        return watch
-    watch = watch or Watch(keep=False)
+        return recorder
+    recorder = recorder or Recorder(keep=False)
     for table in given.fault:
         reply = Reply.parse(table["reply"].split("\n"))
-        fault = watch.faults.on(table["on"], to=table.get("to"))
+        fault = recorder.faults.on(table["on"], to=table.get("to"))
         fault.reply(reply.code, reply.enhanced, "\n".join(reply.lines), times=table.get("times"))
-    return watch
+    return recorder
 
 
 def reference(names: Sequence[str], *, listen: str = "127.0.0.1:0") -> Server:
     """Return the reference server in these conditions, as `lmtpref serve --given` runs it."""
-    configuration, watch = cast(), None
+    configuration, recorder = cast(), None
     given = [condition(name) for name in names]
     for one in given:
-        configuration, watch = configured(configuration, one), watch_for(one, watch)
-    interpose = partial(FaultInjector, watch) if watch else None
-    server = Server.configured(configuration, listen=[listen], interpose=interpose)
+        configuration, recorder = under_condition(configuration, one), recorder_for(one, recorder)
+    interpose = partial(FaultInjector, recorder) if recorder else None
+    server = Server.from_config(configuration, listen=[listen], interpose=interpose)
     if any(one.accept_all for one in given):
         server.handler = Handler()
     return server

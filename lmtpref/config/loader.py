@@ -22,7 +22,7 @@ from lmtpref.lists.handler import DIRECTORY_SECONDS, ListHandler, banned_everywh
 from lmtpref.lists.mailinglist import ListDirectory, MailingList
 from lmtpref.lists.policy.default import DEFAULT_POLICY, Policy
 from lmtpref.lists.policy.rules import Rule
-from lmtpref.lists.queues.interface import EntrySink, Options, Queues
+from lmtpref.lists.queues.interface import EntrySink, QueueOptions, Queues
 from lmtpref.lists.queues.registry import open_queues
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.renamed import RENAMED
@@ -60,7 +60,7 @@ class Configuration:
     rules: Policy = ()
     maildir: Path | None = None  # where the spool is; without one, messages are kept in memory
     queues_url: str | None = None  # of another engine than a spool
-    queue_options: Options = attribute(default_factory=Options)
+    queue_options: QueueOptions = attribute(default_factory=QueueOptions)
     maps: Mapping[str, Any] = attribute(default_factory=dict)  # what [maps] says, for `lmtpref maps`
     settings: Settings = attribute(default_factory=Settings)
     limits: Limits = attribute(default_factory=Limits)
@@ -282,7 +282,7 @@ class _File:
             raise self.error(str(error), header, key="members_file") from None
 
     def check_other_lists(self, directory: MemoryDirectory, header: str, mailing_list: MailingList) -> None:
-        for key, senders in (("accept_these_nonmembers", mailing_list.nonmembers), ("banned", mailing_list.outlaws)):
+        for key, senders in (("accept_these_nonmembers", mailing_list.allowed_nonmembers), ("banned", mailing_list.banned_senders)):
             for other in senders.lists:
                 if directory.find(other.address) is None:
                     raise self.error(f"there is no list {other.address!r}", header, key=key)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lmtpref.lists.queues.interface import Options
+from lmtpref.lists.queues.interface import QueueOptions
 from lmtpref.lists.queues.registry import engine_for
 from lmtpref.lists.queues.url import beside, is_variable
 from lmtpref.protocol.errors import ConfigurationError, UsageError
@@ -19,7 +19,7 @@ def queue_settings(table: Mapping[str, Any], folder: Path, *, has_spool: bool) -
     if "url" not in table:
         raise ConfigurationError("queues need a URL", key="url")
     settings = dict(table) | {key: _url(table[key], folder, key) for key in ("url", "held") if key in table}
-    return {"queues_url": settings.pop("url"), "queue_options": Options(**settings)}
+    return {"queues_url": settings.pop("url"), "queue_options": QueueOptions(**settings)}
 
 
 def _url(url: str, folder: Path, key: str) -> str:

@@ -10,24 +10,24 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lmtpref.doctools.pairing import Reading, Tie, pair
+from lmtpref.doctools.pairing import Pairs, Tie, pair
 from lmtpref.transcripts.notation import Step, Transcript, parse
 
 _LINKED = re.compile(r"[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class DrawnTurn:
     """Lines of one side, by their numbers from 1: the head, a write of the client, or replies of the server."""
 
     side: str
     lines: range
 
 
-def turns(transcript: Transcript) -> Iterator[Turn]:
+def turns(transcript: Transcript) -> Iterator[DrawnTurn]:
     """Yield the head lines, the client's writes, and the server's replies between them."""
     if transcript.heads:
-        yield Turn("head", range(1, len(transcript.heads) + 1))
+        yield DrawnTurn("head", range(1, len(transcript.heads) + 1))
     waiting: list[Step] = []
     for step in transcript.steps:
         if step.who == "S":
@@ -47,23 +47,23 @@ def draw(drawn: str, text: str, links: Mapping[str, str]) -> str:
     Raises TranscriptError if `text` is no transcript.
     """
     transcript = parse(text)
-    reading = pair(transcript)
+    pairs = pair(transcript)
     start, opening, body = drawn.partition("<pre>")
     body, closing, end = body.rpartition("</pre>")
-    lines = [_line(line, reading.ties.get(number)) for number, line in enumerate(body.split("\n"), 1)]
-    boxes = (_box(turn, lines, reading, links) for turn in turns(transcript))
+    lines = [_line(line, pairs.ties.get(number)) for number, line in enumerate(body.split("\n"), 1)]
+    boxes = (_box(turn, lines, pairs, links) for turn in turns(transcript))
     return start + opening + "".join(boxes) + closing + end
 
 
-def _said(side: str, steps: list[Step]) -> Turn:
-    return Turn(side, range(steps[0].lines[0].number, steps[-1].lines[-1].number + 1))
+def _said(side: str, steps: list[Step]) -> DrawnTurn:
+    return DrawnTurn(side, range(steps[0].lines[0].number, steps[-1].lines[-1].number + 1))
 
 
-def _box(turn: Turn, lines: list[str], reading: Reading, links: Mapping[str, str]) -> str:
+def _box(turn: DrawnTurn, lines: list[str], pairs: Pairs, links: Mapping[str, str]) -> str:
     gathered = "\n".join(lines[number - 1] for number in turn.lines)
     if turn.side == "head":
         gathered = _linked(gathered, links)
-    pipelined = turn.side == "client" and len(set(turn.lines) & set(reading.requests)) > 1
+    pipelined = turn.side == "client" and len(set(turn.lines) & set(pairs.requests)) > 1
     caption = ' data-caption="one write"' if pipelined else ""
     return f'<span class="lmtp-turn lmtp-{turn.side}"{caption}>{gathered}\n</span>'
 

@@ -35,7 +35,7 @@ class Example(NamedTuple):
         return f"{self.page}::{self.name}"
 
 
-class Place(NamedTuple):
+class LedgerLink(NamedTuple):
     """Where a clause is shown: a page without its suffix, an anchor on it, and how the link reads."""
 
     page: str
@@ -74,11 +74,11 @@ class Ledger:
         """Whether any example shows `clause`."""
         return bool(clause.shown) or clause.id in self._roles
 
-    def places(self, clause: Clause) -> list[Place]:
+    def places(self, clause: Clause) -> list[LedgerLink]:
         """Where `clause` is shown, the pages that follow the RFCs first."""
-        citing = [Place(_stem(example.page), example.name, example.name) for example in self.examples if clause.id in example.cites]
+        citing = [LedgerLink(_stem(example.page), example.name, example.name) for example in self.examples if clause.id in example.cites]
         named = (place.partition("::") for place in clause.shown)
-        places = [Place(_stem(page), section, section) for page, _, section in named] + citing
+        places = [LedgerLink(_stem(page), section, section) for page, _, section in named] + citing
         return sorted(places, key=lambda place: not place.page.startswith(MUST_CITE))
 
     def count(self, *, rfc: str | None = None, party: str | None = None) -> Count:

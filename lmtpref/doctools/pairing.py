@@ -37,14 +37,14 @@ class _Transaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Pairs:
     """What a transcript is about: the ties by their lines' numbers, and the lines that a reply is owed for."""
 
     ties: dict[int, Tie]
     requests: tuple[int, ...]
 
 
-def pair(transcript: Transcript) -> Reading:
+def pair(transcript: Transcript) -> Pairs:
     """Pair the final replies of `transcript` with its recipients.
 
     A transaction with one RCPT has no ties: nothing in it can be mistaken.
@@ -54,7 +54,7 @@ def pair(transcript: Transcript) -> Reading:
         reader.read(step)
     several = (transaction for transaction in reader.transactions if transaction.rcpts > 1)
     ties = {line: tie for transaction in several for line, tie in transaction.ties()}
-    return Reading(ties, tuple(reader.requests))
+    return Pairs(ties, tuple(reader.requests))
 
 
 class _Reader:

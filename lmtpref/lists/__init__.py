@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmtpref.lists.addresses import Reading, Subaddress, readings
+from lmtpref.lists.addresses import ListAddress, Subaddress, parse_local_part
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.handler import ListHandler
 from lmtpref.lists.mailboxes import Kept, Mailboxes
@@ -16,8 +16,8 @@ from lmtpref.lists.queues.entry_file import DamagedEntryError
 from lmtpref.lists.queues.interface import (
     ClaimLostError,
     EntrySink,
-    Options,
     QueueEngine,
+    QueueOptions,
     Queues,
     QueueUnreachableError,
     StoredEntry,
@@ -47,6 +47,7 @@ __all__ = [
     "Hold",
     "Judge",
     "Kept",
+    "ListAddress",
     "ListDirectory",
     "ListHandler",
     "Lookup",
@@ -60,13 +61,12 @@ __all__ = [
     "MessageFacts",
     "NonmemberAction",
     "NullSender",
-    "Options",
     "PeerFacts",
     "Policy",
     "QueueEngine",
+    "QueueOptions",
     "QueueUnreachableError",
     "Queues",
-    "Reading",
     "RecipientFacts",
     "Reject",
     "Rule",
@@ -84,7 +84,7 @@ __all__ = [
     "decide",
     "open_queues",
     "open_store",
-    "readings",
+    "parse_local_part",
     "rules_of",
     "show",
 ]

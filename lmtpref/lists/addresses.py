@@ -33,7 +33,7 @@ SUFFIXES = {subaddress.value: subaddress for subaddress in Subaddress} | {
 WITH_DETAIL = frozenset({Subaddress.BOUNCES, Subaddress.CONFIRM})
 
 
-class Reading(NamedTuple):
+class ListAddress(NamedTuple):
     """One way to read a local-part: the list's name in lower case, and the sub-address.
 
     `subaddress` is None for a post; `detail` is the text after the first `+`, as given, and None if there is no `+`.
@@ -107,11 +107,12 @@ def spellings(address: str) -> Iterable[str]:
 
 # Most mail goes to a few lists.
 @lru_cache(maxsize=2048)
-def readings(local: str) -> tuple[Reading, ...]:
+def parse_local_part(local: str) -> tuple[ListAddress, ...]:
     """Return the ways to read `local`, the longest list name first; none if it cannot name a list.
 
-    >>> readings("test-join")
-    (Reading(name='test-join', subaddress=None, detail=None), Reading(name='test', subaddress=<Subaddress.JOIN: 'join'>, detail=None))
+    >>> parse_local_part("test-join")
+    (ListAddress(name='test-join', subaddress=None, detail=None),
+     ListAddress(name='test', subaddress=<Subaddress.JOIN: 'join'>, detail=None))
 
     A list name cannot contain a `+`, so the first one begins the detail.
     """
@@ -119,6 +120,6 @@ def readings(local: str) -> tuple[Reading, ...]:
     name, _, suffix = fold_local(head).rpartition("-")
     subaddress = SUFFIXES.get(suffix) if name else None
     if plus:
-        return (Reading(name, subaddress, detail),) if subaddress in WITH_DETAIL else ()
-    post = Reading(fold_local(local))
-    return (post, Reading(name, subaddress)) if subaddress else (post,)
+        return (ListAddress(name, subaddress, detail),) if subaddress in WITH_DETAIL else ()
+    post = ListAddress(fold_local(local))
+    return (post, ListAddress(name, subaddress)) if subaddress else (post,)

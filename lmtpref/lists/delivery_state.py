@@ -17,8 +17,8 @@ from lmtpref.protocol.replies import Reply
 NO_HEADER = Header(b"")
 
 
-class Place(NamedTuple):
-    """The destination of a message: list, sub-address, detail.  Recipients with the same place share one entry."""
+class DeliveryTarget(NamedTuple):
+    """The destination of a message: list, sub-address, detail.  Recipients with the same target share one entry."""
 
     list: str | None
     subaddress: Subaddress | None
@@ -26,28 +26,28 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Delivery:
-    """The state that the recipients of one message share: its trace, its header, and the answer for each place (None: accepted).
+class MessageDelivery:
+    """The state that the recipients of one message share: its trace, its header, and the answer for each target (None: accepted).
 
     `ahead` holds the deliveries that were started before their turn, `rest` the recipients that may still be started.
     """
 
     trace: bytes = b""
     header: Header = NO_HEADER
-    answers: dict[Place, Reply | None] = field(default_factory=dict)
-    ahead: dict[Place, asyncio.Task[Reply | None]] = field(default_factory=dict)
+    answers: dict[DeliveryTarget, Reply | None] = field(default_factory=dict)
+    ahead: dict[DeliveryTarget, asyncio.Task[Reply | None]] = field(default_factory=dict)
     rest: Iterator[Recipient] = field(default_factory=lambda: iter(()))
 
 
-class Judged(NamedTuple):
+class RecipientDecision(NamedTuple):
     """The state of one recipient between RCPT and the end of data."""
 
     facts: RecipientFacts
     decision: Decision
-    place: Place
-    delivery: Delivery
+    target: DeliveryTarget
+    delivery: MessageDelivery
 
 
-def judged_of(recipient: Recipient) -> Judged:
+def decision_of(recipient: Recipient) -> RecipientDecision:
     """Return the state that RCPT stored for `recipient`."""
-    return cast(Judged, recipient.tag)
+    return cast(RecipientDecision, recipient.tag)

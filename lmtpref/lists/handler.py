@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import datetime
 from typing import Literal, cast
 
-from lmtpref.lists.delivery_state import Delivery, Judged, Place, judged_of
+from lmtpref.lists.delivery_state import DeliveryTarget, MessageDelivery, RecipientDecision, decision_of
 from lmtpref.lists.directory.bounded import NO_ANSWER, ask
 from lmtpref.lists.mailinglist import ListDirectory, Lookup, MailingList, Maybe
 from lmtpref.lists.persons import NOBODY, Persons
@@ -72,7 +72,7 @@ class ListHandler(Handler):
         self.policy = policy
         self.clock = clock
         # Called with each decision and with the facts that the rules had.
-        self.watch: Callable[[Decision, Facts], None] | None = None
+        self.on_decision: Callable[[Decision, Facts], None] | None = None
 
     @property
     def policy(self) -> Policy:
@@ -109,39 +109,39 @@ class ListHandler(Handler):
 
     def data(self, envelope: Envelope) -> Answer:
         """Decide whether any recipient may still accept the message."""
-        recipients = tuple([judged_of(recipient).facts for recipient in envelope.recipients])
+        recipients = tuple([decision_of(recipient).facts for recipient in envelope.recipients])
         return self._decide(Stage.DATA, DataFacts(envelope.peer, envelope.reverse_path, recipients)).verdict.reply
 
     def message(self, envelope: Envelope) -> None:
         """Prepare the trace and the header that the recipients share."""
-        delivery = judged_of(envelope.recipients[0]).delivery
+        delivery = decision_of(envelope.recipients[0]).delivery
         delivery.trace = trace(envelope, hostname=self.hostname, now=self.clock())
         delivery.header = Header(envelope.content)
         delivery.rest = iter(envelope.recipients)
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:
         """Decide about the message for this recipient and queue it.  A repeated recipient gets the first reply again."""
-        judged = judged_of(recipient)
-        answers, place = judged.delivery.answers, judged.place
-        if begun := judged.delivery.ahead.pop(place, None):
+        decided = decision_of(recipient)
+        answers, target = decided.delivery.answers, decided.target
+        if begun := decided.delivery.ahead.pop(target, None):
             return begun
-        if place in answers:
-            return _named(answers[place], recipient)
-        return self._begin(envelope, recipient, judged)
+        if target in answers:
+            return _named(answers[target], recipient)
+        return self._begin(envelope, recipient, decided)
 
     def reset(self, envelope: Envelope) -> None:
         """Cancel deliveries whose reply will never be sent."""
         if envelope.recipients:
-            for begun in judged_of(envelope.recipients[0]).delivery.ahead.values():
+            for begun in decision_of(envelope.recipients[0]).delivery.ahead.values():
                 if not begun.cancel() and not begun.cancelled():
                     # Retrieve the exception, or asyncio would report it.
                     begun.exception()
 
-    def _begin(self, envelope: Envelope, recipient: Recipient, judged: Judged) -> Answer:
+    def _begin(self, envelope: Envelope, recipient: Recipient, decided: RecipientDecision) -> Answer:
         # This answer stands if the delivery raises an exception.
-        judged.delivery.answers[judged.place] = LOCAL_ERROR_451
-        current = judged.facts.list and ask(self.directory_seconds, self.directory.find, judged.facts.list.path)
-        if hasattr(current, "__await__") or judged.decision.rule is header_decides:
+        decided.delivery.answers[decided.target] = LOCAL_ERROR_451
+        current = decided.facts.list and ask(self.directory_seconds, self.directory.find, decided.facts.list.path)
+        if hasattr(current, "__await__") or decided.decision.rule is header_decides:
             return self._deliver_later(envelope, recipient, current)
         return self._deliver(envelope, recipient, current)
 
@@ -158,9 +158,9 @@ class ListHandler(Handler):
             envelope.peer, envelope.reverse_path, envelope.declared_octets, path, found, served, banned_everywhere=banned
         )
         decision = self._decide(Stage.RCPT, facts)
-        place = Place(found.list.address if found.list else None, found.subaddress, found.detail)
-        delivery = judged_of(envelope.recipients[0]).delivery if envelope.recipients else Delivery()
-        recipient.tag = Judged(facts, decision, place, delivery)
+        target = DeliveryTarget(found.list.address if found.list else None, found.subaddress, found.detail)
+        delivery = decision_of(envelope.recipients[0]).delivery if envelope.recipients else MessageDelivery()
+        recipient.tag = RecipientDecision(facts, decision, target, delivery)
         return _named(decision.verdict.reply, recipient)
 
     def _is_banned(self, sender: Path | None, persons: Persons) -> bool:
@@ -168,23 +168,23 @@ class ListHandler(Handler):
         if sender is None:
             return False
         normaliser = self.banned_senders.addresses.normaliser
-        return any(map(self.banned_senders.name, persons.addresses_of(sender.address, normaliser)))
+        return any(map(self.banned_senders.matches, persons.addresses_of(sender.address, normaliser)))
 
     # The end of data --------------------------------------------------------------------------------------------
 
     async def _deliver_later(self, envelope: Envelope, recipient: Recipient, current: Maybe[MailingList | Lookup | None]) -> Reply | None:
-        judged = judged_of(recipient)
+        decided = decision_of(recipient)
         if hasattr(current, "__await__"):
             current = await cast(Awaitable[MailingList | Lookup | None], current)
-        by_header = await self._by_header(recipient, judged) if judged.decision.rule is header_decides else None
+        by_header = await self._by_header(recipient, decided) if decided.decision.rule is header_decides else None
         answer = self._deliver(envelope, recipient, current, by_header)
         return answer if answer is None or isinstance(answer, Reply) else await answer
 
-    async def _by_header(self, recipient: Recipient, judged: Judged) -> Verdict:
+    async def _by_header(self, recipient: Recipient, decided: RecipientDecision) -> Verdict:
         """Apply the RCPT rules to the envelope sender and to each header sender; return the most favourable verdict."""
-        facts = judged.facts._replace(in_header=True)
+        facts = decided.facts._replace(in_header=True)
         verdicts = [self._decide(Stage.RCPT, facts).verdict]
-        for sender in judged.delivery.header.senders:
+        for sender in decided.delivery.header.senders:
             found = ask(self.directory_seconds, self.directory.look_up, recipient.path, sender)
             found = found if isinstance(found, Lookup) else await found
             verdicts.append(self._decide(Stage.RCPT, facts._replace(sender=sender, found=found)).verdict)
@@ -193,39 +193,39 @@ class ListHandler(Handler):
     def _deliver(
         self, envelope: Envelope, recipient: Recipient, current: MailingList | Lookup | None, by_header: Verdict | None = None
     ) -> Answer:
-        judged = judged_of(recipient)
-        facts, earlier, place, delivery = judged
+        decided = decision_of(recipient)
+        facts, earlier, target, delivery = decided
         down = current is NO_ANSWER
         now = None if isinstance(current, Lookup) else current
         decision = self._decide(
             Stage.END_OF_DATA, MessageFacts(facts, earlier.verdict, now, envelope.content, delivery.header, down, by_header)
         )
         if refusal := decision.verdict.reply:
-            delivery.answers[place] = refusal
-            if place in delivery.ahead:
+            delivery.answers[target] = refusal
+            if target in delivery.ahead:
                 self._begin_next(envelope, delivery)
             return _named(refusal, recipient)
         try:
-            kept = self.queues.put(self._entry(envelope, recipient, judged, decision))
+            kept = self.queues.put(self._entry(envelope, recipient, decided, decision))
         except OSError as error:
             return self._not_kept(recipient, error)
         if kept is None:
-            delivery.answers[place] = None
+            delivery.answers[target] = None
             return None
         if isinstance(kept, asyncio.Future):
             self._begin_next(envelope, delivery)
         return self._wait(recipient, kept)
 
-    def _begin_next(self, envelope: Envelope, delivery: Delivery) -> None:
+    def _begin_next(self, envelope: Envelope, delivery: MessageDelivery) -> None:
         """Start the next recipient while this one's entry is in flight, so that one sync can serve several entries."""
         for recipient in delivery.rest:
-            judged = judged_of(recipient)
-            if judged.place not in delivery.answers and judged.place not in delivery.ahead:
-                delivery.ahead[judged.place] = asyncio.create_task(self._ahead(envelope, recipient, judged))
+            decided = decision_of(recipient)
+            if decided.target not in delivery.answers and decided.target not in delivery.ahead:
+                delivery.ahead[decided.target] = asyncio.create_task(self._ahead(envelope, recipient, decided))
                 return
 
-    async def _ahead(self, envelope: Envelope, recipient: Recipient, judged: Judged) -> Reply | None:
-        answer = self._begin(envelope, recipient, judged)
+    async def _ahead(self, envelope: Envelope, recipient: Recipient, decided: RecipientDecision) -> Reply | None:
+        answer = self._begin(envelope, recipient, decided)
         return await answer if isinstance(answer, Awaitable) else answer
 
     async def _wait(self, recipient: Recipient, kept: Awaitable[None]) -> Reply | None:
@@ -233,39 +233,39 @@ class ListHandler(Handler):
             await kept
         except OSError as error:
             return self._not_kept(recipient, error)
-        judged = judged_of(recipient)
-        judged.delivery.answers[judged.place] = None
+        decided = decision_of(recipient)
+        decided.delivery.answers[decided.target] = None
         return None
 
     def _not_kept(self, recipient: Recipient, error: OSError) -> Reply | None:
         # The queue itself logs an outage, once for all messages.
         if not is_outage(error):
             log.error("not kept for %s: %s", recipient.path.address, error)
-        judged = judged_of(recipient)
-        judged.delivery.answers[judged.place] = reply = reply_to(error)
+        decided = decision_of(recipient)
+        decided.delivery.answers[decided.target] = reply = reply_to(error)
         return _named(reply, recipient)
 
-    def _entry(self, envelope: Envelope, recipient: Recipient, judged: Judged, decision: Decision) -> Entry:
-        place = judged.place
+    def _entry(self, envelope: Envelope, recipient: Recipient, decided: RecipientDecision, decision: Decision) -> Entry:
+        target = decided.target
         return Entry(
             content=envelope.content,
-            trace=judged.delivery.trace,
+            trace=decided.delivery.trace,
             reverse_path=envelope.reverse_path.given if envelope.reverse_path else "",
             forward_path=recipient.path.given,
             parameters=envelope.parameters,
             origin=envelope.origin,
-            list=place.list,
-            subaddress=place.subaddress,
-            detail=place.detail,
+            list=target.list,
+            subaddress=target.subaddress,
+            detail=target.detail,
             verdict=decision.verdict,
-            trail=(judged.decision, decision),
+            trail=(decided.decision, decision),
             site_owner=self.site_owner,
         )
 
     def _decide(self, stage: Stage, facts: Facts) -> Decision:
         decision = decide(stage, self._rules[stage], facts)
-        if self.watch is not None:
-            self.watch(decision, facts)
+        if self.on_decision is not None:
+            self.on_decision(decision, facts)
         if decision.rule and log.isEnabledFor(logging.INFO):
             log.info("%s", decision)
         return decision

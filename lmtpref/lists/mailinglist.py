@@ -91,8 +91,8 @@ class MailingList:
     max_message_octets: int | None = None
     path: Path = field(init=False)
     normaliser: Normaliser = field(init=False)
-    nonmembers: Senders = field(init=False)
-    outlaws: Senders = field(init=False)
+    allowed_nonmembers: Senders = field(init=False)
+    banned_senders: Senders = field(init=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -110,7 +110,7 @@ class MailingList:
         for stranger in (address for address in self.moderated if address not in self.members):
             raise ConfigurationError(f"not a member: {stranger!r}", key="moderated")
         put(self, "alias_domains", tuple(parse_domain(domain, key="alias_domains") for domain in self.alias_domains))
-        for key, parsed in (("accept_these_nonmembers", "nonmembers"), ("banned", "outlaws")):
+        for key, parsed in (("accept_these_nonmembers", "allowed_nonmembers"), ("banned", "banned_senders")):
             put(self, key, tuple(getattr(self, key)))
             put(self, parsed, Senders.parse(getattr(self, key), key=key, normaliser=normaliser))
         for key, choices in _CHOICES.items():

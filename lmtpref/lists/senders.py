@@ -148,7 +148,7 @@ class Senders(NamedTuple):
         """Return `address` as given and its key, because a pattern or another list may match either."""
         return dict.fromkeys((address, self.addresses.normaliser.key(address)))
 
-    def name(self, address: str) -> bool:
+    def matches(self, address: str) -> bool:
         """Return whether an address, a domain or a pattern names `address`; the members of other lists are the directory's task."""
         if address in self.addresses or (self.domains and not self.domains.isdisjoint(domain_keys(address))):
             return True

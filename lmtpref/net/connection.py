@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Literal, cast
 
 from lmtpref.net.backpressure import Backpressure
-from lmtpref.net.context import CROWDED_READ_OCTETS, READ_BUFFER, Interposer, Shared
+from lmtpref.net.context import CROWDED_READ_OCTETS, READ_BUFFER, Interposer, ServerContext
 from lmtpref.net.deadlines import Deadlines
 from lmtpref.net.hook_errors import ENDS_SERVER, ask_unheard, end_server
 from lmtpref.net.tls import begin_tls
@@ -32,8 +32,8 @@ class Connection(asyncio.BufferedProtocol):
 
     _timer: asyncio.TimerHandle  # what the clock does next: it looks whether the client got anywhere, or aborts once we have hung up
 
-    def __init__(self, shared: Shared, peer: Peer | None = None, require_tls: Literal["no", "remote", "yes"] | None = None) -> None:
-        self._shared = shared
+    def __init__(self, context: ServerContext, peer: Peer | None = None, require_tls: Literal["no", "remote", "yes"] | None = None) -> None:
+        self._context = context
         self._peer = peer  # whom a load balancer passes on; None: the other end of the transport
         self._require_tls = require_tls  # of the listener; None: as the server's settings have it
         self.write_next: Callable[[bytes], None] | None = None  # writes the next octets instead of the transport
@@ -43,7 +43,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reading: bool | None = True  # None while TLS begins
         self._eof = False
         self._lingering = False  # we have said our last word, and wait for the peer's
-        self._counted = 0  # of shared.buffered_octets
+        self._counted = 0  # of context.buffered_octets
         # What the session had counted when we last looked.
         self._frames = self._transactions = self._messages = 0
         self._deadlines = Deadlines(self._loop.time(), self._loop.time())
@@ -53,17 +53,17 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the conversation, unless there are too many."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        settings = self._shared.settings_of(self._require_tls)
-        self._session = self._shared.open_session(self, settings, self._peer or self._shared.peer_of(transport))
-        self._envelope_room = self._shared.limits.envelope_room(settings)
-        if refusal := self._shared.admit(self, self._session.peer):
+        settings = self._context.settings_of(self._require_tls)
+        self._session = self._context.open_session(self, settings, self._peer or self._context.peer_of(transport))
+        self._envelope_room = self._context.limits.envelope_room(settings)
+        if refusal := self._context.admit(self, self._session.peer):
             self._session.shut_down(refusal)
         self._check_time()
         self._continue()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next octets go."""
-        return READ_BUFFER.view[:CROWDED_READ_OCTETS] if self._shared.crowded else READ_BUFFER.view
+        return READ_BUFFER.view[:CROWDED_READ_OCTETS] if self._context.crowded else READ_BUFFER.view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Feed the session, and let it run unless it waits for a hook or for the peer."""
@@ -96,17 +96,17 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop what is under way; a recipient that was answered stays answered (RFC 5321 section 4.1.1.10)."""
-        if self not in self._shared.connections:
+        if self not in self._context.connections:
             return
         self._timer.cancel()
-        self._shared.dismiss(self, self._session.peer)
+        self._context.dismiss(self, self._session.peer)
         if self._task:
             self._task.cancel()
         self._close_unstarted()
         self._session.lost()
-        self._shared.buffered_octets -= self._counted
+        self._context.buffered_octets -= self._counted
         while event := self._session.turn():
-            ask_unheard(event, self._session.handler, self._shared)
+            ask_unheard(event, self._session.handler, self._context)
             self._session.answer()
         del self._transport  # which has us, by TLS: a cycle that holds 256 KiB
 
@@ -166,7 +166,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _continue(self) -> None:
         """Go on, unless a hook waits or the peer does not read; then see to what is kept meanwhile."""
-        if self not in self._shared.connections:
+        if self not in self._context.connections:
             return
         if self._pressure.may_run:
             self._run()
@@ -185,7 +185,7 @@ class Connection(asyncio.BufferedProtocol):
     def _run(self) -> None:
         """Ask the session's questions until it needs more octets, a hook waits, or others should have their turn."""
         session = self._session
-        session.envelope_room = -1 if self._shared.crowded else self._envelope_room
+        session.envelope_room = -1 if self._context.crowded else self._envelope_room
         last_frame = session.frames + MAX_STEPS_A_TURN
         while event := session.turn(max_steps=last_frame - session.frames):
             self.flush()
@@ -195,7 +195,7 @@ class Connection(asyncio.BufferedProtocol):
         if session.busy and not self._pressure.write_paused:
             self._end_turn()
         self._note_progress()
-        if self._shared.stopping:
+        if self._context.stopping:
             self.wind_down(now=False)
         if session.closed:
             self._hang_up()
@@ -247,7 +247,7 @@ class Connection(asyncio.BufferedProtocol):
     async def _wait(self, event: Event, answer: Awaitable[Reply | None]) -> None:
         began = self._loop.time()
         try:
-            async with asyncio.timeout(self._shared.limits.hook_seconds):
+            async with asyncio.timeout(self._context.limits.hook_seconds):
                 reply = await answer
             self._session.answer(reply)
         except asyncio.CancelledError:  # of ours, or of something else that the hook waited for
@@ -273,9 +273,9 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _secure(self) -> None:
         """Begin TLS; a handshake that fails, or is not over in time, loses the connection."""
-        assert self._shared.tls is not None
+        assert self._context.tls is not None
         began = self._loop.time()
-        context, idle_seconds = self._shared.tls, self._shared.limits.idle_seconds
+        context, idle_seconds = self._context.tls, self._context.limits.idle_seconds
         self._session.tls_started()  # what is fed from now on has come through TLS
         secure = await begin_tls(self._transport, self, context, handshake_seconds=idle_seconds, shutdown_seconds=LINGER_SECONDS)
         self._resume(began)
@@ -293,19 +293,19 @@ class Connection(asyncio.BufferedProtocol):
         """Close with 421, then let the event loop raise `error`: the server's owner stops the server."""
         log.exception("the %s hook ended the server", event.hook)
         self._resume(self._loop.time())
-        end_server(error, self._shared)
+        end_server(error, self._context)
         self._say_goodbye(SHUTTING_DOWN_421)
 
     # Octets and time ------------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
         """Keep what waits within bounds: refuse content beyond the server's, stop reading while nothing is taken out."""
-        waiting, shared = self._session.waiting_octets, self._shared
-        shared.buffered_octets += waiting - self._counted
+        waiting, context = self._session.waiting_octets, self._context
+        context.buffered_octets += waiting - self._counted
         self._counted = waiting
-        if shared.crowded:
+        if context.crowded:
             self._session.refuse_content(BUSY_452)
-        reading = self._pressure.may_read(waiting, crowded=shared.crowded)
+        reading = self._pressure.may_read(waiting, crowded=context.crowded)
         if self._reading not in {None, reading} and not self._transport.is_closing():
             self._reading = reading
             self._transport.resume_reading() if reading else self._transport.pause_reading()
@@ -325,8 +325,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport.is_closing() or (self._lingering and not self._eof):
             return
         self._timer.cancel()
-        patience = self._shared.limits.idle_seconds
-        may_linger = self._shared.may_linger(self._session.peer) and self._transport.can_write_eof()
+        patience = self._context.limits.idle_seconds
+        may_linger = self._context.may_linger(self._session.peer) and self._transport.can_write_eof()
         if self._session.force_closed and not self._eof and may_linger:
             self._transport.write_eof()
             self._lingering = True
@@ -337,7 +337,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _check_time(self) -> None:
         """Close a connection whose client missed a deadline."""
-        limits, now = self._shared.limits, self._loop.time()
+        limits, now = self._context.limits, self._loop.time()
         end, reply = self._deadlines.next(limits, in_transaction=self._session.in_transaction)
         if self._pressure.hook_waits:
             end = now + limits.idle_seconds

@@ -55,7 +55,7 @@ READ_BUFFER = _ReadBuffer()
 
 
 @dataclass(slots=True, eq=False)
-class Shared:
+class ServerContext:
     """What the connections of one server have in common."""
 
     handler: Handler
@@ -66,7 +66,7 @@ class Shared:
     observers: Sequence[ObserverFactory] = ()  # each makes one for every connection
     interpose: Interpose | None = None
     connections: set[Connection] = field(default_factory=set)
-    farewells: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
+    cleanup_tasks: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
     gates: set[asyncio.Transport] = field(default_factory=set)  # whose PROXY header has not come yet
     peers: Counter[str] = field(default_factory=Counter)  # address -> its connections, without those of known MTAs
     buffered_octets: int = 0

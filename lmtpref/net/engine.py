@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from lmtpref.net.accept_errors import AcceptErrors
 from lmtpref.net.connection import Connection
-from lmtpref.net.context import Interpose, ObserverFactory, Shared
+from lmtpref.net.context import Interpose, ObserverFactory, ServerContext
 from lmtpref.net.listeners import ACCEPTED_A_TURN, BACKLOG, Listener, bind, known_peers, parse_address, spell
 from lmtpref.net.proxy_gate import protocol_for
 from lmtpref.protocol.errors import UsageError
@@ -56,8 +56,8 @@ class Engine:
             raise UsageError(f"require_tls={settings.require_tls!r} needs a certificate, in tls")
         limits = limits or Limits()
         limits.check(settings)
-        self._shared = Shared(handler, settings, limits, known_peers(known), tls)
-        self._shared.observers, self._shared.interpose = tuple(observers), interpose
+        self._context = ServerContext(handler, settings, limits, known_peers(known), tls)
+        self._context.observers, self._context.interpose = tuple(observers), interpose
         self._allow_remote = allow_remote and bool(known)
         self._unix_group = unix_group
         self._sockets: list[socket.socket] = []
@@ -70,32 +70,32 @@ class Engine:
     @property
     def handler(self) -> Handler:
         """Whom new connections ask; it may be replaced while the server runs."""
-        return self._shared.handler
+        return self._context.handler
 
     @handler.setter
     def handler(self, handler: Handler) -> None:
-        self._shared.handler = handler
+        self._context.handler = handler
 
     @property
     def settings(self) -> Settings:
         """The settings of new connections; they may be replaced while the server runs."""
-        return self._shared.settings
+        return self._context.settings
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
-        self._shared.settings = settings
+        self._context.settings = settings
 
     def reconfigure(
         self, handler: Handler, settings: Settings, limits: Limits, is_known: Callable[[str | None], bool], tls: ssl.SSLContext | None
     ) -> None:
         """Go on with these: new connections at once; open ones, as they are known, ask `handler` from their next MAIL on."""
         limits.check(settings)
-        self._shared.handler = handler
-        self._shared.settings = dataclasses.replace(settings, starttls=tls is not None)
-        self._shared.tls = tls or self._shared.tls  # an open connection may have been offered it
-        self._shared.limits = limits
-        self._shared.is_known = is_known
-        for connection in self._shared.connections:
+        self._context.handler = handler
+        self._context.settings = dataclasses.replace(settings, starttls=tls is not None)
+        self._context.tls = tls or self._context.tls  # an open connection may have been offered it
+        self._context.limits = limits
+        self._context.is_known = is_known
+        for connection in self._context.connections:
             connection.switch_handler(handler)
 
     @property
@@ -106,7 +106,7 @@ class Engine:
     @property
     def is_stopping(self) -> bool:
         """Whether the server is about to stop, or has."""
-        return self._shared.stopping
+        return self._context.stopping
 
     def bind(self, listen: Iterable[str | Listener]) -> None:
         """Bind every address, or none: raises UsageError for one that cannot be had, port 25 and strangers' reach included."""
@@ -127,13 +127,13 @@ class Engine:
 
     async def serve(self) -> None:
         """Accept connections on the running loop from now on."""
-        self._shared.stopping = False
+        self._context.stopping = False
         loop = asyncio.get_running_loop()
         self._accept_errors.attach(loop)
         try:
             for listening, listener in zip(self._sockets, self._listeners, strict=True):
                 create = loop.create_unix_server if listening.family == getattr(socket, "AF_UNIX", None) else loop.create_server
-                self._servers.append(await create(partial(protocol_for, self._shared, listener), sock=listening, backlog=ACCEPTED_A_TURN))
+                self._servers.append(await create(partial(protocol_for, self._context, listener), sock=listening, backlog=ACCEPTED_A_TURN))
                 listening.listen(BACKLOG)  # the loop takes one number for both
         except BaseException:
             await self.aclose(0)
@@ -141,37 +141,37 @@ class Engine:
 
     async def adopt(self, connected: socket.socket) -> None:
         """Serve the client at the other end of a socket that is connected already; the engine closes it."""
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: Connection(self._shared), connected)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: Connection(self._context), connected)
 
     async def aclose(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Stop: transactions under way may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""
-        self._shared.stopping = True
+        self._context.stopping = True
         self._unlink()
         try:
             await self._stop_accepting()
             self._wind_down(now=False)
-            await self._wait_until(lambda: not any(c.in_transaction for c in self._shared.connections), grace_seconds)
+            await self._poll_until(lambda: not any(c.in_transaction for c in self._context.connections), grace_seconds)
             self._wind_down(now=True)
-            await self._wait_until(lambda: not self._shared.connections, ABORT_SECONDS)
-            for connection in list(self._shared.connections):
+            await self._poll_until(lambda: not self._context.connections, ABORT_SECONDS)
+            for connection in list(self._context.connections):
                 connection.abort()
-            self._shared.close_gates()
-            await self._wait_until(lambda: not self._shared.connections and not self._shared.farewells, ABORT_SECONDS)
+            self._context.close_gates()
+            await self._poll_until(lambda: not self._context.connections and not self._context.cleanup_tasks, ABORT_SECONDS)
         finally:
             self._servers.clear()
             self.release()
             self._accept_errors.detach(asyncio.get_running_loop())
 
-    async def settle(self, done: Callable[[], bool], seconds: float) -> None:
+    async def wait_until(self, done: Callable[[], bool], seconds: float) -> None:
         """Deal with what clients have already sent, connections included; then wait, no longer than `seconds`, until `done`."""
         await self._turns()
-        await self._wait_until(done, seconds)
+        await self._poll_until(done, seconds)
 
     async def drop_connections(self) -> None:
         """Drop every connection, and let their handlers know."""
-        for connection in list(self._shared.connections):
+        for connection in list(self._context.connections):
             connection.abort()
-        await self.settle(lambda: not self._shared.connections and not self._shared.farewells, ABORT_SECONDS)
+        await self.wait_until(lambda: not self._context.connections and not self._context.cleanup_tasks, ABORT_SECONDS)
 
     def release(self) -> None:
         """Close the listening sockets, and take the socket files away."""
@@ -202,10 +202,10 @@ class Engine:
             await asyncio.sleep(0)
 
     def _wind_down(self, *, now: bool) -> None:
-        for connection in list(self._shared.connections):
+        for connection in list(self._context.connections):
             connection.wind_down(now=now)
 
-    async def _wait_until(self, done: Callable[[], bool], seconds: float) -> None:
+    async def _poll_until(self, done: Callable[[], bool], seconds: float) -> None:
         """Wait, no longer than `seconds`, until `done`."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds

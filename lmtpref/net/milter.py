@@ -37,14 +37,14 @@ _KNOWN = b"BCEHLMNORTU"
 log = logging.getLogger(__name__)
 
 
-class Mail(NamedTuple):
+class MailFrom(NamedTuple):
     """What an MTA's client said in MAIL: the sender, None for `<>`, and the parameters."""
 
     sender: Path | None
     parameters: Parameters
 
 
-Judge = Callable[[Mail, Path], Awaitable[Reply | None]]
+AnswerRcpt = Callable[[MailFrom, Path], Awaitable[Reply | None]]
 
 
 class PacketError(LmtpError):
@@ -58,7 +58,7 @@ class Milter:
     left to the MTA.
     """
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: AnswerRcpt) -> None:
         self.judge = judge
         self.addresses: list[str] = []
         self._servers: list[asyncio.Server] = []
@@ -103,11 +103,11 @@ class Milter:
                 await writer.wait_closed()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        mail: Mail | None = None
+        mail: MailFrom | None = None
         while (packet := await _read(reader))[:1] != b"Q":
             letter, data = packet[:1], packet[1:]
             if letter in b"AKM":  # abort, another client: the sender is no longer who it was
-                mail = parse_mail(data) if letter == b"M" else None
+                mail = parse_mail_packet(data) if letter == b"M" else None
             if letter in _UNANSWERED:
                 continue
             answer = _agreed(data) if letter == b"O" else await self._answer(mail, data) if letter == b"R" else _CONTINUE
@@ -115,7 +115,7 @@ class Milter:
             await writer.drain()
             await asyncio.sleep(0)  # a client that pipelines has no more than a packet in each turn of the loop
 
-    async def _answer(self, mail: Mail | None, data: bytes) -> bytes:
+    async def _answer(self, mail: MailFrom | None, data: bytes) -> bytes:
         """The answer to RCPT."""
         recipient = _path(_words(data)[0])
         if mail is None or recipient is None:
@@ -127,15 +127,15 @@ class Milter:
         except BaseException:
             log.exception("the milter's judge failed")
             reply = LOCAL_ERROR_451
-        return _CONTINUE if reply is None else told(reply)
+        return _CONTINUE if reply is None else reply_packet(reply)
 
 
-def told(reply: Reply) -> bytes:
+def reply_packet(reply: Reply) -> bytes:
     """The packet that has the client told `reply`, as it is."""
     return _REPLY + reply.octets.removesuffix(b"\r\n").replace(b"%", b"%%") + b"\0"  # mfdef.h: it is a format to the MTA
 
 
-def parse_mail(data: bytes) -> Mail | None:
+def parse_mail_packet(data: bytes) -> MailFrom | None:
     """What MAIL's packet says; None for a sender that is no address with a domain, of whom no list can know anything."""
     given, *words = _words(data)
     sender = _path(given)
@@ -143,7 +143,7 @@ def parse_mail(data: bytes) -> Mail | None:
         return None
     pairs = dict(word.upper().partition("=")[::2] for word in words)
     size = pairs.get("SIZE")
-    return Mail(sender, NO_PARAMETERS if parse_size(size) is None else {"SIZE": size})
+    return MailFrom(sender, NO_PARAMETERS if parse_size(size) is None else {"SIZE": size})
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

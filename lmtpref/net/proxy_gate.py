@@ -8,7 +8,7 @@ import logging
 from typing import cast
 
 from lmtpref.net.connection import Connection
-from lmtpref.net.context import Shared
+from lmtpref.net.context import ServerContext
 from lmtpref.net.listeners import Listener
 from lmtpref.net.proxy_protocol import HEADER_SECONDS, ProxyHeaderError, parse_header
 from lmtpref.protocol.handler import Peer
@@ -22,15 +22,15 @@ class ProxyGate(asyncio.Protocol):
     A connection from outside `proxy_from`, a malformed header, and one that does not come in time are closed without a greeting.
     """
 
-    def __init__(self, shared: Shared, listener: Listener) -> None:
-        self._shared = shared
+    def __init__(self, context: ServerContext, listener: Listener) -> None:
+        self._context = context
         self._listener = listener
         self._octets = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the header, if the load balancer is one of ours."""
         self._transport = cast(asyncio.Transport, transport)
-        self._shared.gates.add(self._transport)
+        self._context.gates.add(self._transport)
         self._deadline = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._refuse, "no PROXY header in time")
         if not self._is_trusted():
             self._refuse("not one of proxy_from")
@@ -46,11 +46,11 @@ class ProxyGate(asyncio.Protocol):
         if parsed is None:
             return
         self._deadline.cancel()
-        self._shared.gates.discard(self._transport)
+        self._context.gates.discard(self._transport)
         client, length = parsed
         # A health check names no client, and what is nobody in particular is no known MTA.
-        known = client.address is not None and self._shared.is_known(client.address)
-        connection = Connection(self._shared, Peer(client.address, client.port, known=known), self._listener.require_tls)
+        known = client.address is not None and self._context.is_known(client.address)
+        connection = Connection(self._context, Peer(client.address, client.port, known=known), self._listener.require_tls)
         self._transport.set_protocol(connection)
         connection.connection_made(self._transport)
         self._hand_over(connection, self._octets[length:])
@@ -58,7 +58,7 @@ class ProxyGate(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio says what it is told
         """Wait no longer."""
         self._deadline.cancel()
-        self._shared.gates.discard(self._transport)
+        self._context.gates.discard(self._transport)
 
     @staticmethod
     def _hand_over(connection: Connection, octets: bytes) -> None:
@@ -82,6 +82,6 @@ class ProxyGate(asyncio.Protocol):
         self._transport.abort()
 
 
-def protocol_for(shared: Shared, listener: Listener) -> asyncio.BaseProtocol:
+def protocol_for(context: ServerContext, listener: Listener) -> asyncio.BaseProtocol:
     """Return what speaks with the next client of a listener."""
-    return ProxyGate(shared, listener) if listener.proxy_from else Connection(shared, require_tls=listener.require_tls)
+    return ProxyGate(context, listener) if listener.proxy_from else Connection(context, require_tls=listener.require_tls)

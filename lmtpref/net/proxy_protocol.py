@@ -26,14 +26,14 @@ class ProxyHeaderError(LmtpError):
     """A header that is malformed, too long, or missing."""
 
 
-class Client(NamedTuple):
+class ProxiedClient(NamedTuple):
     """The client whose connection is passed on; both None if the header does not say, as in a health check."""
 
     address: str | None = None
     port: int | None = None
 
 
-def parse_header(octets: bytes) -> tuple[Client, int] | None:
+def parse_header(octets: bytes) -> tuple[ProxiedClient, int] | None:
     """Return the client and the length of the header that `octets` begin with; None if the header has not come to its end.
 
     Raises ProxyHeaderError as soon as it is certain that `octets` begin with no header.
@@ -47,7 +47,7 @@ def parse_header(octets: bytes) -> tuple[Client, int] | None:
     raise ProxyHeaderError("no PROXY header")
 
 
-def _parse_v1(octets: bytes) -> tuple[Client, int] | None:
+def _parse_v1(octets: bytes) -> tuple[ProxiedClient, int] | None:
     line, ended, _ = octets[:V1_OCTETS].partition(b"\r\n")
     if not ended:
         if len(octets) >= V1_OCTETS:
@@ -56,12 +56,12 @@ def _parse_v1(octets: bytes) -> tuple[Client, int] | None:
     words = line.decode("latin-1").split(" ")
     length = len(line) + 2
     if words[1] == "UNKNOWN":
-        return Client(), length
+        return ProxiedClient(), length
     try:
         family, source, destination, source_port, destination_port = words[1:]
         ip = {"TCP4": ipaddress.IPv4Address, "TCP6": ipaddress.IPv6Address}[family]
         ip(destination), _port(destination_port)
-        return Client(str(ip(source)), _port(source_port)), length
+        return ProxiedClient(str(ip(source)), _port(source_port)), length
     except (KeyError, ValueError) as error:
         raise ProxyHeaderError(f"a malformed header of version 1: {line!r}") from error
 
@@ -72,7 +72,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _parse_v2(octets: bytes) -> tuple[Client, int] | None:
+def _parse_v2(octets: bytes) -> tuple[ProxiedClient, int] | None:
     if len(octets) < _V2_HEAD.size:
         return None
     _, command, family, following = _V2_HEAD.unpack_from(octets)
@@ -87,6 +87,6 @@ def _parse_v2(octets: bytes) -> tuple[Client, int] | None:
     if len(octets) < length:
         return None
     if not addresses:
-        return Client(), length
+        return ProxiedClient(), length
     source, _, port, _ = addresses.unpack_from(octets, _V2_HEAD.size)
-    return Client(str(ipaddress.ip_address(source)), port), length
+    return ProxiedClient(str(ipaddress.ip_address(source)), port), length

@@ -13,29 +13,29 @@ from lmtpref.net.engine import Engine
 _READ_OCTETS = 65_536
 
 
-async def converse(engine: Engine, hear: int = 0, say: int = 1) -> None:
-    """Serve one client, that is heard on the descriptor `hear` and answered on `say`, until the conversation is over.
+async def converse(engine: Engine, infd: int = 0, outfd: int = 1) -> None:
+    """Serve one client, that is heard on the descriptor `infd` and answered on `outfd`, until the conversation is over.
 
     They may be pipes, sockets or files.  `engine.aclose` ends it as it ends any connection.
     """
     ours, theirs = socket.socketpair()
     await engine.adopt(ours)
     with theirs:
-        Thread(target=_pass_on, args=[hear, theirs], daemon=True).start()  # it may be waiting for the client when all has been said
-        await asyncio.to_thread(_say, theirs, say)
+        Thread(target=_copy_in, args=[infd, theirs], daemon=True).start()  # it may be waiting for the client when all has been said
+        await asyncio.to_thread(_copy_out, theirs, outfd)
 
 
-def _pass_on(hear: int, server: socket.socket) -> None:
+def _copy_in(infd: int, server: socket.socket) -> None:
     """Give the server what the client says, and let it know the end."""
     with contextlib.suppress(OSError):  # the server has hung up
-        while octets := os.read(hear, _READ_OCTETS):
+        while octets := os.read(infd, _READ_OCTETS):
             server.sendall(octets)
         server.shutdown(socket.SHUT_WR)
 
 
-def _say(server: socket.socket, say: int) -> None:
+def _copy_out(server: socket.socket, outfd: int) -> None:
     """Give the client what the server says, as it says it, until either is gone."""
     with contextlib.suppress(OSError):
         while octets := memoryview(server.recv(_READ_OCTETS)):
             while octets:
-                octets = octets[os.write(say, octets) :]
+                octets = octets[os.write(outfd, octets) :]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lmtpref.protocol.replies import Reply
 
 
-class Entry(NamedTuple):
+class CatalogueEntry(NamedTuple):
     """A line of the catalogue: what the reply is called, the reply, when it is given, and on whose word."""
 
     name: str
@@ -108,4 +108,4 @@ NO_FROM_554 = _reply(554, "5.6.0", "A post has a From", "the final dot", "RFC 53
 OWN_LIST_554 = _reply(554, "5.4.0", "This message has been through this list", "the final dot", "RFC 2919 section 3, RFC 2369 section 3.4")
 TOO_MANY_HOPS_554 = _reply(554, "5.4.0", "More than 100 Received fields", "the final dot", "RFC 5321 section 6.3")
 
-CATALOGUE = tuple(Entry(name, reply, *_origins[reply]) for name, reply in list(vars().items()) if isinstance(reply, Reply))
+CATALOGUE = tuple(CatalogueEntry(name, reply, *_origins[reply]) for name, reply in list(vars().items()) if isinstance(reply, Reply))

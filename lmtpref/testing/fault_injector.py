@@ -14,7 +14,7 @@ from lmtpref.protocol.events import EVENT_OF
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.testing.faults import HOOKLESS, Fault
-from lmtpref.testing.recorder import ConversationRecorder, Watch
+from lmtpref.testing.recorder import ConversationRecorder, Recorder
 
 PIECE_SECONDS = 0.01  # between two pieces of a reply, so that a client that waits for it reads them one by one
 
@@ -22,28 +22,30 @@ _ASKED_OF_US = HOOKLESS | {"BDAT"}  # commands that a handler is not asked about
 
 
 class FaultInjector(Interposer):
-    """Asks another handler, unless a fault comes first; tells a `Watch` what that handler failed at.
+    """Asks another handler, unless a fault comes first; tells a `Recorder` what that handler failed at.
 
     One injector serves one connection.  Because it has a hook `before_command`, it is asked about each command first.
     """
 
     observer: ConversationRecorder
 
-    def __init__(self, watch: Watch, handler: Handler, connection: Connection, recorder: ConversationRecorder | None = None) -> None:
-        self.observer = recorder or ConversationRecorder(watch)
-        self._watch, self._handler, self._connection = watch, handler, connection
+    def __init__(
+        self, recorder: Recorder, handler: Handler, connection: Connection, conversation_recorder: ConversationRecorder | None = None
+    ) -> None:
+        self.observer = conversation_recorder or ConversationRecorder(recorder)
+        self._recorder, self._handler, self._connection = recorder, handler, connection
         self._verb = ""  # of the present command
         self._waiting = 0  # hooks of the handler that have not answered
         self._rest = b""  # of a reply that leaves in pieces
-        watch.conversations.add(self)
+        recorder.conversations.add(self)
 
     def around(self, handler: Handler) -> FaultInjector:
         """Return the injector in front of another handler, on the same connection."""
-        self._watch.conversations.discard(self)
-        return FaultInjector(self._watch, handler, self._connection, self.observer)
+        self._recorder.conversations.discard(self)
+        return FaultInjector(self._recorder, handler, self._connection, self.observer)
 
     @property
-    def at_work(self) -> bool:
+    def has_pending_hook(self) -> bool:
         """Whether a hook of the handler is being waited for; a fault that takes its time does not count."""
         return self._waiting > 0
 
@@ -88,13 +90,13 @@ class FaultInjector(Interposer):
 
     def disconnect(self, peer: Peer) -> Answer:
         """Tell the handler, and end."""
-        self._watch.conversations.discard(self)
+        self._recorder.conversations.discard(self)
         return self._ask("disconnect", None, None, peer)
 
     # The handler's answer, or a fault ---------------------------------------------------------------------------
 
     def _ask(self, hook: str, command: str | None, address: str | None, *arguments: Any) -> Answer:  # noqa: ANN401 - as the hook has them
-        fault = self._watch.faults.meet(command, address) if command else None
+        fault = self._recorder.faults.meet(command, address) if command else None
         return self._disturbed(fault, hook, arguments) if fault else self._asked(hook, arguments)
 
     def _asked(self, hook: str, arguments: tuple[Any, ...]) -> Answer:
@@ -105,7 +107,7 @@ class FaultInjector(Interposer):
             if isinstance(answer, Reply):
                 EVENT_OF[hook].check(answer)
         except BaseException as error:
-            self._watch.failed(error)
+            self._recorder.failed(error)
             raise
         return answer if answer is None or isinstance(answer, Reply) else self._awaited(hook, answer)
 
@@ -117,7 +119,7 @@ class FaultInjector(Interposer):
                 EVENT_OF[hook].check(reply)
         except BaseException as error:
             if not isinstance(error, asyncio.CancelledError):
-                self._watch.failed(error)
+                self._recorder.failed(error)
             raise
         finally:
             self._waiting -= 1

@@ -31,9 +31,9 @@ def lmtp_server(request: pytest.FixtureRequest, _lmtp_servers: ServerPool, lmtp_
     At the end of the test a fault that did not happen, or a hook of its handler that raised, is an error.
     """
     server = _lmtp_servers.take(lmtp_server_config)
-    _watch(request.node, server)
+    _register(request.node, server)
     yield server
-    server.settle()
+    server.wait_idle()
     _check(request.node, server)
 
 
@@ -49,8 +49,8 @@ def lmtp_server_factory(request: pytest.FixtureRequest) -> Iterator[Callable[...
             server.start()
             ends.callback(_check, request.node, server)
             ends.callback(server.stop)
-            ends.callback(server.settle)
-            return _watch(request.node, server)
+            ends.callback(server.wait_idle)
+            return _register(request.node, server)
 
         yield make
 
@@ -91,7 +91,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     try:
         result = yield
         for server in item.stash.get(_SERVERS, ()):
-            server.settle()
+            server.wait_idle()
             server.check_handler()
         return result  # noqa: TRY300 - an `else` would leave out what was just checked
     except (Exception, pytest.fail.Exception) as error:
@@ -104,7 +104,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         raise
 
 
-def _watch(item: pytest.Item, server: LmtpServer) -> LmtpServer:
+def _register(item: pytest.Item, server: LmtpServer) -> LmtpServer:
     item.stash.setdefault(_SERVERS, []).append(server)
     return server
 

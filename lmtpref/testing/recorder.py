@@ -52,19 +52,19 @@ class Message:
         return parse_message(self.content)
 
 
-class AtWork(Protocol):
+class HasPendingHook(Protocol):
     """A conversation that can say whether its handler is at work."""
 
     @property
-    def at_work(self) -> bool:
+    def has_pending_hook(self) -> bool:
         """Whether a hook is being waited for."""
 
 
 class Messages(Arrivals[Message]):
     """The messages that at least one recipient was answered 2xx for, in the order of their last replies."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         self._messages: list[Message] = []
 
     def append(self, message: Message) -> None:
@@ -82,10 +82,10 @@ class Messages(Arrivals[Message]):
         return len(self._messages)
 
     def _explain(self) -> str:
-        return "; this was said:\n" + ("\n".join(self._watch.transcripts) or "no client connected\n")
+        return "; this was said:\n" + ("\n".join(self._recorder.transcripts) or "no client connected\n")
 
 
-class Watch:
+class Recorder:
     """Looks on while a server serves; `on_message` is called for each message that a recipient was answered 2xx for.
 
     Any thread may ask.  Without `keep` nothing is remembered but what the handler failed at.
@@ -93,7 +93,7 @@ class Watch:
 
     def __init__(self, *, keep: bool = True, on_message: Callable[[Message], None] | None = None) -> None:
         self.faults = Faults()
-        self.conversations: set[AtWork] = set()  # those that are under way
+        self.conversations: set[HasPendingHook] = set()  # those that are under way
         self._keep = keep
         self._on_message = on_message
         self._lock = threading.Lock()
@@ -147,12 +147,12 @@ class Watch:
 
 
 class ConversationRecorder(Observer):
-    """Writes one conversation down for a `Watch`, as a transcript and as messages with their replies."""
+    """Writes one conversation down for a `Recorder`, as a transcript and as messages with their replies."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         self.sent_limit: int | None = None  # octets of the next reply that the client will see
-        self._watch = watch
-        self._recording = watch.record()
+        self._recorder = recorder
+        self._recording = recorder.record()
         self._message: Message | None = None  # whose recipients are being answered
 
     def close(self, who: Who) -> None:
@@ -180,7 +180,7 @@ class ConversationRecorder(Observer):
         """Hand over the message."""
         message, self._message = self._message, None
         if message:
-            self._watch.received(message)
+            self._recorder.received(message)
 
     def ended_input(self) -> None:
         """Note that the client closed."""

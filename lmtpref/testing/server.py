@@ -29,13 +29,13 @@ from lmtpref.protocol.handler import Handler
 from lmtpref.server import DEFAULT_SETTINGS, Server
 from lmtpref.testing.fault_injector import FaultInjector
 from lmtpref.testing.faults import Fault
-from lmtpref.testing.recorder import Message, Watch
+from lmtpref.testing.recorder import Message, Recorder
 from lmtpref.testing.replay import SCRIPT_SECONDS, serve_script
 from lmtpref.transcripts.finder import find
 from lmtpref.transcripts.notation import Transcript, parse
 from lmtpref.transcripts.script import Script
 
-SETTLE_SECONDS = 2.0  # how long, at the end of a test, hooks may still be at work
+IDLE_WAIT_SECONDS = 2.0  # how long, at the end of a test, hooks may still be at work
 _OF_A_TEST = frozenset({"handler", "lists"})  # what a server that runs can be given anew
 
 
@@ -47,10 +47,10 @@ class LmtpServer(Server):
     """
 
     def __init__(self, handler: Handler | None = None, *, lists: Iterable[MailingList] | None = None, **options: Any) -> None:  # noqa: ANN401 - as Server has them
-        self._watch = Watch()
+        self._recorder = Recorder()
         self._hostname = options.get("settings", DEFAULT_SETTINGS).hostname
         self._given = (handler, None if lists is None else list(lists))
-        super().__init__(*self._given[:1], lists=self._given[1], interpose=partial(FaultInjector, self._watch), **options)
+        super().__init__(*self._given[:1], lists=self._given[1], interpose=partial(FaultInjector, self._recorder), **options)
 
     @property
     def address(self) -> str:
@@ -68,12 +68,12 @@ class LmtpServer(Server):
         `to` limits it to one recipient, `after` leaves out so many occasions.  What is to happen is said with the methods of
         `Fault`: reply, delay, drop, reset, stall, slice.
         """
-        return self._watch.faults.on(command, to=to, after=after)
+        return self._recorder.faults.on(command, to=to, after=after)
 
     @property
     def messages(self) -> list[Message]:
         """The messages that at least one recipient was answered 2xx for."""
-        return list(self._watch.messages)
+        return list(self._recorder.messages)
 
     def wait_for(self, count: int, timeout: float = WAIT_SECONDS) -> list[Message]:
         """Return the messages, as soon as there are `count`.
@@ -82,17 +82,17 @@ class LmtpServer(Server):
         Raises UsageError on an event loop, which this would block.
         """
         __tracebackhide__ = True  # in pytest's failures: it is the test's own line that matters
-        return self._watch.messages.wait_for(count, timeout)
+        return self._recorder.messages.wait_for(count, timeout)
 
     async def wait_for_async(self, count: int, timeout: float = WAIT_SECONDS) -> list[Message]:  # noqa: ASYNC109 - as wait_for has it
         """Return as `wait_for` does, for tests on an event loop."""
         __tracebackhide__ = True
-        return await self._watch.messages.wait_for_async(count, timeout)
+        return await self._recorder.messages.wait_for_async(count, timeout)
 
     @property
     def transcripts(self) -> list[str]:
         """What was said on each connection, as transcripts."""
-        return self._watch.transcripts
+        return self._recorder.transcripts
 
     @property
     def transcript(self) -> str:
@@ -107,7 +107,7 @@ class LmtpServer(Server):
         """Begin anew, with another handler or other lists."""
         self._given = (handler, None if lists is None else list(lists))
         self._thread.run(self._engine.drop_connections())
-        self._watch.clear()
+        self._recorder.clear()
         self.lists = MemoryDirectory(self._given[1] or ())
         self.queues = MemoryQueues()
         self.handler = self._new_handler() if handler is None else handler
@@ -120,12 +120,15 @@ class LmtpServer(Server):
     @property
     def failures(self) -> list[BaseException]:
         """What hooks of its handler raised."""
-        return self._watch.failures
+        return self._recorder.failures
 
-    def settle(self) -> None:
-        """Return when what clients have sent has been dealt with, after SETTLE_SECONDS at the latest; at once if the server was stopped."""
+    def wait_idle(self) -> None:
+        """Wait until everything that clients have sent is answered, for at most IDLE_WAIT_SECONDS.
+
+        Return at once if the server is stopped.
+        """
         with contextlib.suppress(UsageError):
-            self._thread.run(self._engine.settle(self._is_idle, SETTLE_SECONDS))
+            self._thread.run(self._engine.wait_until(self._is_idle, IDLE_WAIT_SECONDS))
 
     @property
     def is_running(self) -> bool:
@@ -135,7 +138,7 @@ class LmtpServer(Server):
     @property
     def missing(self) -> list[str]:
         """The faults that were to happen and did not, a line each."""
-        return self._watch.faults.missing
+        return self._recorder.faults.missing
 
     def check(self) -> None:
         """Return if all faults happened, and no hook raised.  Raises AssertionError that says what was amiss."""
@@ -151,17 +154,17 @@ class LmtpServer(Server):
             raise AssertionError("\n".join(problems)) from self.failures[0]
 
     def _is_idle(self) -> bool:
-        return not any(conversation.at_work for conversation in self._watch.conversations)
+        return not any(conversation.has_pending_hook for conversation in self._recorder.conversations)
 
     def __exit__(self, *raised: object) -> None:
         try:
-            self.settle()
+            self.wait_idle()
         finally:
             self.stop()
         self._judge(raised[1])
 
     async def __aexit__(self, *raised: object) -> None:
-        await self._engine.settle(self._is_idle, SETTLE_SECONDS)
+        await self._engine.wait_until(self._is_idle, IDLE_WAIT_SECONDS)
         await super().__aexit__(*raised)
         self._judge(raised[1])
 

@@ -8,10 +8,10 @@ from lmtpref.transcripts.matching import loosest
 from lmtpref.transcripts.memory_wire import Wire
 from lmtpref.transcripts.notation import Level, Step, Transcript
 from lmtpref.transcripts.opening import LHLO, OPENING_CODES, goes_without_saying
-from lmtpref.transcripts.result import Fault, Outcome, Turn
+from lmtpref.transcripts.result import Deviation, PlayResult, Turn
 
 
-def play(transcript: Transcript, wire: Wire, *, level: Level = "exact") -> Outcome:
+def play(transcript: Transcript, wire: Wire, *, level: Level = "exact") -> PlayResult:
     """What came of playing the client's side of `transcript` over `wire`, which is closed then.
 
     Replies are compared at `level`, or as the transcript's `# match:` says where that asks for less.
@@ -24,7 +24,7 @@ def play(transcript: Transcript, wire: Wire, *, level: Level = "exact") -> Outco
         player.run()
     finally:
         wire.close()
-    return Outcome(transcript, loosest(level, transcript.level), player.turns, player.faults)
+    return PlayResult(transcript, loosest(level, transcript.level), player.turns, player.faults)
 
 
 class _Player:
@@ -32,7 +32,7 @@ class _Player:
 
     def __init__(self, transcript: Transcript, wire: Wire) -> None:
         self.turns: list[Turn] = []
-        self.faults: list[Fault] = []
+        self.faults: list[Deviation] = []
         self._transcript, self._wire = transcript, wire
         self._reader = ReplyReader()
         self._due = 0  # replies that the transcript has had so far
@@ -127,7 +127,7 @@ class _Player:
             self._come += 1
 
     def _fault(self, number: int, problem: str, step: Step | None = None) -> None:
-        self.faults.append(Fault(number, problem, step.lines if step else ()))
+        self.faults.append(Deviation(number, problem, step.lines if step else ()))
 
 
 def _turns(transcript: Transcript) -> list[Turn]:

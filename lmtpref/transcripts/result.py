@@ -39,7 +39,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Deviation:
     """What no comparison of replies shows: a silence that was broken, a connection that was not closed."""
 
     number: int
@@ -48,13 +48,13 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PlayResult:
     """A transcript that was played, as far as that had a meaning."""
 
     transcript: Transcript
     level: Level
     turns: Sequence[Turn]
-    faults: Sequence[Fault]
+    faults: Sequence[Deviation]
 
     @property
     def passed(self) -> bool:
@@ -96,11 +96,11 @@ class Outcome:
             turn, step = place or (self.turns[-1], None)
             yield turn, step, reply
 
-    def _first_difference(self) -> Fault | None:
+    def _first_difference(self) -> Deviation | None:
         for turn, step, heard in self._pairs():
             if step is None or heard is None or not agrees(step, heard, self.level, keywords=turn.greets):
                 number = step.lines[0].number if step else self.transcript.lines[-1].number
-                return Fault(number, "\n".join(_contrast(step, heard)))
+                return Deviation(number, "\n".join(_contrast(step, heard)))
         return None
 
     def _counts(self) -> Iterator[str]:

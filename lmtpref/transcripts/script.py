@@ -25,7 +25,7 @@ from lmtpref.transcripts.opening import opened
 from lmtpref.transcripts.script_frames import Frame, frames, greeting
 from lmtpref.transcripts.script_matching import command_agrees, may_follow
 
-Verdict = Literal["played", "mismatch", "unfinished", "unstarted"]
+ScriptVerdict = Literal["played", "mismatch", "unfinished", "unstarted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Script:
     # The verdict ------------------------------------------------------------------------------------------------
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ScriptVerdict:
         """How far the script was played."""
         if self.mismatch:
             return "mismatch"

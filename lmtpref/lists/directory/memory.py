@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from lmtpref.lists.addresses import fold_local, parse_address, readings
+from lmtpref.lists.addresses import fold_local, parse_address, parse_local_part
 from lmtpref.lists.mailinglist import STRANGER, UNKNOWN, Lookup, MailingList, Standing
 from lmtpref.lists.persons import Persons
 from lmtpref.lists.senders import Senders
@@ -63,7 +63,7 @@ class MemoryDirectory:
     def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
         """Look up `recipient`, and the standing of `sender` at that list."""
         domain = a_labels(recipient.domain)
-        for name, subaddress, detail in readings(recipient.local):
+        for name, subaddress, detail in parse_local_part(recipient.local):
             if found := self._lists.get((name, domain)):
                 # The standing matters only for a post.
                 standing = STRANGER if subaddress else self._standing(found, sender)
@@ -78,8 +78,8 @@ class MemoryDirectory:
         return {
             f"{name}@{domain}": found
             for name, domain in mailing_list.places
-            for reading in readings(name)[1:]
-            if (found := self._lists.get((reading.name, domain)))
+            for candidate in parse_local_part(name)[1:]
+            if (found := self._lists.get((candidate.name, domain)))
         }
 
     def __iter__(self) -> Iterator[MailingList]:
@@ -95,8 +95,8 @@ class MemoryDirectory:
         try:
             member = any(map(mailing_list.members.__contains__, addresses))
             moderated = member and any(map(mailing_list.moderated.__contains__, addresses))
-            listed = bool(mailing_list.accept_these_nonmembers) and self._are(mailing_list.nonmembers, addresses)
-            banned = bool(mailing_list.banned) and self._are(mailing_list.outlaws, addresses)
+            listed = bool(mailing_list.accept_these_nonmembers) and self._are(mailing_list.allowed_nonmembers, addresses)
+            banned = bool(mailing_list.banned) and self._are(mailing_list.banned_senders, addresses)
         except OSError:
             log.exception("the members of %s cannot be read", mailing_list.address)
             return UNKNOWN
@@ -104,7 +104,7 @@ class MemoryDirectory:
 
     def _are(self, senders: Senders, addresses: Iterable[str]) -> bool:
         """Return whether `senders` contains one of `addresses`."""
-        if any(map(senders.name, addresses)):
+        if any(map(senders.matches, addresses)):
             return True
         if not senders.lists:
             return False

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, BindParameter, Engine, bindparam, create_engine, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from lmtpref.lists.addresses import domain_keys, parse_address, readings
+from lmtpref.lists.addresses import domain_keys, parse_address, parse_local_part
 from lmtpref.lists.directory.daemon_executor import Threads
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.directory.tables import (
@@ -98,7 +98,7 @@ class SqlLists:
 
     def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
         """Look up `recipient`, and the standing of `sender` at that list."""
-        keys = [place_key(reading.name, recipient.domain) for reading in readings(recipient.local)]
+        keys = [place_key(candidate.name, recipient.domain) for candidate in parse_local_part(recipient.local)]
         known = self._persons(sender) if sender else NOBODY
         rows = self._ask(keys, {sender.address, *chain(*known)} if sender else set()) if keys else []
         if rows:
@@ -137,7 +137,7 @@ class SqlLists:
                 return [dict(row) for row in connection.execute(statement, parameters).mappings()]
         except SQLAlchemyError as error:
             # The text is sufficient; a traceback of the pool would not help.
-            raise DirectoryError(told(error)) from None
+            raise DirectoryError(error_text(error)) from None
 
 
 class SqlDirectory:
@@ -191,7 +191,7 @@ def engine_of(url: str | URL, **arguments: Any) -> Engine:  # noqa: ANN401 - as 
         raise ConfigurationError(f"the driver {error.name!r} is not installed", key="url") from None
 
 
-def told(error: SQLAlchemyError) -> str:
+def error_text(error: SQLAlchemyError) -> str:
     """Return the first line of a database's error message, without the statement and its parameters."""
     first, *_ = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
     return first

@@ -8,7 +8,7 @@ from itertools import islice
 from sqlalchemy import URL, Connection, Engine, NullPool, Table, event, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
-from lmtpref.lists.directory.sql import engine_of, told
+from lmtpref.lists.directory.sql import engine_of, error_text
 from lmtpref.lists.directory.tables import Row, metadata, person_rows, rows_of
 from lmtpref.lists.directory.tables import persons as persons_table
 from lmtpref.lists.mailinglist import DirectoryError, MailingList
@@ -38,7 +38,7 @@ def import_lists(mailing_lists: Iterable[MailingList], url: str | URL, *, person
             _insert(connection, persons_table, person_rows(persons))
             return number
     except SQLAlchemyError as error:
-        raise DirectoryError(told(error)) from error
+        raise DirectoryError(error_text(error)) from error
 
 
 def _empty(connection: Connection) -> None:

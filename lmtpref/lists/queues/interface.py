@@ -162,7 +162,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class QueueOptions:
     """Settings of queues besides the URL."""
 
     timeout_seconds: float = TIMEOUT_SECONDS
@@ -176,7 +176,7 @@ class Options:
 class QueueEngine:
     """The functions that open a URL as queues, store and source; an entry point of the group `lmtpref.queues` names one."""
 
-    queues: Callable[[str, Options], Queues]
+    queues: Callable[[str, QueueOptions], Queues]
     store: Callable[[str], Store]
     source: Callable[[str, str, float, int], Source]  # URL, queue, lease in seconds, prefetch
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from lmtpref.lists.queues.interface import Options, QueueEngine
+from lmtpref.lists.queues.interface import QueueEngine, QueueOptions
 from lmtpref.lists.queues.memory import MemoryQueues
 from lmtpref.protocol.errors import UsageError
 
 
-def _queues(_url: str, _options: Options) -> MemoryQueues:
+def _queues(_url: str, _options: QueueOptions) -> MemoryQueues:
     return MemoryQueues()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from lmtpref.lists.queues.interface import LEASE_SECONDS, PREFETCH, Options, QueueEngine, Queues, Source, Store
+from lmtpref.lists.queues.interface import LEASE_SECONDS, PREFETCH, QueueEngine, QueueOptions, Queues, Source, Store
 from lmtpref.lists.queues.url import masked, resolve, scheme_of
 from lmtpref.protocol.errors import UsageError
 
@@ -43,13 +43,13 @@ def schemes() -> list[str]:
     return sorted({*BUILT_IN, *(found.name for found in entry_points(group=GROUP))})
 
 
-def open_queues(url: str, options: Options | None = None) -> Queues:
+def open_queues(url: str, options: QueueOptions | None = None) -> Queues:
     """Return the queues at `url`, which may be env:NAME; `await queues.open()` connects to the engine.
 
     Raises UsageError: if the URL is invalid.
     """
     url = resolve(url)
-    return engine_for(url).queues(url, options or Options())
+    return engine_for(url).queues(url, options or QueueOptions())
 
 
 def open_store(url: str) -> Store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lmtpref.lists.queues.group_commit import MAX_PENDING_ENTRIES
-from lmtpref.lists.queues.interface import Options, QueueEngine
+from lmtpref.lists.queues.interface import QueueEngine, QueueOptions
 from lmtpref.lists.queues.maildir_queues import MaildirQueues
 from lmtpref.lists.queues.spool import Spool, Stored
 from lmtpref.lists.queues.spool_source import SpoolSource
@@ -49,7 +49,7 @@ def _folder(url: str) -> str:
     return folder
 
 
-def _queues(url: str, options: Options) -> MaildirQueues:
+def _queues(url: str, options: QueueOptions) -> MaildirQueues:
     return MaildirQueues(_folder(url), max_pending=options.max_pending or MAX_PENDING_ENTRIES)
 
 

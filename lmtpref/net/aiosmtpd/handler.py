@@ -46,7 +46,7 @@ _NEVER_CALLED = frozenset({"HELO", "NOOP", "VRFY", "QUIT", "AUTH", "STARTTLS", "
 
 
 @dataclass(slots=True, eq=False)
-class Conversation:
+class AiosmtpdConversation:
     """One connection: what an aiosmtpd handler gets as `server`, with the attributes of aiosmtpd's SMTP that handlers read.
 
     `loop` is the event loop that runs the hooks; None in memory, where none runs.  `kept` counts the entries of
@@ -78,13 +78,13 @@ class AiosmtpdHandler(Handler):
         self.handler = handler
         self._settings = settings or Settings()
         self._decode_data = decode_data
-        self._conversations: dict[Peer, Conversation] = {}
+        self._conversations: dict[Peer, AiosmtpdConversation] = {}
 
     def connect(self, peer: Peer) -> Answer:
         """Make aiosmtpd's Session for this connection, and look the handler's hooks up, as aiosmtpd does."""
         loop = _running_loop()
         hostname, limit = self._settings.hostname, self._settings.max_message_octets
-        self._conversations[peer] = Conversation(self.handler, _hooks(self.handler), hostname, limit, loop, _session(peer, loop))
+        self._conversations[peer] = AiosmtpdConversation(self.handler, _hooks(self.handler), hostname, limit, loop, _session(peer, loop))
         return None
 
     def lhlo(self, peer: Peer, name: str) -> Answer:
@@ -171,7 +171,7 @@ class AiosmtpdHandler(Handler):
         self._conversations.pop(peer, None)
         return None
 
-    def _ask(self, name: str, conversation: Conversation, *arguments: object, read: Read, settle: Settle) -> Answer:
+    def _ask(self, name: str, conversation: AiosmtpdConversation, *arguments: object, read: Read, settle: Settle) -> Answer:
         """What comes of the handler's hook `name`: at once, or awaited if the hook is."""
         hook = conversation.hooks.get(name)
         if hook is None:
@@ -214,7 +214,7 @@ def _read_ehlo(status: object) -> list[Reply]:
     return replies_in("\r\n".join(map(str, status)) if isinstance(status, list) else status, success="2.0.0")
 
 
-def _rewound(conversation: Conversation) -> AiosmtpdEnvelope:
+def _rewound(conversation: AiosmtpdConversation) -> AiosmtpdEnvelope:
     """The open envelope, without what a hook that refused or raised left in `rcpt_tos`."""
     del conversation.envelope.rcpt_tos[conversation.kept :]
     return conversation.envelope
@@ -252,7 +252,7 @@ def _options(parameters: Parameters) -> list[str]:
     return [name if value is None else f"{name}={value.upper()}" for name, value in parameters.items()]
 
 
-def _session(peer: Peer, loop: Any) -> AiosmtpdSession:  # noqa: ANN401  (see Conversation.loop)
+def _session(peer: Peer, loop: Any) -> AiosmtpdSession:  # noqa: ANN401  (see AiosmtpdConversation.loop)
     session = AiosmtpdSession(loop)
     session.peer = _peer_name(peer)
     session.ssl = {"secure": True} if peer.secure else None  # that TLS is on is all we know of it
@@ -266,7 +266,7 @@ def _peer_name(peer: Peer) -> Any:  # noqa: ANN401  (aiosmtpd declares str, and 
     return (peer.address, peer.port, 0, 0) if ":" in peer.address else (peer.address, peer.port)
 
 
-def _running_loop() -> Any:  # noqa: ANN401  (see Conversation.loop)
+def _running_loop() -> Any:  # noqa: ANN401  (see AiosmtpdConversation.loop)
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

@@ -11,14 +11,14 @@ from email.message import Message
 from types import EllipsisType
 from typing import Any, Self, cast
 
-from lmtpref.net.client.smtplib_adapter import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, HasDialogue, Said, own_name
+from lmtpref.net.client.smtplib_adapter import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, ClientBase, SmtplibReply, own_name
 from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.client.session import Outcome
 
 CLOSING_SECONDS = 1.0  # that a server may take to read what is left, or to say farewell to TLS
 
 
-class AsyncClient(HasDialogue):
+class AsyncClient(ClientBase):
     """An LMTP client on the running loop: `async with AsyncClient("127.0.0.1:8024") as client`.
 
     `address` is HOST:PORT or unix:PATH.  `sendmail`, `outcomes`, `on_outcome`, `timeout`, `prefer_chunks` and the exceptions are
@@ -37,14 +37,14 @@ class AsyncClient(HasDialogue):
         self._address = parse_address(address)
         self._name, self._timeout, self._prefer_chunks = local_hostname, timeout, prefer_chunks
         self.on_outcome = on_outcome
-        self._dialogue = self._new_dialogue("localhost")
+        self._adapter = self._new_adapter("localhost")
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._leaving: asyncio.StreamWriter | None = None  # of the connection that was closed last
 
     @property
     def esmtp_features(self) -> dict[str, str]:
         """The server's extensions: keywords in small letters, and what stands behind each."""
-        return self._dialogue.features
+        return self._adapter.features
 
     def has_extn(self, opt: str) -> bool:
         """Whether the server offers this extension."""
@@ -52,9 +52,9 @@ class AsyncClient(HasDialogue):
 
     # Connection -------------------------------------------------------------------------------------------------
 
-    async def connect(self) -> Said:
+    async def connect(self) -> SmtplibReply:
         """Connect, and say LHLO; the greeting.  Raises SMTPConnectError, SMTPHeloError, or OSError without a server."""
-        self._dialogue = self._new_dialogue(await asyncio.to_thread(own_name) if self._name is None else self._name)
+        self._adapter = self._new_adapter(await asyncio.to_thread(own_name) if self._name is None else self._name)
         self._streams = await self._dial()
         greeting = await self._answer()
         if greeting[0] // 100 != 2:
@@ -62,12 +62,12 @@ class AsyncClient(HasDialogue):
         await self._hear_lhlo()
         return greeting
 
-    async def starttls(self, context: ssl.SSLContext | None = None) -> Said:
+    async def starttls(self, context: ssl.SSLContext | None = None) -> SmtplibReply:
         """Go on in TLS, the server's certificate checked unless `context` says otherwise; raises what `Client.starttls` does."""
         if not self.has_extn("starttls"):
             raise smtplib.SMTPNotSupportedError("STARTTLS extension not supported by server.")
         reply = await self.docmd("STARTTLS")
-        if not self._dialogue.session.securing:
+        if not self._adapter.session.tls_pending:
             raise smtplib.SMTPServerDisconnected(self.problem) if self.problem else smtplib.SMTPResponseException(*reply)
         name = self._address.host if isinstance(self._address, TcpAddress) else self._address.path
         try:
@@ -75,11 +75,11 @@ class AsyncClient(HasDialogue):
         except BaseException:
             self.close()
             raise
-        self._dialogue.session.secured()
+        self._adapter.session.tls_started()
         await self._hear_lhlo()
         return reply
 
-    async def quit(self) -> Said:
+    async def quit(self) -> SmtplibReply:
         """Say QUIT, and close."""
         try:
             return await self.docmd("QUIT")
@@ -92,7 +92,7 @@ class AsyncClient(HasDialogue):
             self._leaving = self._streams[1]
             self._leaving.close()
             self._streams = None
-        self._dialogue.end()
+        self._adapter.end()
 
     async def __aenter__(self) -> Self:
         try:
@@ -130,39 +130,39 @@ class AsyncClient(HasDialogue):
         msg: bytes | str,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
-    ) -> dict[str, Said]:
+    ) -> dict[str, SmtplibReply]:
         """Send a message; the recipients that did not get it, each with its reply.  Raises what `Client.sendmail` does."""
-        await self._overhear()
-        self._dialogue.send(from_addr, to_addrs, msg, mail_options, rcpt_options)
-        await self._carry(self._dialogue.sent)
-        return self._dialogue.result()
+        await self._drain_unsolicited()
+        self._adapter.send(from_addr, to_addrs, msg, mail_options, rcpt_options)
+        await self._run_until(self._adapter.sent)
+        return self._adapter.result()
 
     async def send_message(
         self, msg: Message, from_addr: str | None = None, to_addrs: str | Sequence[str] | None = None
-    ) -> dict[str, Said]:
+    ) -> dict[str, SmtplibReply]:
         """Send a message, to the addresses of its header unless others are given; as `smtplib.SMTP.send_message`."""
         sending: Any = smtplib.SMTP.send_message(cast(Any, self), msg, from_addr, to_addrs)  # what our `sendmail` returns
-        failed: dict[str, Said] = await sending
+        failed: dict[str, SmtplibReply] = await sending
         return failed
 
     def ehlo_or_helo_if_needed(self) -> None:
         """Nothing: LHLO was said.  For `smtplib.SMTP.send_message`."""
 
-    async def docmd(self, cmd: str, args: str = "") -> Said:
+    async def docmd(self, cmd: str, args: str = "") -> SmtplibReply:
         """Say a command that is part of no transaction; its answer."""
-        await self._overhear()
-        self._dialogue.ask(cmd, args)
+        await self._drain_unsolicited()
+        self._adapter.ask(cmd, args)
         return await self._answer()
 
-    async def noop(self) -> Said:
+    async def noop(self) -> SmtplibReply:
         """Say NOOP."""
         return await self.docmd("NOOP")
 
-    async def rset(self) -> Said:
+    async def rset(self) -> SmtplibReply:
         """Say RSET."""
         return await self.docmd("RSET")
 
-    async def vrfy(self, address: str) -> Said:
+    async def vrfy(self, address: str) -> SmtplibReply:
         """Say VRFY."""
         return await self.docmd("VRFY", address)
 
@@ -175,7 +175,7 @@ class AsyncClient(HasDialogue):
         return self._streams
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        async with asyncio.timeout(self._seconds(self._dialogue.session.patience)):
+        async with asyncio.timeout(self._seconds(self._adapter.session.reply_timeout)):
             if isinstance(self._address, UnixAddress):
                 return await asyncio.open_unix_connection(self._address.path)
             return await asyncio.open_connection(*self._address)
@@ -185,26 +185,26 @@ class AsyncClient(HasDialogue):
         if reply[0] // 100 != 2:
             raise smtplib.SMTPHeloError(*reply)
 
-    async def _answer(self) -> Said:
-        await self._carry(self._dialogue.answered)
-        return self._dialogue.answer()
+    async def _answer(self) -> SmtplibReply:
+        await self._run_until(self._adapter.answered)
+        return self._adapter.answer()
 
-    async def _carry(self, enough: Callable[[], bool]) -> None:
+    async def _run_until(self, enough: Callable[[], bool]) -> None:
         """Carry octets to and fro until `enough` says so; whatever interrupts it, the connection would be out of step then."""
         try:
             while not enough():
-                await self._say()
-                await self._hear()
-            if self._dialogue.session.closed:
-                await self._say()
+                await self._send_pending()
+                await self._receive_line()
+            if self._adapter.session.closed:
+                await self._send_pending()
                 self.close()
         except BaseException:
             self.close()
             raise
 
-    async def _say(self) -> None:
+    async def _send_pending(self) -> None:
         """Send what is to be said.  A server that does not take it may have answered all the same."""
-        octets = memoryview(self._dialogue.session.take())
+        octets = memoryview(self._adapter.session.take())
         if not octets or not self._streams:
             return
         seconds = self._seconds(BLOCK_SECONDS)
@@ -214,30 +214,30 @@ class AsyncClient(HasDialogue):
                 async with asyncio.timeout(seconds):
                     await self._streams[1].drain()
         except TimeoutError:
-            await self._overhear()
-            self._dialogue.give_up(seconds)
+            await self._drain_unsolicited()
+            self._adapter.give_up(seconds)
         except OSError:
             pass  # its last words can still be read, and then its end
 
-    async def _hear(self) -> None:
+    async def _receive_line(self) -> None:
         """Take the next line, or the end."""
-        seconds = self._seconds(self._dialogue.session.patience)
+        seconds = self._seconds(self._adapter.session.reply_timeout)
         line = b""
         try:
             async with asyncio.timeout(seconds):
-                while not self._dialogue.session.closed and not line.endswith(b"\n"):
-                    self._dialogue.hear(line := await self._read())
+                while not self._adapter.session.closed and not line.endswith(b"\n"):
+                    self._adapter.receive(line := await self._read())
         except TimeoutError:
-            self._dialogue.give_up(seconds)
+            self._adapter.give_up(seconds)
 
-    async def _overhear(self) -> None:
+    async def _drain_unsolicited(self) -> None:
         """Take what has come uncalled for, such as a 421: nothing is asked of a server that is out of step or gone."""
         try:
             async with asyncio.timeout(0):
-                self._dialogue.hear(await self._read())
+                self._adapter.receive(await self._read())
         except TimeoutError:
             return
-        await self._carry(lambda: True)
+        await self._run_until(lambda: True)
 
     async def _read(self) -> bytes:
         reader, _ = self._connected
@@ -246,5 +246,5 @@ class AsyncClient(HasDialogue):
         except OSError:
             return b""
 
-    def _seconds(self, patience: float) -> float | None:
-        return patience if isinstance(self._timeout, EllipsisType) else self._timeout
+    def _seconds(self, reply_timeout: float) -> float | None:
+        return reply_timeout if isinstance(self._timeout, EllipsisType) else self._timeout

@@ -8,14 +8,14 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from lmtpref.protocol.client.session import Answered, ClientSession, Done, Mail, Outcome
+from lmtpref.protocol.client.session import Answered, ClientSession, Done, MailObject, Outcome
 from lmtpref.protocol.replies import Reply
 
 READ_OCTETS = 65_536
 BLOCK_OCTETS = 65_536  # what is sent at one go
 BLOCK_SECONDS = 180.0  # each of them may take (RFC 5321 section 4.5.3.2.5)
 
-Said = tuple[int, bytes]  # a reply as smtplib has it; lines are joined by LF
+SmtplibReply = tuple[int, bytes]  # a reply as smtplib has it; lines are joined by LF
 
 _NOT_TO_BE_ASKED = {
     **dict.fromkeys(("MAIL", "RCPT", "DATA", "BDAT"), "a transaction is one sendmail()"),
@@ -37,12 +37,12 @@ def own_name() -> str:
         return "[127.0.0.1]"
 
 
-def said(reply: Reply) -> Said:
+def smtplib_reply(reply: Reply) -> SmtplibReply:
     """`reply` as smtplib has it."""
     return reply.code, b"\n".join(line[4:].strip() for line in reply.octets.splitlines())
 
 
-class Dialogue:
+class SmtplibAdapter:
     """A ClientSession, and who asked what of it; the driver carries octets until `answered`, or `sent`, says that it is enough."""
 
     def __init__(self, name: str, report: Callable[[Outcome], object] | None, *, prefer_chunks: bool) -> None:
@@ -102,7 +102,7 @@ class Dialogue:
         if not self._recipients:
             raise smtplib.SMTPRecipientsRefused({})
         paths = [_path(recipient) for recipient in self._recipients]
-        mail = Mail(_path(sender) or None, paths, _octets(content), _parameters(mail_options), _parameters(rcpt_options))
+        mail = MailObject(_path(sender) or None, paths, _octets(content), _parameters(mail_options), _parameters(rcpt_options))
         self.outcomes, self._done = [], None
         self.session.send(mail)
 
@@ -112,7 +112,7 @@ class Dialogue:
 
     # What is heard ----------------------------------------------------------------------------------------------
 
-    def hear(self, octets: bytes) -> None:
+    def receive(self, octets: bytes) -> None:
         """Take what came; nothing is the end."""
         if octets:
             self.session.feed(octets)
@@ -133,24 +133,24 @@ class Dialogue:
 
     def answered(self) -> bool:
         """Whether the next answer has come, or will not; a server that will not have us has been told QUIT then."""
-        self._listen()
+        self._collect_events()
         return self.session.closed or bool(self._answers and not self.session.problem)
 
     def sent(self) -> bool:
         """Whether each recipient of the message has an outcome; a server of no more use has been told QUIT then."""
-        self._listen()
+        self._collect_events()
         return self.session.closed or bool(self._done and not self.session.problem)
 
-    def answer(self) -> Said:
+    def answer(self) -> SmtplibReply:
         """The next answer.  Raises SMTPServerDisconnected if there is none."""
         if not self._answers:
             raise smtplib.SMTPServerDisconnected(self.problem)
-        return said(self._answers.popleft())
+        return smtplib_reply(self._answers.popleft())
 
-    def result(self) -> dict[str, Said]:
+    def result(self) -> dict[str, SmtplibReply]:
         """Recipients that did not get the message, each with its reply.  Raises what smtplib does if nobody got it."""
         failed = {
-            recipient: said(outcome.reply)
+            recipient: smtplib_reply(outcome.reply)
             for recipient, outcome in zip(self._recipients, self.outcomes, strict=True)
             if not outcome.delivered
         }
@@ -158,7 +158,7 @@ class Dialogue:
             raise self._failure(failed)
         return failed
 
-    def _listen(self) -> None:
+    def _collect_events(self) -> None:
         for event in self.session.events():
             if isinstance(event, Answered):
                 self._answers.append(event.reply)
@@ -169,47 +169,49 @@ class Dialogue:
                 if self._report:
                     self._report(event)
 
-    def _failure(self, failed: dict[str, Said]) -> smtplib.SMTPException:
+    def _failure(self, failed: dict[str, SmtplibReply]) -> smtplib.SMTPException:
         """What smtplib calls it when nobody got the message."""
         by_stage = {outcome.stage: outcome.reply for outcome in self.outcomes}
         if by_stage.keys() == {"lost"}:
             return smtplib.SMTPServerDisconnected(self.problem)
         if refusal := by_stage.get("client"):
             too_big = refusal.code == 552  # what the server would have said to MAIL
-            return smtplib.SMTPSenderRefused(*said(refusal), self._sender) if too_big else smtplib.SMTPNotSupportedError(str(refusal))
+            if too_big:
+                return smtplib.SMTPSenderRefused(*smtplib_reply(refusal), self._sender)
+            return smtplib.SMTPNotSupportedError(str(refusal))
         if refusal := by_stage.get("MAIL"):
-            return smtplib.SMTPSenderRefused(*said(refusal), self._sender)
+            return smtplib.SMTPSenderRefused(*smtplib_reply(refusal), self._sender)
         if refusal := by_stage.get("DATA") or by_stage.get("BDAT") or (by_stage.get(".") if len(self.outcomes) == 1 else None):
-            return smtplib.SMTPDataError(*said(refusal))
+            return smtplib.SMTPDataError(*smtplib_reply(refusal))
         return smtplib.SMTPRecipientsRefused(failed)
 
 
-class HasDialogue:
+class ClientBase:
     """What a client tells of its dialogue."""
 
     on_outcome: Callable[[Outcome], object] | None
     _prefer_chunks: bool
-    _dialogue: Dialogue
+    _adapter: SmtplibAdapter
 
     @property
     def outcomes(self) -> list[Outcome]:
         """What became of the latest message's recipients, in their order; the same address may be there twice."""
-        return self._dialogue.outcomes
+        return self._adapter.outcomes
 
     @property
     def problem(self) -> str | None:
         """Why the connection is of no use any more; None while it is."""
-        return self._dialogue.problem
+        return self._adapter.problem
 
     @property
     def timed_out(self) -> bool:
         """Whether a reply took too long."""
-        return self._dialogue.timed_out
+        return self._adapter.timed_out
 
-    def _new_dialogue(self, name: str) -> Dialogue:
-        return Dialogue(name, self._tell, prefer_chunks=self._prefer_chunks)
+    def _new_adapter(self, name: str) -> SmtplibAdapter:
+        return SmtplibAdapter(name, self._report_outcome, prefer_chunks=self._prefer_chunks)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _report_outcome(self, outcome: Outcome) -> None:
         if self.on_outcome:
             self.on_outcome(outcome)
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from socket import socket
 from types import EllipsisType
 
-from lmtpref.net.client.smtplib_adapter import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, HasDialogue, Said, own_name
+from lmtpref.net.client.smtplib_adapter import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, ClientBase, SmtplibReply, own_name
 from lmtpref.net.listeners import refuse_smtp_port
 from lmtpref.protocol.client.session import Outcome
 
 
-class Client(HasDialogue, smtplib.LMTP):
+class Client(ClientBase, smtplib.LMTP):
     """An `smtplib.LMTP` that does what RFC 2033 asks of a client.
 
     `sendmail` and `send_message` return {recipient: (code, text)} for those that failed, at RCPT or after the content;
@@ -44,11 +44,11 @@ class Client(HasDialogue, smtplib.LMTP):
         super().__init__("", port, local_hostname or own_name(), source_address)
         self.on_outcome = on_outcome
         self._prefer_chunks = prefer_chunks
-        self._patient = timeout is ...
+        self._standard_timeouts = timeout is ...
         if not isinstance(timeout, EllipsisType):
             self.timeout = timeout  # type: ignore[assignment]  # typeshed lacks the None that the documentation has
-        self._lhlo: Said | None = None
-        self._forget()
+        self._lhlo: SmtplibReply | None = None
+        self._start_over()
         if host:
             code, text = self.connect(host, port)
             if code != 220:
@@ -59,14 +59,14 @@ class Client(HasDialogue, smtplib.LMTP):
 
     def connect(  # type: ignore[override]  # typeshed allows stranger source addresses
         self, host: str = "localhost", port: int = 0, source_address: tuple[str, int] | None = None
-    ) -> Said:
+    ) -> SmtplibReply:
         """Connect, and say LHLO; the greeting.  Raises SMTPHeloError if LHLO is refused."""
-        self._forget()
+        self._start_over()
         if host.startswith("unix:"):
             host = os.path.abspath(host.removeprefix("unix:"))  # noqa: PTH100 - text, as the system call takes it
         self._host = host if port or host.count(":") > 1 else host.partition(":")[0]  # whose certificate it must be
         try:
-            greeting: Said = super().connect(host, port, source_address)
+            greeting: SmtplibReply = super().connect(host, port, source_address)
             if greeting[0] == 220:
                 self.ehlo_or_helo_if_needed()
         except BaseException:
@@ -79,7 +79,7 @@ class Client(HasDialogue, smtplib.LMTP):
         connected: socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]  # typeshed lacks it
         return connected
 
-    def ehlo(self, name: str = "") -> Said:
+    def ehlo(self, name: str = "") -> SmtplibReply:
         """The reply to LHLO, which is said once: behind the greeting, and again when TLS has begun.
 
         Raises SMTPNotSupportedError for another `name` than the `local_hostname` that it was said with.
@@ -89,7 +89,7 @@ class Client(HasDialogue, smtplib.LMTP):
         if self._lhlo is None or self.sock is None:
             self._lhlo = self.getreply()
             self.ehlo_resp = self._lhlo[1]
-            self.esmtp_features = self._dialogue.features
+            self.esmtp_features = self._adapter.features
             self.does_esmtp = self._lhlo[0] // 100 == 2
         return self._lhlo
 
@@ -99,7 +99,7 @@ class Client(HasDialogue, smtplib.LMTP):
         if not self.does_esmtp:
             raise smtplib.SMTPHeloError(*reply)
 
-    def starttls(self, *, context: ssl.SSLContext | None = None) -> Said:  # type: ignore[override]  # as in Python 3.12
+    def starttls(self, *, context: ssl.SSLContext | None = None) -> SmtplibReply:  # type: ignore[override]  # as in Python 3.12
         """Go on in TLS, the server's certificate checked unless `context` says otherwise.
 
         Raises SMTPNotSupportedError where STARTTLS is not offered, SMTPResponseException where it is refused, and SSLError for
@@ -109,11 +109,11 @@ class Client(HasDialogue, smtplib.LMTP):
         if not self.has_extn("starttls"):
             raise smtplib.SMTPNotSupportedError("STARTTLS extension not supported by server.")
         reply = self.docmd("STARTTLS")
-        if not self._dialogue.session.securing:
+        if not self._adapter.session.tls_pending:
             raise smtplib.SMTPServerDisconnected(self.problem) if self.problem else smtplib.SMTPResponseException(*reply)
         try:
             self.sock = (context or ssl.create_default_context()).wrap_socket(self._socket, server_hostname=self._host)
-            self._dialogue.session.secured()
+            self._adapter.session.tls_started()
             self._lhlo = self.ehlo_resp = None
             self.ehlo_or_helo_if_needed()
         except BaseException:
@@ -124,7 +124,7 @@ class Client(HasDialogue, smtplib.LMTP):
     def close(self) -> None:
         """Hang up, without QUIT."""
         super().close()
-        self._dialogue.end()
+        self._adapter.end()
 
     # What is asked and heard ------------------------------------------------------------------------------------
 
@@ -135,27 +135,27 @@ class Client(HasDialogue, smtplib.LMTP):
         msg: bytes | str,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
-    ) -> dict[str, Said]:
+    ) -> dict[str, SmtplibReply]:
         """Send a message; the recipients that did not get it, each with its reply.
 
         Raises SMTPSenderRefused, SMTPDataError, SMTPRecipientsRefused or SMTPServerDisconnected if nobody got it,
         SMTPNotSupportedError, before anything is sent, for what the message needs and the server lacks.
         """
         self.ehlo_or_helo_if_needed()
-        self._overhear()
-        self._dialogue.send(from_addr, to_addrs, msg, mail_options, rcpt_options)
-        self._carry(self._dialogue.sent)
-        return self._dialogue.result()
+        self._drain_unsolicited()
+        self._adapter.send(from_addr, to_addrs, msg, mail_options, rcpt_options)
+        self._run_until(self._adapter.sent)
+        return self._adapter.result()
 
     def putcmd(self, cmd: str, args: str = "") -> None:
         """Say a command that is part of no transaction; `getreply` has its answer."""
-        self._overhear()
-        self._dialogue.ask(cmd, args)
+        self._drain_unsolicited()
+        self._adapter.ask(cmd, args)
 
-    def getreply(self) -> Said:
+    def getreply(self) -> SmtplibReply:
         """The next answer.  Raises SMTPServerDisconnected if none comes."""
-        self._carry(self._dialogue.answered)
-        return self._dialogue.answer()
+        self._run_until(self._adapter.answered)
+        return self._adapter.answer()
 
     def send(self, s: object) -> None:  # noqa: ARG002 - smtplib's name
         """Not to be had: octets that the session does not know of would put it out of step."""
@@ -169,28 +169,28 @@ class Client(HasDialogue, smtplib.LMTP):
             raise smtplib.SMTPServerDisconnected(self.problem or "please run connect() first")
         return self.sock
 
-    def _forget(self) -> None:
-        self._dialogue = self._new_dialogue(self.local_hostname)
+    def _start_over(self) -> None:
+        self._adapter = self._new_adapter(self.local_hostname)
         self._lhlo = self.ehlo_resp = None
         self.esmtp_features = {}
         self.does_esmtp = False
 
-    def _carry(self, enough: Callable[[], bool]) -> None:
+    def _run_until(self, enough: Callable[[], bool]) -> None:
         """Carry octets to and fro until `enough` says so; whatever interrupts it, the connection would be out of step then."""
         try:
             while not enough():
-                self._say()
-                self._hear()
-            if self._dialogue.session.closed:
-                self._say()
+                self._send_pending()
+                self._receive_line()
+            if self._adapter.session.closed:
+                self._send_pending()
                 self.close()
         except BaseException:
             self.close()
             raise
 
-    def _say(self) -> None:
+    def _send_pending(self) -> None:
         """Send what is to be said.  A server that does not take it may have answered all the same."""
-        octets = memoryview(self._dialogue.session.take())
+        octets = memoryview(self._adapter.session.take())
         seconds = self._seconds(BLOCK_SECONDS)
         try:
             for start in range(0, len(octets), BLOCK_OCTETS):
@@ -198,28 +198,28 @@ class Client(HasDialogue, smtplib.LMTP):
                 self._socket.settimeout(seconds)
                 self._socket.sendall(block)
         except TimeoutError:
-            self._overhear()
-            self._dialogue.give_up(seconds)
+            self._drain_unsolicited()
+            self._adapter.give_up(seconds)
         except OSError:
             pass  # its last words can still be read, and then its end
 
-    def _hear(self) -> None:
+    def _receive_line(self) -> None:
         """Take the next line, or the end."""
-        seconds = self._seconds(self._dialogue.session.patience)
+        seconds = self._seconds(self._adapter.session.reply_timeout)
         until = None if seconds is None else time.monotonic() + seconds
         line = b""
-        while not self._dialogue.session.closed and not line.endswith(b"\n"):
+        while not self._adapter.session.closed and not line.endswith(b"\n"):
             heard = self._read(None if until is None else max(until - time.monotonic(), 0))
             if heard is None:
-                self._dialogue.give_up(seconds)
+                self._adapter.give_up(seconds)
             else:
-                self._dialogue.hear(line := heard)
+                self._adapter.receive(line := heard)
 
-    def _overhear(self) -> None:
+    def _drain_unsolicited(self) -> None:
         """Take what has come uncalled for, such as a 421: nothing is asked of a server that is out of step or gone."""
         if self.sock and (heard := self._read(0)) is not None:
-            self._dialogue.hear(heard)
-            self._carry(lambda: True)
+            self._adapter.receive(heard)
+            self._run_until(lambda: True)
 
     def _read(self, seconds: float | None) -> bytes | None:
         """What comes within `seconds`, nothing if that is the end; None if nothing comes."""
@@ -234,8 +234,8 @@ class Client(HasDialogue, smtplib.LMTP):
         self._debug("reply", heard)
         return heard
 
-    def _seconds(self, patience: float) -> float | None:
-        return patience if self._patient else self.timeout
+    def _seconds(self, reply_timeout: float) -> float | None:
+        return reply_timeout if self._standard_timeouts else self.timeout
 
     def _debug(self, what: str, octets: bytes | memoryview) -> None:
         if self.debuglevel > 0:

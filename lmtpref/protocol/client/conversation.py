@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import NamedTuple, TypeVar
 
-from lmtpref.protocol.client.delivery import LOST_451, Delivery, Done, Outcome, Stage, groups
-from lmtpref.protocol.client.message import Command, Extensions, chunked, envelope_of, refusal_of, stuffed
+from lmtpref.protocol.client.delivery import LOST_451, ClientDelivery, Done, Outcome, OutcomeStage, groups
+from lmtpref.protocol.client.message import ClientCommand, Extensions, chunked, envelope_of, refusal_of, stuffed
 from lmtpref.protocol.errors import ReplyError
 from lmtpref.protocol.limits import parse_limits
 from lmtpref.protocol.replies import Reply
@@ -37,7 +37,7 @@ class Closed(NamedTuple):
         return f"closed: {self.problem}" if self.problem else "closed"
 
 
-Event = Answered | Outcome | Done | Closed
+ClientEvent = Answered | Outcome | Done | Closed
 
 
 class ClientConversation:
@@ -49,11 +49,11 @@ class ClientConversation:
     def __init__(self, lhlo: bytes, *, prefer_chunks: bool, chunk_octets: int) -> None:
         self.extensions: Extensions = {}
         self.problem: str | None = None
-        self.leaving: Reply | None = None  # the server's 421
+        self.shutdown_reply: Reply | None = None  # the server's 421
         self.out: list[bytes] = []
-        self.events: deque[Event] = deque()
+        self.events: deque[ClientEvent] = deque()
         self.jobs: deque[Callable[[], Talk[bool]]] = deque()
-        self.deliveries: deque[Delivery] = deque()
+        self.deliveries: deque[ClientDelivery] = deque()
         self._lhlo = lhlo
         self._prefer_chunks, self._chunk_octets = prefer_chunks, chunk_octets
 
@@ -62,12 +62,12 @@ class ClientConversation:
         greeting = yield "connect"
         self.events.append(Answered("connect", greeting))
         if greeting.positive:
-            usable = yield from self._introduce()
+            usable = yield from self._send_lhlo()
         else:
             usable = self._give_up("connect", greeting)
         while usable:
             while not self.jobs:
-                self.stay()
+                self.raise_if_shutting_down()
                 yield IDLE
             usable = yield from self.jobs.popleft()()
         yield from self._ask("QUIT", b"QUIT\r\n")
@@ -75,28 +75,28 @@ class ClientConversation:
     def end(self, problem: str | None) -> None:
         """It is over; of recipients without an answer nothing is known (RFC 2033 section 5)."""
         self.problem = self.problem or problem
-        self._settle(LOST_451, "lost")
+        self._record_all(LOST_451, "lost")
         self.events.append(Closed(self.problem))
 
-    def stay(self) -> None:
+    def raise_if_shutting_down(self) -> None:
         """Return unless the server is leaving: what it still owes may come, but it is told no more (RFC 5321 section 3.8)."""
-        if self.leaving:
-            raise ReplyError(f"the server is shutting down: {self.leaving}")
+        if self.shutdown_reply:
+            raise ReplyError(f"the server is shutting down: {self.shutdown_reply}")
 
     # Jobs -------------------------------------------------------------------------------------------------------
 
-    def deliver(self, delivery: Delivery) -> Talk[bool]:
+    def deliver(self, delivery: ClientDelivery) -> Talk[bool]:
         """Send a message, in as many transactions as the server's RCPTMAX asks for (RFC 9422 section 4.2)."""
         usable = True
         if refusal := refusal_of(delivery.mail, self.extensions):
-            delivery.settle_all(refusal, "client")
+            delivery.record_all(refusal, "client")
         most = parse_limits(self.extensions.get("LIMITS", ())).get("RCPTMAX")
         while usable and delivery.begin(most):
             if not (yield from self._transact(delivery)):
                 self._write(b"RSET\r\n")
                 usable = self._is_reset((yield "RSET"))
         if not usable:
-            delivery.settle_all(LOST_451, "lost")
+            delivery.record_all(LOST_451, "lost")
         self._finish(delivery)
         return usable
 
@@ -115,7 +115,7 @@ class ClientConversation:
         if not reply.positive:
             return True
         yield TLS
-        return (yield from self._introduce())
+        return (yield from self._send_lhlo())
 
     def leave(self) -> Talk[bool]:
         """End the conversation."""
@@ -124,7 +124,7 @@ class ClientConversation:
 
     # One transaction --------------------------------------------------------------------------------------------
 
-    def _transact(self, delivery: Delivery) -> Talk[bool]:
+    def _transact(self, delivery: ClientDelivery) -> Talk[bool]:
         """Whether the server has ended the transaction too; if not, RSET has to."""
         mail = delivery.mail
         in_chunks = mail.binary or (self._prefer_chunks and "CHUNKING" in self.extensions)
@@ -132,44 +132,47 @@ class ClientConversation:
         if delivery.go_ahead:
             self._check_go_ahead(delivery)
             self._write(stuffed(mail.content))
-        elif not in_chunks or not delivery.hopeful or not (yield from self._chunks(delivery)):
+        elif not in_chunks or not delivery.has_live_recipients or not (yield from self._chunks(delivery)):
             return False
         replies = []
         for position in delivery.accepted:
             replies.append((yield "."))
-            delivery.settle(position, replies[-1], ".")
+            delivery.record(position, replies[-1], ".")
         return not in_chunks or all(reply.positive for reply in replies)
 
-    def _envelope(self, delivery: Delivery, *, data: bool) -> Talk[None]:
+    def _envelope(self, delivery: ClientDelivery, *, data: bool) -> Talk[None]:
         """Send MAIL, each RCPT and DATA, as far as there is hope."""
         delivery.size_declared = "SIZE" in self.extensions
-        commands = [*envelope_of(delivery.mail, self.extensions, delivery.positions), *([Command("DATA", b"DATA\r\n")] if data else [])]
+        commands = [
+            *envelope_of(delivery.mail, self.extensions, delivery.positions),
+            *([ClientCommand("DATA", b"DATA\r\n")] if data else []),
+        ]
         for group in groups(commands, pipelining="PIPELINING" in self.extensions):
-            if group[0].verb != "MAIL" and not delivery.hopeful:
+            if group[0].verb != "MAIL" and not delivery.has_live_recipients:
                 break
             self._write(b"".join(command.octets for command in group))
             for command in group:
-                delivery.hear(command.verb, (yield command.verb))
+                delivery.take_reply(command.verb, (yield command.verb))
 
-    def _check_go_ahead(self, delivery: Delivery) -> None:
+    def _check_go_ahead(self, delivery: ClientDelivery) -> None:
         """Return if there is somebody to send the content to.  Raises ReplyError for a server that must have miscounted."""
-        if not delivery.hopeful:
+        if not delivery.has_live_recipients:
             if not delivery.accepted:
                 self._write(b".\r\nQUIT\r\n")  # RFC 2920 section 3.1; how many replies that earns, nobody can know
             raise ReplyError("the server asked for a message that it had refused")
 
-    def _chunks(self, delivery: Delivery) -> Talk[bool]:
+    def _chunks(self, delivery: ClientDelivery) -> Talk[bool]:
         """Send the content in chunks; False when one was refused, and no more are sent (RFC 3030 section 2)."""
         for command, last in chunked(delivery.mail.content, self._chunk_octets):
             self._write(command)
             if not last and not (reply := (yield "BDAT")).positive:
-                delivery.settle_transaction(reply, "BDAT")
+                delivery.record_transaction(reply, "BDAT")
                 return False
         return True
 
     # Book-keeping -----------------------------------------------------------------------------------------------
 
-    def _introduce(self) -> Talk[bool]:
+    def _send_lhlo(self) -> Talk[bool]:
         """Say LHLO; whether the server likes it.  Nothing else is tried (RFC 2033 section 4.1)."""
         self.extensions = {}
         reply = yield from self._ask("LHLO", self._lhlo)
@@ -186,7 +189,7 @@ class ClientConversation:
         return reply
 
     def _write(self, octets: bytes) -> None:
-        self.stay()
+        self.raise_if_shutting_down()
         self.out.append(octets)
 
     def _is_reset(self, reply: Reply) -> bool:
@@ -195,17 +198,17 @@ class ClientConversation:
             self.problem = f"RSET was refused: {reply}"
         return reply.positive
 
-    def _give_up(self, stage: Stage, reply: Reply) -> bool:
+    def _give_up(self, stage: OutcomeStage, reply: Reply) -> bool:
         """The server will not have us: each message is answered with `reply`, and the conversation does not go on."""
         self.problem = f"{stage} was refused: {reply}"
-        self._settle(reply, stage)
+        self._record_all(reply, stage)
         return False
 
-    def _settle(self, reply: Reply, stage: Stage) -> None:
+    def _record_all(self, reply: Reply, stage: OutcomeStage) -> None:
         while self.deliveries:
-            self.deliveries[0].settle_all(reply, stage)
+            self.deliveries[0].record_all(reply, stage)
             self._finish(self.deliveries[0])
 
-    def _finish(self, delivery: Delivery) -> None:
+    def _finish(self, delivery: ClientDelivery) -> None:
         self.deliveries.remove(delivery)
         self.events.append(delivery.done)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from lmtpref.protocol.client.message import Command, Mail
+from lmtpref.protocol.client.message import ClientCommand, MailObject
 from lmtpref.protocol.replies import Reply
 
 # A group goes out whole, and the next one when all its replies have come.  100 replies of 512 octets (RFC 5321 section
@@ -18,7 +18,7 @@ MAX_GROUP_OCTETS = 16_384
 
 LOST_451 = Reply(451, "4.4.2", "The connection was lost before the server had answered for this recipient")
 
-Stage = Literal["client", "connect", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", ".", "lost"]
+OutcomeStage = Literal["client", "connect", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", ".", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class Outcome:
     RCPTs from 0: the same address may be there twice.
     """
 
-    mail: Mail
+    mail: MailObject
     position: int
     reply: Reply
-    stage: Stage
+    stage: OutcomeStage
     size_declared: bool = False
 
     @property
@@ -64,21 +64,21 @@ class Outcome:
 class Done(NamedTuple):
     """A message is done with: the outcomes in the order of its forward-paths, one for each."""
 
-    mail: Mail
+    mail: MailObject
     outcomes: tuple[Outcome, ...]
 
     def __str__(self) -> str:
         return f"done: {sum(outcome.delivered for outcome in self.outcomes)} of {len(self.outcomes)} delivered"
 
 
-class Delivery:
+class ClientDelivery:
     """A message under way, in one transaction or several.
 
     `positions` are those of the present transaction's recipients.  Replies are given to it in the order of the
     commands: nothing else pairs them.
     """
 
-    def __init__(self, mail: Mail, report: Callable[[Outcome], None]) -> None:
+    def __init__(self, mail: MailObject, report: Callable[[Outcome], None]) -> None:
         self.mail = mail
         self.positions = range(0)
         self.accepted: list[int] = []  # positions of the RCPTs that were answered 2xx, in their order
@@ -101,7 +101,7 @@ class Delivery:
         return True
 
     @property
-    def hopeful(self) -> bool:
+    def has_live_recipients(self) -> bool:
         """Whether a recipient may still get the message, when the sender was asked for."""
         return self.has_sender and (bool(self.accepted) or self._asked < self.positions.stop)
 
@@ -110,47 +110,47 @@ class Delivery:
         """The outcomes, when each recipient has one."""
         return Done(self.mail, tuple(self._outcomes[position] for position in range(len(self.mail.forward_paths))))
 
-    def hear(self, verb: str, reply: Reply) -> None:
+    def take_reply(self, verb: str, reply: Reply) -> None:
         """Take the reply to MAIL, to the next RCPT, or to DATA."""
         if verb == "RCPT":
-            self._hear_rcpt(reply)
+            self._take_rcpt_reply(reply)
         elif verb == "MAIL":
             self.has_sender = reply.positive
             if not reply.positive:
-                self.settle_all(reply, "MAIL")
+                self.record_all(reply, "MAIL")
         else:
             self.go_ahead = reply.code // 100 == 3
             if not self.go_ahead:
-                self.settle_transaction(reply, "DATA")
+                self.record_transaction(reply, "DATA")
 
-    def _hear_rcpt(self, reply: Reply) -> None:
+    def _take_rcpt_reply(self, reply: Reply) -> None:
         if reply.positive:
             self.accepted.append(self._asked)
         else:
-            self.settle(self._asked, reply, "RCPT")
+            self.record(self._asked, reply, "RCPT")
         self._asked += 1
 
-    def settle(self, position: int, reply: Reply, stage: Stage) -> None:
+    def record(self, position: int, reply: Reply, stage: OutcomeStage) -> None:
         """Report what became of a recipient; the first word is the last."""
         if position not in self._outcomes:
             self._outcomes[position] = Outcome(self.mail, position, reply, stage, self.size_declared)
             self._report(self._outcomes[position])
 
-    def settle_transaction(self, reply: Reply, stage: Stage) -> None:
+    def record_transaction(self, reply: Reply, stage: OutcomeStage) -> None:
         """Report `reply` for all recipients of the present transaction that have no outcome yet."""
         for position in self.positions:
-            self.settle(position, reply, stage)
+            self.record(position, reply, stage)
 
-    def settle_all(self, reply: Reply, stage: Stage) -> None:
+    def record_all(self, reply: Reply, stage: OutcomeStage) -> None:
         """Report `reply` for all recipients of whom nothing is known yet."""
         for position in range(len(self.mail.forward_paths)):
-            self.settle(position, reply, stage)
+            self.record(position, reply, stage)
 
 
-def groups(commands: Iterable[Command], *, pipelining: bool) -> Iterator[list[Command]]:
+def groups(commands: Iterable[ClientCommand], *, pipelining: bool) -> Iterator[list[ClientCommand]]:
     """`commands` in groups, each to be sent when those before it are answered (RFC 2920 section 3.1)."""
     most = MAX_GROUP_COMMANDS if pipelining else 1
-    group: list[Command] = []
+    group: list[ClientCommand] = []
     for command in commands:
         octets = sum(len(earlier.octets) for earlier in group)
         if group and (len(group) == most or octets + len(command.octets) > MAX_GROUP_OCTETS):

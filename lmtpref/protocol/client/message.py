@@ -19,7 +19,7 @@ _TOO_BIG_552 = Reply(552, "5.3.4", "The message is over the size that the server
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class MailObject:
     """One transaction, as the caller wants it.
 
     `reverse_path` is None for the null sender; `forward_paths` are asked for in this order, each as often as it is given;
@@ -74,7 +74,7 @@ class Mail:
         return not self.content.partition(_END_OF_HEADER)[0].isascii()
 
 
-class Command(NamedTuple):
+class ClientCommand(NamedTuple):
     """A command line."""
 
     verb: str
@@ -85,7 +85,7 @@ class _Need(NamedTuple):
     """What mail of some kind needs of a server, and the verdict where that is missing."""
 
     keyword: str
-    of: Callable[[Mail], bool]
+    of: Callable[[MailObject], bool]
     refusal: Reply
 
 
@@ -105,7 +105,7 @@ _NEEDS = (
 _DEFINED_BY = {"BODY": "8BITMIME"} | dict.fromkeys(("RET", "ENVID", "NOTIFY", "ORCPT"), "DSN")
 
 
-def refusal_of(mail: Mail, offered: Extensions) -> Reply | None:
+def refusal_of(mail: MailObject, offered: Extensions) -> Reply | None:
     """Why `mail` is not for a server that offers this; None if it is.
 
     Nothing is converted and nothing left out: who wants that does it before (RFC 6152 section 3, RFC 3030 section 3).
@@ -123,12 +123,12 @@ def refusal_of(mail: Mail, offered: Extensions) -> Reply | None:
     return None
 
 
-def envelope_of(mail: Mail, offered: Extensions, positions: range) -> Iterator[Command]:
+def envelope_of(mail: MailObject, offered: Extensions, positions: range) -> Iterator[ClientCommand]:
     """MAIL and a RCPT for each of the recipients at `positions`, with the parameters that the server is owed."""
     parameters = _declared(mail, offered) | {name.upper(): value for name, value in mail.parameters.items()}
-    yield Command("MAIL", f"MAIL FROM:<{mail.reverse_path or ''}>{_spelt(parameters)}\r\n".encode())
+    yield ClientCommand("MAIL", f"MAIL FROM:<{mail.reverse_path or ''}>{_spelt(parameters)}\r\n".encode())
     for position in positions:
-        yield Command("RCPT", f"RCPT TO:<{mail.forward_paths[position]}>{_spelt(mail.rcpt_parameters)}\r\n".encode())
+        yield ClientCommand("RCPT", f"RCPT TO:<{mail.forward_paths[position]}>{_spelt(mail.rcpt_parameters)}\r\n".encode())
 
 
 def stuffed(content: bytes) -> bytes:
@@ -149,7 +149,7 @@ def chunked(content: bytes, octets: int) -> Iterator[tuple[bytes, bool]]:
         yield b"BDAT %d%s\r\n%s" % (len(chunk), b" LAST" if last else b"", chunk), last
 
 
-def _declared(mail: Mail, offered: Extensions) -> dict[str, str | None]:
+def _declared(mail: MailObject, offered: Extensions) -> dict[str, str | None]:
     """What MAIL has to say of the content, to a server that understands it."""
     parameters: dict[str, str | None] = {}
     if "SIZE" in offered:

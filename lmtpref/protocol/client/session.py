@@ -3,7 +3,7 @@
 No socket, no clock, no waiting.  Ask for what you want at any time; it is done in turn::
 
     client = ClientSession("mta.example")
-    client.send(Mail("anne@home.test", ["ant@lists.example"], content))
+    client.send(MailObject("anne@home.test", ["ant@lists.example"], content))
     client.quit()
     while not client.closed:
         send(client.take())
@@ -21,20 +21,20 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from lmtpref.protocol.catalogue import SHUTTING_DOWN_421
-from lmtpref.protocol.client.conversation import IDLE, TLS, Answered, ClientConversation, Closed, Event, Talk
-from lmtpref.protocol.client.delivery import Delivery, Done, Outcome
-from lmtpref.protocol.client.message import Extensions, Mail
+from lmtpref.protocol.client.conversation import IDLE, TLS, Answered, ClientConversation, ClientEvent, Closed, Talk
+from lmtpref.protocol.client.delivery import ClientDelivery, Done, Outcome
+from lmtpref.protocol.client.message import Extensions, MailObject
 from lmtpref.protocol.client.reply_reader import ReplyReader
 from lmtpref.protocol.errors import ReplyError, UsageError
 from lmtpref.protocol.replies import Reply
 
-__all__ = ["Answered", "ClientSession", "Closed", "Done", "Event", "Mail", "Outcome"]
+__all__ = ["Answered", "ClientEvent", "ClientSession", "Closed", "Done", "MailObject", "Outcome"]
 
 CHUNK_OCTETS = 1_048_576  # of one BDAT; the next one waits for its reply
 
 # Seconds that each reply may take (RFC 5321 section 4.5.3.2); 600 for every final reply (RFC 1047, RFC 2033 section 5).
-PATIENCE_SECONDS = {"connect": 300, "MAIL": 300, "RCPT": 300, "DATA": 120, "BDAT": 180, ".": 600}
-USUAL_PATIENCE_SECONDS = 300
+REPLY_SECONDS = {"connect": 300, "MAIL": 300, "RCPT": 300, "DATA": 120, "BDAT": 180, ".": 600}
+USUAL_REPLY_SECONDS = 300
 
 _LEGAL = {"DATA": (3, 4, 5)}  # first digits of a reply, where not these:
 _USUALLY_LEGAL = (2, 4, 5)
@@ -52,7 +52,7 @@ class ClientSession:
         if not name or " " in name:
             raise UsageError(f"a host name, or an address in brackets (RFC 5321 section 4.1.1.1): {name!r}")
         self.closed = False
-        self._leaving = False  # whether QUIT was asked for
+        self._quit_queued = False  # whether QUIT was asked for
         self._conversation = ClientConversation(_line("LHLO", name), prefer_chunks=prefer_chunks, chunk_octets=chunk_octets)
         self._reader = ReplyReader()
         self._talk = self._conversation.talk()
@@ -70,9 +70,9 @@ class ClientSession:
 
     # The caller's side ------------------------------------------------------------------------------------------
 
-    def send(self, mail: Mail) -> None:
+    def send(self, mail: MailObject) -> None:
         """Send `mail`; each recipient gets an Outcome as soon as it is known, then there is a Done."""
-        delivery = Delivery(mail, self._conversation.events.append)
+        delivery = ClientDelivery(mail, self._conversation.events.append)
         self._queue(partial(self._conversation.deliver, delivery))
         self._conversation.deliveries.append(delivery)
         self._wake()
@@ -99,7 +99,7 @@ class ClientSession:
     def quit(self) -> None:
         """Send QUIT, to be Answered, and close then (RFC 5321 section 4.1.1.10)."""
         self._queue(self._conversation.leave)
-        self._leaving = True
+        self._quit_queued = True
         self._wake()
 
     # The driver's side ------------------------------------------------------------------------------------------
@@ -111,14 +111,14 @@ class ClientSession:
         self._reader.feed(octets)
         try:
             while not self.closed and (lines := self._reader.next()) is not None:
-                self._hear(lines)
+                self._take_reply(lines)
             self._check_clear()
         except ReplyError as problem:
             self._conversation.out.clear()  # written before this was known
             self._end(str(problem))
 
     def eof(self) -> None:
-        """The connection is gone, or the driver has lost patience: what was not answered is not known."""
+        """The connection is gone, or the driver has given up waiting: what was not answered is not known."""
         self._end(None if self._awaited == "QUIT" else "the server closed the connection")
 
     def take(self) -> bytes:
@@ -127,44 +127,44 @@ class ClientSession:
         self._conversation.out.clear()
         return octets
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[ClientEvent]:
         """What has happened since this was last asked."""
         while self._conversation.events:
             yield self._conversation.events.popleft()
 
     @property
     def awaited(self) -> str:
-        """What the next reply is to: a verb, `connect`, `.`; `TLS` while `securing`, `nothing` where none is due."""
+        """What the next reply is to: a verb, `connect`, `.`; `TLS` while `tls_pending`, `nothing` where none is due."""
         return self._awaited
 
     @property
-    def patience(self) -> float:
+    def reply_timeout(self) -> float:
         """How many seconds the next reply may take before the driver calls `eof` (RFC 5321 section 4.5.3.2)."""
-        return PATIENCE_SECONDS.get(self._awaited, USUAL_PATIENCE_SECONDS)
+        return REPLY_SECONDS.get(self._awaited, USUAL_REPLY_SECONDS)
 
     @property
-    def securing(self) -> bool:
-        """Whether the driver should begin TLS now; call `secured` when that has succeeded, `eof` when not."""
+    def tls_pending(self) -> bool:
+        """Whether the driver should begin TLS now; call `tls_started` when that has succeeded, `eof` when not."""
         return self._awaited == TLS
 
-    def secured(self) -> None:
+    def tls_started(self) -> None:
         """TLS has begun.  Raises UsageError if STARTTLS was not agreed on."""
-        if not self.securing:
+        if not self.tls_pending:
             raise UsageError("STARTTLS was not agreed on")
         self._advance(partial(next, self._talk))
 
     # Replies ----------------------------------------------------------------------------------------------------
 
-    def _hear(self, lines: tuple[bytes, ...]) -> None:
+    def _take_reply(self, lines: tuple[bytes, ...]) -> None:
         """Take one reply: it is to what is awaited, whatever its code and its text (RFC 2920 section 3.1)."""
         try:
             reply = Reply.parse([line.decode("utf-8", "backslashreplace") for line in lines])
         except UsageError as problem:
             raise ReplyError(str(problem)) from None
         if reply.code == SHUTTING_DOWN_421.code:
-            self._conversation.leaving = reply
+            self._conversation.shutdown_reply = reply
         if self._awaited in {IDLE, TLS} or self._conversation.out:  # nothing is due, or nothing that was sent already
-            self._conversation.stay()
+            self._conversation.raise_if_shutting_down()
             raise ReplyError(f"a reply to nothing: {reply}")
         if reply.code // 100 not in _LEGAL.get(self._awaited, _USUALLY_LEGAL):
             raise ReplyError(f"no reply to {self._awaited}: {reply}")
@@ -172,13 +172,13 @@ class ClientSession:
 
     def _check_clear(self) -> None:
         """Return unless something in the clear stands behind the reply to STARTTLS.  Raises ReplyError."""
-        if self.securing and self._reader.unfinished:
+        if self.tls_pending and self._reader.unfinished:
             raise ReplyError("the server sent more in the clear after it had agreed to TLS (RFC 3207 section 4.2)")
 
     # Book-keeping -----------------------------------------------------------------------------------------------
 
     def _queue(self, job: Callable[[], Talk[bool]]) -> None:
-        if self.closed or self.problem or self._leaving:
+        if self.closed or self.problem or self._quit_queued:
             raise UsageError(f"the conversation is over: {self.problem or 'QUIT was asked for'}")
         self._conversation.jobs.append(job)
 

@@ -16,7 +16,7 @@ from lmtpref.lists.queues.amqp.broker import PREFIX, QUEUED, connect, counts, de
 from lmtpref.lists.queues.duplicates import duplicate_key, has_received
 from lmtpref.lists.queues.entry_json import CONTENT_TYPE, to_json
 from lmtpref.lists.queues.group_commit import MAX_PENDING_ENTRIES, Commit, Committer
-from lmtpref.lists.queues.interface import Options, QueueUnreachableError, is_outage
+from lmtpref.lists.queues.interface import QueueOptions, QueueUnreachableError, is_outage
 from lmtpref.lists.queues.loop_thread import LoopThread
 from lmtpref.lists.queues.memory import Entry
 from lmtpref.lists.queues.names import Names
@@ -31,7 +31,7 @@ CLOSE_SECONDS = 10.0  # the time that `aclose` waits for the broker
 class AmqpQueues:
     """Queues in RabbitMQ; `hold` and `discard` are in the engine that `options.held` names."""
 
-    def __init__(self, url: str, options: Options) -> None:
+    def __init__(self, url: str, options: QueueOptions) -> None:
         if not options.held:
             raise UsageError(f"{masked(url)}: `held` must name the engine for what is held or discarded, because AMQP cannot list entries")
         self._url = url

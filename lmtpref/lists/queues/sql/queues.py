@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, func, select
 from lmtpref.lists.queues.duplicates import duplicate_key, has_received
 from lmtpref.lists.queues.entry_file import describe
 from lmtpref.lists.queues.group_commit import MAX_PENDING_ENTRIES, Commit, Committer
-from lmtpref.lists.queues.interface import Options, QueueUnreachableError, is_outage
+from lmtpref.lists.queues.interface import QueueOptions, QueueUnreachableError, is_outage
 from lmtpref.lists.queues.memory import QUEUES, Entry
 from lmtpref.lists.queues.names import Names, drawn_at
 from lmtpref.lists.queues.outage import Outage
@@ -43,8 +43,8 @@ class RowCommit(Commit):
 class SqlQueues:
     """Queues in SQLite or PostgreSQL, written by group commit for all connections of the server."""
 
-    def __init__(self, url: str, options: Options | None = None) -> None:
-        options = options or Options()
+    def __init__(self, url: str, options: QueueOptions | None = None) -> None:
+        options = options or QueueOptions()
         self.database = QueueDatabase(url, options.timeout_seconds)
         self._duplicate_seconds = options.duplicate_seconds
         self._outage = Outage(self.database.name)
