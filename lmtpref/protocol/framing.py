@@ -10,6 +10,7 @@ from lmtpref.protocol.errors import PeerError
 from lmtpref.protocol.replies import Reply
 
 _CRLF = b"\r\n"
+_LINE_WITH_DOT = b"\r\n."
 _END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 section 4.1.1.4; nothing else ends the data
 MAX_CUT_IN_PLACE_OCTETS = 16_384  # of one read; a larger one is part of a larger message
 _WINDOW_OCTETS = 4096  # that are searched for all of it, where there is a dot
@@ -19,8 +20,9 @@ _BARE_NEWLINE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 class Framer:
     """The input of one connection, cut where the protocol cuts it.
 
-    At most `max_line_octets` of an unfinished command and 4/3 of `max_message_octets` of unfinished content are kept
-    (un-stuffing may take away one octet in four); the rest of anything longer is read and dropped.
+    At most `max_line_octets` of an unfinished command and `content_room(max_message_octets)` of unfinished content are kept; the
+    rest of anything longer is read and dropped.  Content loses its dot-stuffing while it arrives, so that the end of a large
+    message takes no longer than another part of it.
 
     A small read is cut where it lies, in `_read` from `_at` on.  What no frame ends in is moved to `waiting`, where it grows until
     the frame is whole; only one of the two holds octets at a time.  `is_empty` says that neither does.
@@ -33,7 +35,7 @@ class Framer:
         self.is_empty = True
         self._read = b""
         self._at = 0
-        self._scanned = 0  # octets of `waiting` that need not be searched again
+        self._scanned = 0  # octets of `waiting` that need not be searched again; of content, they have no dot-stuffing any more
         self._dropped = False  # whether the start of the present frame is gone, because the frame is too long
         self._unwanted = False  # whether the present content will be dropped once its end is found
 
@@ -76,7 +78,7 @@ class Framer:
 
     def _waiting_line(self) -> bytes | None:
         if (end := self.waiting.find(_CRLF, self._scanned)) < 0:
-            self._keep(self._max_line, tail=1)
+            self._keep(self._max_line, max(0, len(self.waiting) - 1))
             return None
         too_long = self._dropped or end + 2 > self._max_line
         line = bytes(self.waiting[:end])
@@ -91,21 +93,24 @@ class Framer:
         A Reply instead, if the content is too big (RFC 1870 section 4).
         """
         at = self._at
-        if (end := self._read.find(_END_OF_DATA, at)) >= 0 and not self._read.startswith(b".\r\n", at):
-            content = self._read[at : end + 2]
-            self._take_read(end + 5)
-            dropped = False
-        else:
+        if (end := self._read.find(_END_OF_DATA, at)) < 0 or self._read.startswith(b".\r\n", at):
             self._keep_read()
-            if not self._scanned and not self._dropped and self.waiting.startswith(b".\r\n"):
-                return self._cut(0, 3)
-            if (end := self._end_of_data()) < 0:
-                self._keep(0 if self._unwanted else content_room(self._max_message), tail=4)
-                return None
-            dropped = self._dropped
-            content = self._cut(end + 2, 3)
-        content = _unstuffed(content)
-        return MESSAGE_TOO_BIG_552 if dropped or len(content) > self._max_message else content
+            return self._waiting_content()
+        content = self._read[at + self._read.startswith(b".", at) : end + 2]
+        self._take_read(end + 5)
+        if _is_stuffed(content, 0, len(content)):
+            content = content.replace(_LINE_WITH_DOT, _CRLF)
+        return MESSAGE_TOO_BIG_552 if len(content) > self._max_message else content
+
+    def _waiting_content(self) -> bytes | Reply | None:
+        if not self._scanned and not self._dropped and self.waiting.startswith(b".\r\n"):
+            return self._cut(0, 3)
+        if (end := self._end_of_data()) < 0:
+            self._keep(0 if self._unwanted else content_room(self._max_message), self._unstuff(self._searched()))
+            return None
+        too_long = self._dropped
+        content = self._cut(self._unstuff(end + 2), 3, begin=self.waiting.startswith(b"."))
+        return MESSAGE_TOO_BIG_552 if too_long or len(content) > self._max_message else content
 
     def chunk(self, octets: int) -> bytes | None:
         """Return the next `octets` octets, whatever they are; None until all have come (RFC 3030 section 2)."""
@@ -124,9 +129,7 @@ class Framer:
         self._keep_read()
         self._unwanted = True
         self.is_empty = False  # so that what comes is searched in `waiting`
-        # What was not searched may hold the end, and commands after it.
-        if self._scanned >= len(self.waiting) - 4:
-            self._keep(0, tail=4)
+        self._keep(0, self._scanned)  # what was not searched may hold the end, and commands after it
 
     def _keep_read(self) -> None:
         """Move what is left of the last read to `waiting`."""
@@ -147,16 +150,33 @@ class Framer:
             at = dot + _WINDOW_OCTETS - 2  # an end that was cut off has its dot here, or behind
         return -1
 
-    def _keep(self, limit: int, *, tail: int) -> None:
-        """Note that all but the last `tail` octets were searched, and drop them if the frame outgrew `limit`."""
-        if len(self.waiting) > max(limit, tail):
-            del self.waiting[:-tail]
-            self._dropped = True
-        self._scanned = max(0, len(self.waiting) - tail)
+    def _searched(self) -> int:
+        """Return up to where no end of data begins, after `_end_of_data` found none."""
+        end = max(0, len(self.waiting) - len(_END_OF_DATA) + 1)
+        # The CRLF and the dot of one line stay together, because they are replaced together.
+        split = self.waiting.find(_LINE_WITH_DOT, max(self._scanned, end - 2), end + 2)
+        return end if split < 0 else split
 
-    def _cut(self, end: int, terminator: int) -> bytes:
+    def _unstuff(self, end: int) -> int:
+        """Remove the dot-stuffing from what was not searched before, up to `end`; return where that is now (RFC 5321 section 4.5.2)."""
+        begin = self._scanned
+        if not _is_stuffed(self.waiting, begin, end):
+            return end
+        content = self.waiting[begin:end].replace(_LINE_WITH_DOT, _CRLF)
+        self.waiting[begin:end] = content
+        return begin + len(content)
+
+    def _keep(self, limit: int, searched: int) -> None:
+        """Note that the first `searched` octets were searched, and drop them if the frame outgrew `limit`."""
+        if searched and len(self.waiting) > limit:
+            del self.waiting[:searched]
+            self._dropped = True
+            searched = 0
+        self._scanned = searched
+
+    def _cut(self, end: int, terminator: int, *, begin: int = 0) -> bytes:
         with memoryview(self.waiting) as view:
-            frame = bytes(view[:end])
+            frame = bytes(view[begin:end])
         self._advance(end + terminator)
         return frame
 
@@ -169,18 +189,16 @@ class Framer:
 
 
 def content_room(max_message_octets: int) -> int:
-    """Return how many octets a message of that size may have on the wire: three may be stuffed to four, and its end has begun."""
-    return max_message_octets * 4 // 3 + 4
+    """Return how many octets of such a message are kept: all of it, and 8 that may be dot-stuffing or the end."""
+    return max_message_octets + 8
 
 
-def _unstuffed(content: bytes) -> bytes:
-    """`content` without the dot that begins a line of more (RFC 5321 section 4.5.2).
+def _is_stuffed(octets: bytes | bytearray, begin: int, end: int) -> bool:
+    """Whether a line there, other than the first, begins with a dot.
 
-    Text with few dots is the rule: behind the last one nothing is searched.
+    Text with few dots is the rule: after the last one nothing is searched.
     """
-    if content.startswith(b"."):
-        content = content[1:]
-    return content if content.find(b"\r\n.", 0, content.rfind(b".") + 1) < 0 else content.replace(b"\r\n.", _CRLF)
+    return octets.find(_LINE_WITH_DOT, begin, octets.rfind(b".", begin, end) + 1) >= 0
 
 
 def first_bare_newline(content: bytes) -> int | None:
@@ -194,3 +212,17 @@ def first_bare_newline(content: bytes) -> int | None:
         return None
     match = _BARE_NEWLINE.search(content)
     return match and match.start()
+
+
+def has_line_over(content: bytes, limit: int) -> bool:
+    """Whether a line of `content`, each of which ends with CRLF, has more than `limit` octets, with its CRLF.
+
+    The last line end within `limit` octets begins the next search, so short lines are not looked at one by one.
+    """
+    begin = 0
+    while begin < len(content):
+        end = content.rfind(_CRLF, begin, begin + limit)
+        if end < 0:
+            return True
+        begin = end + len(_CRLF)
+    return False

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, field
 
 from lmtpref.protocol.catalogue import MESSAGE_TOO_BIG_552
-from lmtpref.protocol.framing import first_bare_newline
+from lmtpref.protocol.framing import first_bare_newline, has_line_over
 from lmtpref.protocol.handler import Envelope, Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.settings import Settings
@@ -101,6 +101,6 @@ def _unfit(content: bytes, settings: Settings) -> Reply | None:
     if settings.bare_newlines == "reject" and (offset := first_bare_newline(content)) is not None:
         return Reply(554, "5.6.0", f"Bare CR or LF at octet {offset} of the message")
     limit = settings.max_text_line_octets
-    if limit and any(len(line) + 2 > limit for line in content.split(b"\r\n")):
+    if limit and has_line_over(content, limit):
         return Reply(500, "5.5.2", f"A line of the message is over {limit} octets")
     return None
