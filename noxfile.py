@@ -15,7 +15,8 @@ nox.options.reuse_venv = "yes"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False  # `pythons` names those it did not find
 PROJECT = nox.project.load_toml("pyproject.toml")
-EXTRAS = ",".join(PROJECT["project"]["optional-dependencies"])
+# All but `mailman`: GNU Mailman brings two dozen packages, and `nox -s mailman` alone runs it.
+EXTRAS = ",".join(extra for extra in PROJECT["project"]["optional-dependencies"] if extra != "mailman")
 FORMS = {
     "github-workflows": [".github/workflows/ci.yml"],
     "github-issue-forms": [f".github/ISSUE_TEMPLATE/{name}.yml" for name in ("unclear", "wish", "wrong")],
@@ -25,12 +26,12 @@ FORMS = {
 BESIDE = "pytest -n 3 --dist loadfile"  # three pages at a time: half of what an example takes is waiting
 
 
-def install(session: nox.Session, *groups: str) -> None:
-    """Install the package from this checkout, with all its extras and these groups of dependencies.
+def install(session: nox.Session, *groups: str, extras: str = EXTRAS) -> None:
+    """Install the package from this checkout, with these extras and these groups of dependencies.
 
     An environment that has them already stays as it is, so that one page takes seconds.
     """
-    wanted = ["-e", f".[{EXTRAS}]", *nox.project.dependency_groups(PROJECT, *groups)]
+    wanted = ["-e", f".[{extras}]", *nox.project.dependency_groups(PROJECT, *groups)]
     state = "\n".join([*wanted, *(Path(name).read_text() for name in ("pyproject.toml", "lmtpref/__init__.py"))])
     kept = Path(session.virtualenv.location, "installed.txt")
     if not kept.is_file() or kept.read_text() != state:
@@ -108,6 +109,13 @@ def build(session: nox.Session) -> None:
     session.run(python, "-P", "docs/installed.py", str(Path.cwd()), external=True)
 
 
+@nox.session(default=False)
+def mailman(session: nox.Session) -> None:
+    """The pages about GNU Mailman 3, with a Mailman of its own that a user without privileges runs; what is skipped is named."""
+    install(session, "test", "sql", extras=f"{EXTRAS},mailman")
+    session.run(*MAILMAN.split(), *session.posargs)
+
+
 def runs(name: str, why: str, command: str, *groups: str, python: list[str] | None = None, default: bool = False, **options: Any) -> None:  # noqa: ANN401 - as nox has them
     """Let there be a session that runs one command, with these groups of dependencies."""
 
@@ -124,6 +132,7 @@ POSTGRESQL = "python docs/use/private_postgresql.py pytest docs/use/directory-sq
 ENGINES = "python docs/use/private_engines.py pytest docs/use/queues-postgresql.rst docs/use/queues-rabbitmq.rst docs/use/front-ends.rst"
 ENGINES_RUN: dict[str, Any] = {"env": {"LMTP_ENGINES": "1"}, "success_codes": [0, 77]}
 MTAS = "pytest -o timeout=600 -o faulthandler_timeout=660 docs/mta/postfix.rst docs/mta/exim.rst docs/mta/sendmail.rst"
+MAILMAN = "pytest -rs -o timeout=600 -o faulthandler_timeout=660 docs/mta/mailman.rst"
 PEERS = "python docs/peers/play.py"
 BESIDE_DOCS = {"PYTHONPATH": "docs/mta"}  # what unpacks Debian's packages
 PYTHONS = nox.project.python_versions(PROJECT)

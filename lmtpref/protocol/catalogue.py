@@ -106,6 +106,9 @@ MODERATED_550 = _reply(550, "5.7.2", "You may not post to this list at present",
 NULL_SENDER_554 = _reply(554, "5.7.2", "This list takes no posts from <>", "DATA, the final dot", "RFC 3463 section 3.8, X.7.2")
 NO_FROM_554 = _reply(554, "5.6.0", "A post has a From", "the final dot", "RFC 5322 section 3.6; RFC 3463 section 3.7, X.6.0")
 OWN_LIST_554 = _reply(554, "5.4.0", "This message has been through this list", "the final dot", "RFC 2919 section 3, RFC 2369 section 3.4")
+ASCII_SENDERS_550 = _reply(550, "5.6.7", "Mailman takes ASCII addresses only", "MAIL, with Mailman's lists", "RFC 6531 section 3.5")
+DEFECTIVE_554 = _reply(554, "5.6.0", "The message has defects", "the final dot, with Mailman's lists", "RFC 3463 section 3.7, X.6.0")
+RULES_REJECT_550 = _reply(550, "5.7.2", "This list rejects your post", "the final dot, with Mailman's lists", "RFC 3463 section 3.8, X.7.2")
 TOO_MANY_HOPS_554 = _reply(554, "5.4.0", "More than 100 Received fields", "the final dot", "RFC 5321 section 6.3")
 
 CATALOGUE = tuple(CatalogueEntry(name, reply, *_origins[reply]) for name, reply in list(vars().items()) if isinstance(reply, Reply))

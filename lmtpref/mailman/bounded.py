@@ -1,0 +1,47 @@
+"""Calls to Mailman's code in threads of their own, each with a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from mailman.config import config
+
+from lmtpref.lists.directory.daemon_executor import Threads
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class BoundedCalls:
+    """Runs calls in at most `count` daemon threads; a call that takes longer than `seconds` is abandoned."""
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self._threads = Threads(count)
+        self._seconds = seconds
+
+    async def run(self, call: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
+        """Return what `call` returns.  Raises TimeoutError: if it takes too long; a call that has not begun is dropped then."""
+        async with asyncio.timeout(self._seconds):
+            return await asyncio.wrap_future(self._threads.submit(call, *arguments))
+
+    def close(self) -> None:
+        """End the threads when their calls have ended."""
+        self._threads.close()
+
+
+def with_session(call: Callable[P, T]) -> Callable[P, T]:
+    """Return `call` with a database session of its own, which is rolled back and closed when the call ends.
+
+    Mailman keeps a session for each thread, and one that stays open would go on answering with what it has read.
+    """
+
+    def called(*arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return call(*arguments, **named)
+        finally:
+            config.db.abort()
+            config.db.close_session()
+
+    return called

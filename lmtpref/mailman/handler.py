@@ -1,0 +1,136 @@
+"""The handler that asks Mailman's database and rules, and writes into Mailman's queues."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import cast
+
+from mailman.email.message import Message
+from mailman.utilities.datetime import now
+from sqlalchemy.exc import SQLAlchemyError
+
+from lmtpref.lists.queues.interface import reply_to
+from lmtpref.mailman.bounded import BoundedCalls, with_session
+from lmtpref.mailman.foresee import ACCEPTED, Action, Foreseen, foresee
+from lmtpref.mailman.messages import enqueue, metadata, parse
+from lmtpref.mailman.recipients import ListRecipient, find_recipient
+from lmtpref.mailman.settings import RunnerSettings
+from lmtpref.protocol.catalogue import ASCII_SENDERS_550, DEFECTIVE_554, DIRECTORY_451, LOCAL_ERROR_451, RULES_REJECT_550, UNKNOWN_LIST_550
+from lmtpref.protocol.handler import Envelope, Handler, Recipient
+from lmtpref.protocol.replies import Reply
+
+log = logging.getLogger(__name__)
+
+LOOKUP_THREADS = 4
+QUEUE_THREADS = 4
+MAX_REASON_OCTETS = 200
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """What the recipients of one message share: the parsed message, when it arrived, and the final reply for each address."""
+
+    message: Message
+    received: datetime = field(default_factory=now)
+    replies: dict[str, Reply | None] = field(default_factory=dict)
+
+
+class MailmanHandler(Handler):
+    """A handler that accepts mail for Mailman's lists.
+
+    Every call into Mailman runs in a thread of its own and is bounded; an error there is logged, and the reply is 4xx.
+    """
+
+    def __init__(self, settings: RunnerSettings) -> None:
+        self._settings = settings
+        self._lookups = BoundedCalls(LOOKUP_THREADS, settings.lookup_seconds)
+        # Mailman keeps rules in tables that are shared by all threads, so one message at a time is judged.
+        self._judging = BoundedCalls(1, settings.lookup_seconds)
+        self._queueing = BoundedCalls(QUEUE_THREADS, settings.lookup_seconds)
+
+    def mail(self, envelope: Envelope) -> Reply | None:
+        """Reject SMTPUTF8, which Mailman cannot pass on."""
+        return ASCII_SENDERS_550 if envelope.smtputf8 else None
+
+    async def rcpt(self, envelope: Envelope, recipient: Recipient) -> Reply | None:  # noqa: ARG002 - as handlers have it
+        """Look up the recipient."""
+        try:
+            found = await self._lookups.run(find_recipient, recipient.path.address)
+        except (SQLAlchemyError, OSError) as error:
+            log.error("cannot look up %s: %s", recipient.path.address, _in_words(error))  # noqa: TRY400 - one line
+            return DIRECTORY_451
+        recipient.tag = found
+        return None if found else UNKNOWN_LIST_550.naming(recipient.path.address)
+
+    async def message(self, envelope: Envelope) -> Reply | None:
+        """Parse the message."""
+        sender = envelope.reverse_path.address if envelope.reverse_path else ""
+        message = await self._queueing.run(parse, envelope.content, sender)
+        delivery = Delivery(message)
+        for recipient in envelope.recipients:
+            recipient.tag = (recipient.tag, delivery)
+        return DEFECTIVE_554 if message.defects else None
+
+    async def deliver(self, envelope: Envelope, recipient: Recipient) -> Reply | None:
+        """Judge the message for this recipient and queue it; a repeated recipient gets the first reply again."""
+        target, delivery = cast(tuple[ListRecipient, Delivery], recipient.tag)
+        address = recipient.path.address.lower()
+        if address not in delivery.replies:
+            delivery.replies[address] = LOCAL_ERROR_451
+            delivery.replies[address] = await self._deliver(envelope, target, delivery)
+        reply = delivery.replies[address]
+        return reply.naming(recipient.path.address) if reply else None
+
+    async def _deliver(self, envelope: Envelope, target: ListRecipient, delivery: Delivery) -> Reply | None:
+        data = metadata(target, len(envelope.content), delivery.received)
+        if target.subaddress is None and self._settings.judge == "foresee":
+            sender = envelope.reverse_path.address if envelope.reverse_path else ""
+            try:
+                foreseen = await self._judging.run(judge, target.list_id, envelope.content, sender, dict(data))
+            except (SQLAlchemyError, OSError) as error:
+                log.error("cannot judge a post to %s: %s", target.list_address, _in_words(error))  # noqa: TRY400 - one line
+                return DIRECTORY_451
+            if reply := self._reply_to(foreseen):
+                return reply
+        try:
+            await self._queueing.run(enqueue, delivery.message, data)
+        except OSError as error:
+            log.error("not kept for %s: %s", target.list_address, _in_words(error))  # noqa: TRY400 - one line
+            return reply_to(error)
+        return None
+
+    def _reply_to(self, foreseen: Foreseen | None) -> Reply | None:
+        """Return the reply that rejects a post; None to accept it."""
+        if foreseen is None:
+            return UNKNOWN_LIST_550
+        rejected = foreseen.action is Action.REJECT or (foreseen.action is Action.DISCARD and self._settings.discard == "reject")
+        return _rejection(foreseen.reasons) if rejected else None
+
+
+@with_session
+def judge(list_id: str, content: bytes, sender: str, data: dict[str, object]) -> Foreseen | None:
+    """Foresee what Mailman will do with a post; None if the list is gone.
+
+    A post that Mailman's own rules fail on is accepted, because Mailman keeps such posts for its postmaster.  Raises
+    SQLAlchemyError: if the database cannot answer.
+    """
+    try:
+        return foresee(list_id, parse(content, sender), data)
+    except (SQLAlchemyError, OSError):
+        raise
+    except Exception:
+        log.exception("Mailman's rules fail on a post to %s", list_id)
+        return ACCEPTED
+
+
+def _rejection(reasons: tuple[str, ...]) -> Reply:
+    """Return 550 5.7.2 with Mailman's first reason, as far as that fits into a reply."""
+    text = reasons[0][:MAX_REASON_OCTETS] if reasons else ""
+    return Reply(550, "5.7.2", text) if text.isascii() and text.isprintable() and text.strip() else RULES_REJECT_550
+
+
+def _in_words(error: Exception) -> str:
+    """Return the first line of what an error says of itself."""
+    return str(error).splitlines()[0] if str(error) else "no answer in time"
