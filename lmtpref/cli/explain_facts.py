@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from typing import cast
 
 from lmtpref.lists import Lookup, MailingList, RecipientFacts, Standing
 from lmtpref.lists.persons import Persons
@@ -25,6 +26,8 @@ def _flat(facts: dict[str, object]) -> Iterator[tuple[str, str]]:
             yield name, "<>"
         elif isinstance(value, Lookup):
             yield from _flat(value._asdict())
+        elif name == "header" and facts.get("author"):
+            yield name, f"Received: {cast(Header, value).received}"
         elif value not in _NOTHING and not isinstance(value, RecipientFacts | Persons):  # told at RCPT, and all there are
             yield name, _words(value)
 

@@ -21,7 +21,7 @@ from lmtpref.cli.open_files import fit_connections
 from lmtpref.cli.reload import reloading
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, cast, load
-from lmtpref.lists import MemoryQueues, Queues, QueueUnreachableError
+from lmtpref.lists import ListHandler, MemoryDirectory, MemoryQueues, Queues, QueueUnreachableError
 from lmtpref.net.engine import loop_factory
 from lmtpref.net.hook_errors import ENDS_SERVER
 from lmtpref.protocol.errors import UsageError
@@ -70,6 +70,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     if options.accept_all or any(condition.accept_all for condition in given):
         server.handler = Handler()
+    _warn_of_forgeries(server)
     _spare_the_collector()
     try:
         with contextlib.ExitStack() as stack, asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
@@ -88,6 +89,14 @@ def _finish(server: Server, options: argparse.Namespace) -> bool:
     if not options.stdio:
         asyncio.run(_print_summary(server.queues))
     return bool(finished)
+
+
+def _warn_of_forgeries(server: Server) -> None:
+    """Name a list that believes any header; lists in a database are named when they get such a post."""
+    handler = server.handler
+    if isinstance(handler, ListHandler) and isinstance(handler.directory, MemoryDirectory):
+        for mailing_list in handler.directory:
+            handler.warn_of_forgeries(mailing_list)
 
 
 def _spare_the_collector() -> None:

@@ -18,12 +18,14 @@ from lmtpref.config.toml import line_of, read_toml
 from lmtpref.lists.addresses import parse_address
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.directory.open_database import open_database
-from lmtpref.lists.handler import DIRECTORY_SECONDS, ListHandler, banned_everywhere
+from lmtpref.lists.handler import DIRECTORY_SECONDS, ListHandler
 from lmtpref.lists.mailinglist import ListDirectory, MailingList
+from lmtpref.lists.policy.authentication import parse_trust
 from lmtpref.lists.policy.default import DEFAULT_POLICY, Policy
 from lmtpref.lists.policy.rules import Rule
 from lmtpref.lists.queues.interface import EntrySink, QueueOptions, Queues
 from lmtpref.lists.queues.registry import open_queues
+from lmtpref.lists.senders import banned_everywhere
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.renamed import RENAMED
 from lmtpref.protocol.server_limits import Limits
@@ -56,6 +58,8 @@ class Configuration:
     reject_banned_at: Literal["mail", "rcpt"] = "mail"
     normalise: tuple[Literal["batv"], ...] = ()
     subaddresses: bool = False
+    trusted_authserv_id: str | None = None
+    trusted_arc_sealers: tuple[str, ...] = ()
     directory_seconds: float = DIRECTORY_SECONDS
     rules: Policy = ()
     maildir: Path | None = None  # where the spool is; without one, messages are kept in memory
@@ -77,6 +81,8 @@ class Configuration:
             reject_banned_at=self.reject_banned_at,
             normalise=self.normalise,
             subaddresses=self.subaddresses,
+            trusted_authserv_id=self.trusted_authserv_id,
+            trusted_arc_sealers=self.trusted_arc_sealers,
             directory_seconds=self.directory_seconds,
             policy=(*self.rules, *DEFAULT_POLICY),
         )
@@ -177,6 +183,7 @@ class _File:
     def check_senders(self, server: Mapping[str, Any]) -> None:
         try:
             banned_everywhere(server.get("banned_senders", ()))
+            parse_trust(server.get("trusted_authserv_id"), server.get("trusted_arc_sealers", ()))
             if owner := server.get("site_owner"):
                 parse_address(owner, key="site_owner")
         except ConfigurationError as error:

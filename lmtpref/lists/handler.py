@@ -10,8 +10,9 @@ from typing import Literal, cast
 
 from lmtpref.lists.delivery_state import DeliveryTarget, MessageDelivery, RecipientDecision, decision_of
 from lmtpref.lists.directory.bounded import NO_ANSWER, ask
-from lmtpref.lists.mailinglist import ListDirectory, Lookup, MailingList, Maybe
+from lmtpref.lists.mailinglist import Judge, ListDirectory, Lookup, MailingList, Maybe
 from lmtpref.lists.persons import NOBODY, Persons
+from lmtpref.lists.policy.authentication import parse_trust
 from lmtpref.lists.policy.default import DEFAULT_POLICY, Decision, Policy, best, decide, rules_of
 from lmtpref.lists.policy.facts import DataFacts, Facts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
 from lmtpref.lists.policy.header import Header
@@ -19,7 +20,7 @@ from lmtpref.lists.policy.rules import header_decides
 from lmtpref.lists.policy.verdicts import Verdict
 from lmtpref.lists.queues.interface import EntrySink, is_outage, reply_to
 from lmtpref.lists.queues.memory import Entry
-from lmtpref.lists.senders import PLAIN, Normaliser, Senders
+from lmtpref.lists.senders import Normaliser, banned_everywhere
 from lmtpref.lists.trace import trace, utc_now
 from lmtpref.protocol.catalogue import LOCAL_ERROR_451
 from lmtpref.protocol.domains import a_labels
@@ -38,11 +39,12 @@ class ListHandler(Handler):
 
     `directory`, `queues` and `policy` may be replaced at any time; earlier decisions stand.  `banned_senders` takes
     addresses, domains and ^patterns.  `reject_banned_at` is "mail" or "rcpt"; with "rcpt", banned senders can still write
-    to postmaster.  `normalise` and `subaddresses` say which spellings of them are banned too, as for a list.  The directory
-    has `directory_seconds` for each answer.  `clock` returns the time for trace lines, with its offset from UTC.  An
+    to postmaster.  `normalise` and `subaddresses` say which spellings of them are banned too, as for a list.
+    `trusted_authserv_id` and `trusted_arc_sealers` hold for lists without their own.  The directory has
+    `directory_seconds` for each answer.  `clock` returns the time for trace lines, with its offset from UTC.  An
     exception in a rule, the directory or a queue is a local error: it is logged, and the reply is 4xx.
 
-    Raises ConfigurationError: if a banned sender is not an address, a domain or a pattern.
+    Raises ConfigurationError: if a banned sender is not an address, a domain or a pattern, or if what is trusted is invalid.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class ListHandler(Handler):
         reject_banned_at: Literal["mail", "rcpt"] = "mail",
         normalise: Collection[Literal["batv"]] = (),
         subaddresses: bool = False,
+        trusted_authserv_id: str | None = None,
+        trusted_arc_sealers: Collection[str] = (),
         directory_seconds: float = DIRECTORY_SECONDS,
         policy: Policy = DEFAULT_POLICY,
         clock: Callable[[], datetime] = utc_now,
@@ -68,11 +72,13 @@ class ListHandler(Handler):
         if reject_banned_at not in {"mail", "rcpt"}:
             raise ConfigurationError(f"one of mail, rcpt; not {reject_banned_at!r}", key="reject_banned_at")
         self.reject_banned_at = reject_banned_at
+        self.trust = parse_trust(trusted_authserv_id, trusted_arc_sealers)
         self.directory_seconds = directory_seconds
         self.policy = policy
         self.clock = clock
         # Called with each decision and with the facts that the rules had.
         self.on_decision: Callable[[Decision, Facts], None] | None = None
+        self._warned = False
 
     @property
     def policy(self) -> Policy:
@@ -83,6 +89,12 @@ class ListHandler(Handler):
     def policy(self, policy: Policy) -> None:
         self._policy = policy
         self._rules = {stage: rules_of(policy, stage) for stage in Stage}
+
+    def warn_of_forgeries(self, mailing_list: MailingList) -> None:
+        """Warn, once in the life of this handler, that the list lets any sender post that writes a member's address into the header."""
+        if not (self._warned or mailing_list.trust or self.trust) and mailing_list.judge == Judge.ENVELOPE_OR_FROM:
+            self._warned = True
+            log.warning("%s believes the header of any message, because there is no trusted_authserv_id", mailing_list.address)
 
     def connect(self, peer: Peer) -> Answer:
         """Decide about the connection; the greeting is 220, 421 or 554, without an enhanced code (RFC 2034 section 4)."""
@@ -183,11 +195,14 @@ class ListHandler(Handler):
     async def _by_header(self, recipient: Recipient, decided: RecipientDecision) -> Verdict:
         """Apply the RCPT rules to the envelope sender and to each header sender; return the most favourable verdict."""
         facts = decided.facts._replace(in_header=True)
+        if facts.list:
+            self.warn_of_forgeries(facts.list)
         verdicts = [self._decide(Stage.RCPT, facts).verdict]
-        for sender in decided.delivery.header.senders:
+        for sender in decided.header_senders(self.trust):
             found = ask(self.directory_seconds, self.directory.look_up, recipient.path, sender)
             found = found if isinstance(found, Lookup) else await found
-            verdicts.append(self._decide(Stage.RCPT, facts._replace(sender=sender, found=found)).verdict)
+            banned = self._is_banned(sender, found.persons)
+            verdicts.append(self._decide(Stage.RCPT, facts._replace(sender=sender, found=found, banned_everywhere=banned)).verdict)
         return best(verdicts)
 
     def _deliver(
@@ -197,8 +212,9 @@ class ListHandler(Handler):
         facts, earlier, target, delivery = decided
         down = current is NO_ANSWER
         now = None if isinstance(current, Lookup) else current
+        author = decided.author(self.trust) if by_header else None
         decision = self._decide(
-            Stage.END_OF_DATA, MessageFacts(facts, earlier.verdict, now, envelope.content, delivery.header, down, by_header)
+            Stage.END_OF_DATA, MessageFacts(facts, earlier.verdict, now, envelope.content, delivery.header, down, by_header, author)
         )
         if refusal := decision.verdict.reply:
             delivery.answers[target] = refusal
@@ -273,14 +289,3 @@ class ListHandler(Handler):
 
 def _named(reply: Reply | None, recipient: Recipient) -> Reply | None:
     return reply.naming(recipient.path.address) if reply else None
-
-
-def banned_everywhere(entries: Iterable[str], normaliser: Normaliser = PLAIN) -> Senders:
-    """Parse the senders that are banned from all lists.
-
-    Raises ConfigurationError: if an entry does not name senders, or names the members of a list.
-    """
-    senders = Senders.parse(entries, key="banned_senders", normaliser=normaliser)
-    if senders.lists:
-        raise ConfigurationError(f"only a list can ban another's members: '@{senders.lists[0]}'", key="banned_senders")
-    return senders

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from lmtpref.lists.addresses import Subaddress, fold_address, fold_local, parse_address, parse_domain
 from lmtpref.lists.persons import NOBODY, Persons
+from lmtpref.lists.policy.authentication import Trust, parse_trust
 from lmtpref.lists.senders import Addresses, Normaliser, Senders
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError, LmtpError
@@ -81,6 +82,9 @@ class MailingList:
     normalise: Collection[Literal["batv"]] = ()
     # Whether name+detail is the same sender as name.
     subaddresses: bool = False
+    # The MTA whose authentication results a header sender needs (None: the server's), and the ARC sealers that count with it.
+    trusted_authserv_id: str | None = None
+    trusted_arc_sealers: Collection[str] = ()
     # Every post that would be distributed is held.
     emergency: bool = False
     # Every post is rejected.
@@ -93,6 +97,7 @@ class MailingList:
     normaliser: Normaliser = field(init=False)
     allowed_nonmembers: Senders = field(init=False)
     banned_senders: Senders = field(init=False)
+    trust: Trust | None = field(init=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -113,6 +118,8 @@ class MailingList:
         for key, parsed in (("accept_these_nonmembers", "allowed_nonmembers"), ("banned", "banned_senders")):
             put(self, key, tuple(getattr(self, key)))
             put(self, parsed, Senders.parse(getattr(self, key), key=key, normaliser=normaliser))
+        put(self, "trusted_arc_sealers", tuple(self.trusted_arc_sealers))
+        put(self, "trust", parse_trust(self.trusted_authserv_id, self.trusted_arc_sealers))
         for key, choices in _CHOICES.items():
             put(self, key, _choice(choices, getattr(self, key), key=key))
 

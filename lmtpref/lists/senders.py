@@ -154,3 +154,14 @@ class Senders(NamedTuple):
             return True
         spelled = [spelling for form in self.forms(address) for spelling in spellings(form)] if self.patterns else []
         return any(pattern.matches(spelling) for spelling in spelled for pattern in self.patterns)
+
+
+def banned_everywhere(entries: Iterable[str], normaliser: Normaliser = PLAIN) -> Senders:
+    """Parse the senders that are banned from all lists.
+
+    Raises ConfigurationError: if an entry does not name senders, or names the members of a list.
+    """
+    senders = Senders.parse(entries, key="banned_senders", normaliser=normaliser)
+    if senders.lists:
+        raise ConfigurationError(f"only a list can ban another's members: '@{senders.lists[0]}'", key="banned_senders")
+    return senders

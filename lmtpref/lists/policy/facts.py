@@ -9,6 +9,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from lmtpref.lists.mailinglist import Lookup, MailingList
+from lmtpref.lists.policy.authentication import Author
 from lmtpref.lists.policy.header import Header
 from lmtpref.lists.policy.verdicts import Discard, Verdict
 from lmtpref.protocol.handler import Peer
@@ -98,7 +99,7 @@ class MessageFacts(NamedTuple):
 
     `list` is the current list: None if it was removed after RCPT, or if the recipient has none.  `down` says that the
     list could not be looked up again.  `by_header` is the most favourable verdict on the envelope sender and the header
-    senders, if the list judges by them.
+    senders, if the list judges by them.  `author` is the one that the trusted MTA authenticates, if the list needs that.
     """
 
     rcpt: RecipientFacts
@@ -108,6 +109,7 @@ class MessageFacts(NamedTuple):
     header: Header
     down: bool = False
     by_header: Verdict | None = None
+    author: Author | None = None
 
     @property
     def discarded(self) -> bool:

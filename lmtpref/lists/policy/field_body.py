@@ -69,6 +69,12 @@ def mailboxes(body: str) -> Iterator[Path]:
             yield path
 
 
+def sole_mailbox(body: str) -> Path | None:
+    """Return the mailbox of `body`; None if it is malformed or not the only one."""
+    found = list(_split(tokens(body)))
+    return _path(_address(found[0])) if len(found) == 1 else None
+
+
 def list_ids(body: str) -> Iterator[str]:
     """Yield the list-id in angle brackets of a List-Id (RFC 2919 section 3), or the whole body if there are no brackets."""
     found = list(tokens(body))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from lmtpref.lists.addresses import fold_address
-from lmtpref.lists.policy.field_body import list_ids, list_posts, mailboxes
+from lmtpref.lists.policy.field_body import list_ids, list_posts, mailboxes, sole_mailbox
 from lmtpref.protocol.syntax import Path
 
 # The header is read up to 256 KiB.
@@ -21,6 +21,8 @@ MAX_SENDERS = 10
 
 # RFC 5322 section 3.6.2: the fields that name a message's senders.
 _SENDER_FIELDS = ("from", "reply-to", "sender")
+# A field that every reader delimits in the same way: no blank before the colon, no bare CR or LF.
+_STRICT_FIELD = re.compile(rb"([!-9;-~]+):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)(?:\r\n|\Z)")
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
 # The parser omits a mailbox with an unterminated quoted string, so this mark makes it omit the one that was cut.
 _CUT = '"'
@@ -61,6 +63,14 @@ class Header:
         return self._senders
 
     @property
+    def sole_author(self) -> Path | None:
+        """The address in From; None unless From is one field with one address, and the header was read to its end."""
+        bodies = list(self._bodies("from"))
+        if len(bodies) != 1 or bodies[0][1] or len(self._lower_case) > MAX_HEADER_OCTETS:
+            return None
+        return sole_mailbox(bodies[0][0])
+
+    @property
     def lists(self) -> frozenset[str]:
         """The lists that List-Id and List-Post name, in the form of `MailingList.identities`."""
         if self._lists is None:
@@ -78,6 +88,13 @@ class Header:
         A body longer than MAX_VALUE_OCTETS is truncated.
         """
         return [body for body, _ in self._bodies(name)]
+
+    def strict_fields(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields' names in lower case and their bodies, unfolded, up to the first line that readers may delimit differently."""
+        text, at = _header_of(self._content), 0
+        while match := _STRICT_FIELD.match(text, at):
+            yield match[1].decode("ascii").lower(), match[2].replace(b"\r\n", b"").decode("utf-8", "replace")
+            at = match.end()
 
     def _bodies(self, name: str) -> Iterator[tuple[str, bool]]:
         """Yield the bodies of the fields called `name`, and whether each was truncated."""
