@@ -77,7 +77,7 @@ const judge = (element, color, what) => {
   const ratio = (a + 0.05) / (b + 0.05);
   if (ratio < 4.5) bad[`${what}: ${color} on ${back.slice(0, 3).map(Math.round)} is ${ratio.toFixed(2)}`] = 1;
 };
-for (const root of document.querySelectorAll(".lmtp-transcript, .citation-of-clauses, svg.lmtp-policy")) {
+for (const root of document.querySelectorAll(".lmtp-transcript, .citation-of-clauses, svg.lmtp-picture")) {
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const element = node.parentElement;

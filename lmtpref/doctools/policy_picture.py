@@ -8,6 +8,7 @@ from inspect import getclosurevars
 from types import FunctionType
 from typing import Any
 
+from lmtpref.doctools.picture import box, document, width_of
 from lmtpref.lists.policy.default import SESSION_LIMITS, Policy, rules_of
 from lmtpref.lists.policy.facts import Stage
 from lmtpref.lists.policy.rules import Rule
@@ -41,7 +42,7 @@ def draw(policy: Policy) -> str:
             rows.append(_row(name, says, kind, y))
             y += ROW
         y += EDGE
-    return _document(rows, y)
+    return document("The default policy", rows, WIDTH, y)
 
 
 def _said(decide: Any) -> Iterator[Verdict | Reply]:  # noqa: ANN401 - a function
@@ -83,37 +84,6 @@ def _band(stage: Stage, y: int) -> str:
 def _row(name: str, says: Iterable[str], kind: str, y: int) -> str:
     boxes, x = [], _SAYS_AT
     for word in says:
-        width = 8 * len(word) + 12
-        boxes.append(f'<g class="{_colour(word)}"><rect x="{x}" y="{y + 3}" width="{width}" height="20" rx="4"/>')
-        boxes.append(f'<text x="{x + 6}" y="{y + 17}">{escape(word)}</text></g>')
-        x += width + 6
+        boxes.append(box(word, x, y))
+        x += width_of(word) + 6
     return f'<text class="{kind}" x="{_NAME_AT}" y="{y + 17}">{escape(name)}</text>{"".join(boxes)}'
-
-
-def _colour(word: str) -> str:
-    return {"5": "reject", "4": "defer"}.get(word[0], word if word in {"accept", "hold", "discard"} else "other")
-
-
-# The theme's own colours for text and lines; the fills are thin enough for light and dark.
-_STYLE = {
-    "": "max-width:34em;width:100%",
-    "text": "font:13px monospace;fill:var(--color-foreground-primary,#222)",
-    ".stage": "font:bold 15px sans-serif",
-    ".session": "font-style:italic",
-    ".line": "stroke:var(--color-foreground-border,#999)",
-    ".accept rect": "fill:rgba(0,200,82,.2)",
-    ".hold rect": "fill:rgba(255,200,0,.25)",
-    ".discard rect": "fill:rgba(128,128,128,.25)",
-    ".reject rect": "fill:rgba(255,82,82,.25)",
-    ".defer rect": "fill:rgba(255,145,0,.25)",
-    ".other rect": "fill:rgba(68,138,255,.2)",
-}
-
-
-def _document(rows: list[str], height: int) -> str:
-    style = "".join(f".lmtp-policy {what}{{{how}}}" for what, how in _STYLE.items())
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="lmtp-policy" viewBox="0 0 {WIDTH} {height}" role="img">'
-        f"<title>The default policy</title><style>{style}</style>"
-        f"{''.join(rows)}</svg>"
-    )

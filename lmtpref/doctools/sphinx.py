@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,19 +16,14 @@ from sphinx.application import Sphinx
 from sphinx.builders import Builder
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
 from sphinx.util.fileutil import copy_asset_file
 from sphinx.writers.html5 import HTML5Translator
 
 from lmtpref import __version__
 from lmtpref.doctools import ladder
-from lmtpref.doctools.clauses import CLAUSES, Clause, clause_anchor
-from lmtpref.doctools.ledger import Ledger
-from lmtpref.doctools.policy_picture import draw
+from lmtpref.doctools.clauses import clause_anchor
 from lmtpref.doctools.pygments import LmtpLexer
-from lmtpref.doctools.sphinx_tables import indexed
 from lmtpref.doctools.sybil import LANGUAGE, blocks
-from lmtpref.lists import DEFAULT_POLICY
 from lmtpref.protocol.errors import TranscriptError
 
 _STYLES = [Path(__file__).with_name(name) for name in ("ladder.css", "citations.css")]
@@ -42,27 +37,12 @@ class Ladder(nodes.General, nodes.Element):
     """A transcript that is drawn: its `text` and `name` as written, the `links` of its head, and the `command` below it, as HTML."""
 
 
-class ClausesDirective(SphinxDirective):
-    """`.. clauses::` has a section for each RFC of the ledger, with a row for each of its clauses."""
-
-    builder: ClassVar[Builder]  # of the present build; what the environment says of it goes with Sphinx 11
-
-    def run(self) -> list[nodes.Node]:
-        """Draw the tables; they are drawn anew with every build, since any page may cite a clause."""
-        ledger = Ledger(Path(self.env.srcdir))
-        self.env.note_dependency(str(ledger.docs / CLAUSES))
-        self.env.note_reread()
-        return self.parse_text_to_nodes("\n".join(_tables(ledger, self._uri)), allow_section_headings=True)
-
-    def _uri(self, page: str) -> str:
-        return self.builder.get_relative_uri(self.env.docname, page)
-
-
 class DrawLadders(SphinxPostTransform):
     """Puts a `Ladder` in the place of each transcript; other formats than HTML keep the literal block."""
 
     default_priority = 500
     formats = ("html",)
+    builder: ClassVar[Builder]  # of the present build; what a transform says of it goes with Sphinx 11
 
     def run(self, **_kwargs: object) -> None:
         """Replace the transcripts of one document."""
@@ -80,15 +60,7 @@ class DrawLadders(SphinxPostTransform):
         return {word: f"{self._uri(place[0])}#{place[1]}" for word, place in found.items() if place}
 
     def _uri(self, page: str) -> str:
-        return ClausesDirective.builder.get_relative_uri(self.env.docname, page)
-
-
-class PolicyDirective(SphinxDirective):
-    """`.. policy-picture::`, the default policy as it is when the documents are built."""
-
-    def run(self) -> list[nodes.Node]:
-        """The picture, for HTML."""
-        return [nodes.raw("", draw(DEFAULT_POLICY), format="html")]
+        return self.builder.get_relative_uri(self.env.docname, page)
 
 
 def visit_ladder(translator: HTML5Translator, node: Ladder) -> None:
@@ -111,10 +83,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.add_config_value(f"lmtp_{side}_commands", {}, "html")
     app.add_lexer(LANGUAGE, LmtpLexer)
     app.add_node(Ladder, html=(visit_ladder, None))
-    app.add_directive("clauses", ClausesDirective)
-    app.add_directive("policy-picture", PolicyDirective)
     app.add_post_transform(DrawLadders)
     app.setup_extension("lmtpref.doctools.sphinx_citations")
+    app.setup_extension("lmtpref.doctools.sphinx_ledger")
+    app.setup_extension("lmtpref.doctools.sphinx_pictures")
     app.setup_extension("lmtpref.doctools.sphinx_tables")
     for style in _STYLES:
         app.add_css_file(style.name)
@@ -124,38 +96,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _tables(ledger: Ledger, uri: Callable[[str], str]) -> Iterator[str]:
-    """A section and a table for each RFC, as reStructuredText."""
-    for rfc, subject in ledger.rfcs.items():
-        title = f"RFC {rfc}, {subject}" if rfc.isdigit() else subject
-        yield from ("", title, "-" * len(title), "", ".. list-table::", "   :header-rows: 1", "   :widths: 16 44 40", "")
-        yield from ("   * - clause", "     - what it asks", "     - shown by")
-        for clause in (clause for clause in ledger.clauses if clause.rfc == rfc):
-            yield f"   * - {indexed(clause.id, clause.anchor, 7)}"
-            yield f"       | **{clause.id}**"
-            yield f"       | {clause.section}"
-            yield f"       | {clause.party}, {clause.level}"
-            yield f"       | {clause.status}"
-            yield f"     - {_escaped(clause.text)}"
-            yield f"     - {_shown(ledger, clause, uri)}"
-
-
-def _shown(ledger: Ledger, clause: Clause, uri: Callable[[str], str]) -> str:
-    if clause.argued:
-        return f"*{_escaped(clause.argued)}*"
-    return ", ".join(f"`{place.name} <{uri(place.page)}#{place.anchor}>`__" for place in ledger.places(clause))
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([*`|\\])", r"\\\1", text)
-
-
 def _transcripts(document: nodes.document) -> list[nodes.literal_block]:
     return [block for block in document.findall(nodes.literal_block) if block.get("language") == LANGUAGE]
 
 
 def _note_builder(app: Sphinx) -> None:
-    ClausesDirective.builder = app.builder
+    DrawLadders.builder = app.builder
 
 
 def _copy_styles(app: Sphinx) -> None:

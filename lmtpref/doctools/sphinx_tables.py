@@ -14,6 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from lmtpref.config.keys import KEYS
+from lmtpref.doctools.defaults import default_values
 from lmtpref.doctools.policy_picture import replies_of, verdicts_of
 from lmtpref.lists import DEFAULT_POLICY
 from lmtpref.lists.policy.rules import Rule
@@ -61,7 +62,7 @@ class ReplyCodes(_Table):
             codes = [str(entry.reply.code)]
             if entry.reply.enhanced:
                 codes += [str(entry.reply.enhanced), f"{entry.reply.code} {entry.reply.enhanced}"]
-            new = {_anchor("code", code): code for code in codes if _anchor("code", code) not in anchors}
+            new = {anchor_of("code", code): code for code in codes if anchor_of("code", code) not in anchors}
             anchors |= set(new)
             text = f"``{' '.join(entry.reply.lines)}``"
             yield new, (f"**{codes[-1]}**", text, entry.when, entry.source, ", ".join(_rules_with(entry.reply)))
@@ -82,19 +83,27 @@ class PolicyRules(_Table):
 class ConfigurationKeys(_Table):
     """`.. configuration-keys::`: every key of the configuration file."""
 
-    columns = ("Key", "Value", "Meaning")
-    widths = "30 25 45"
+    columns = ("Key", "Value", "Default", "Meaning")
+    widths = "26 20 16 38"
 
     def rows(self) -> Iterator[Row]:
         """Yield a row for each key, in the order of the tables."""
+        defaults = default_values()
         for key in KEYS:
-            yield {_anchor("key", f"{key.table}-{key.name}"): key.name}, (f"``[{key.table}] {key.name}``", key.kind.words, key.meaning)
+            default = defaults.get((key.table, key.name))
+            cells = (f"``[{key.table}] {key.name}``", key.kind.words, f"``{default}``" if default else "", key.meaning)
+            yield {anchor_of("key", f"{key.table}-{key.name}"): key.name}, cells
 
 
 def indexed(entry: str, anchor: str, indentation: int) -> str:
     """Return the directive that makes an entry of the index, and the target that it leads to."""
     blank = " " * indentation
     return f".. index:: ! {entry}\n{blank}   :name: {anchor}\n"
+
+
+def anchor_of(kind: str, what: str) -> str:
+    """Return the anchor of a row: `code-550-5-1-1`, `key-server-listen`."""
+    return f"{kind}-{re.sub(r'[^a-z0-9_]+', '-', what.lower())}"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -117,10 +126,6 @@ def _give_ids(row: nodes.row) -> None:
 def _rules_with(reply: Reply) -> list[str]:
     rules: list[Rule[Any]] = [rule for rule in DEFAULT_POLICY if reply in replies_of(rule)]
     return [f":ref:`{rule.name} <rule-{rule.name}>`" for rule in rules]
-
-
-def _anchor(kind: str, what: str) -> str:
-    return f"{kind}-{re.sub(r'[^a-z0-9_]+', '-', what.lower())}"
 
 
 def _cells(targets: str, cells: Iterable[str]) -> Iterator[str]:

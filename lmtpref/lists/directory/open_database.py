@@ -7,6 +7,10 @@ from pathlib import Path
 from lmtpref.lists.mailinglist import ListDirectory
 from lmtpref.protocol.errors import ConfigurationError
 
+# The defaults of the settings.  Postfix waits 300 s for the reply to RCPT (lmtp_rcpt_timeout).
+WAIT_SECONDS = 5.0
+CONNECTIONS = 4
+
 _SQLITE = "sqlite:///"
 
 
@@ -20,7 +24,7 @@ def open_database(folder: Path, url: str = "", *, wait_seconds: float | None = N
     if not url:
         raise ConfigurationError("a directory needs a URL", key="url")
     try:
-        from lmtpref.lists.directory.sql import CONNECTIONS, WAIT_SECONDS, SqlDirectory
+        from lmtpref.lists.directory.sql import SqlDirectory
     except ModuleNotFoundError:
         raise ConfigurationError("lists in a database need SQLAlchemy; pip install 'lmtpref[sql]' brings it", key="url") from None
     return SqlDirectory(_located(url, folder), wait_seconds=wait_seconds or WAIT_SECONDS, connections=connections or CONNECTIONS)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from lmtpref.lists.addresses import domain_keys, parse_address, parse_local_part
 from lmtpref.lists.directory.daemon_executor import Threads
 from lmtpref.lists.directory.memory import MemoryDirectory
+from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
 from lmtpref.lists.directory.tables import (
     MANY,
     Row,
@@ -33,10 +34,6 @@ from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.syntax import Path
 
 T = TypeVar("T")
-
-# Postfix waits 300 s for the reply to RCPT (lmtp_rcpt_timeout).
-WAIT_SECONDS = 5.0
-CONNECTIONS = 4
 
 _other = places.alias("other")
 _other_lists = lists.alias("other_lists")
