@@ -92,7 +92,7 @@ def author_of(header: Header, trust: Trust) -> Author:
 def _is_of(authserv_id: str, body: str) -> bool:
     """Return whether the body begins with the id as MTAs write it: without a comment before it, without quotes."""
     id_, _, rest = body.lstrip(" \t").lower().partition(authserv_id)
-    return not id_ and rest[:1] in (" ", "\t", ";")
+    return not id_ and rest[:1] in ("", " ", "\t", ";")
 
 
 def _disputed(said: list[Results]) -> list[str]:
@@ -141,9 +141,12 @@ def _parsed(body: str) -> list[Any] | None:
     """Return the results in a field body; None if it is too long or authres cannot read it."""
     if len(body) > MAX_VALUE_OCTETS:
         return None
+    # Some MTAs end the last result with a semicolon, and some write the id alone for `none`; the grammar allows neither.
+    body = body.strip(" \t;")
+    if _TOKEN.fullmatch(body):
+        return []
     try:
-        # Some MTAs end the last result with a semicolon, which the grammar does not allow.
-        header = _authres().AuthenticationResultsHeader.parse(f"Authentication-Results: {body.rstrip(' ;')}")
+        header = _authres().AuthenticationResultsHeader.parse(f"Authentication-Results: {body}")
     except Exception:  # deeply nested comments are a RecursionError
         return None
     return list(header.results)
