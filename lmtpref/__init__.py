@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from lmtpref.net.listeners import Listener as Listener
     from lmtpref.protocol.client.delivery import Outcome as Outcome
     from lmtpref.protocol.errors import ConfigurationError as ConfigurationError
+    from lmtpref.protocol.errors import HandlerWarning as HandlerWarning
     from lmtpref.protocol.errors import LmtpError as LmtpError
     from lmtpref.protocol.errors import NotArrivedError as NotArrivedError
     from lmtpref.protocol.errors import PeerError as PeerError
     from lmtpref.protocol.errors import TranscriptError as TranscriptError
     from lmtpref.protocol.errors import UsageError as UsageError
+    from lmtpref.protocol.handler import AcceptAll as AcceptAll
     from lmtpref.protocol.handler import Envelope as Envelope
     from lmtpref.protocol.handler import Handler as Handler
     from lmtpref.protocol.handler import Peer as Peer
@@ -51,6 +53,7 @@ _HOMES = {
     "Outcome": "protocol.client.delivery",
     # what answers a server's clients: your own Handler, lists, mailboxes that take everything, or a handler written for aiosmtpd
     "Handler": "protocol.handler",
+    "AcceptAll": "protocol.handler",
     "Peer": "protocol.handler",
     "Envelope": "protocol.handler",
     "Recipient": "protocol.handler",
@@ -74,6 +77,7 @@ _HOMES = {
     "ConfigurationError": "protocol.errors",
     "TranscriptError": "protocol.errors",
     "NotArrivedError": "protocol.errors",
+    "HandlerWarning": "protocol.errors",
 }
 
 __all__ = list(_HOMES)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from lmtpref import Handler, Reply, Settings
+from lmtpref import AcceptAll, Reply, Settings
 from lmtpref.protocol.catalogue import BUSY_452
 from lmtpref.protocol.syntax import Path
 from lmtpref.transcripts.memory_wire import MemoryWire
@@ -125,7 +125,7 @@ ANSWERS: dict[str, Callable[[], object]] = {
 answers = st.lists(st.sampled_from(["nothing"] * 15 + [*ANSWERS]), max_size=25)
 
 
-class Fickle(Handler):
+class Fickle(AcceptAll):
     """Gives one answer after the other, to whatever it is asked; then none."""
 
     def __init__(self, names: Iterable[str]) -> None:

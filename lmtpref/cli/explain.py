@@ -8,7 +8,7 @@ import contextlib
 import ipaddress
 import json
 import re
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,8 @@ from lmtpref.lists.policy.facts import Facts
 from lmtpref.net.listeners import known_peers
 from lmtpref.protocol.client.message import MailObject, chunked, envelope_of, stuffed
 from lmtpref.protocol.errors import UsageError
-from lmtpref.protocol.handler import Peer
+from lmtpref.protocol.handler import Answer, Peer
+from lmtpref.protocol.maybe import resolve
 from lmtpref.protocol.printable import printable
 from lmtpref.protocol.replies import Reply
 from lmtpref.transcripts.memory_wire import MemoryWire
@@ -104,7 +105,11 @@ def explanation(configuration: Configuration, mail: MailObject, peer: Peer, lhlo
     handler = configuration.handler(recorder)
     handler.on_decision = recorder.decided
     with asyncio.Runner() as runner:
-        wire = MemoryWire(handler, configuration.settings, peer, wait=lambda answer: runner.run(_awaited(answer)))
+
+        def wait(answer: Answer) -> Reply | None:
+            return runner.run(resolve(answer))
+
+        wire = MemoryWire(handler, configuration.settings, peer, wait=wait)
         steps = [ExplainedCommand("", recorder.take(), _reply(wire))]
         for command, octets in _commands(lhlo, mail, steps):
             wire.send(octets)
@@ -135,10 +140,6 @@ def _line(text: str) -> tuple[str, bytes]:
 
 def _reply(wire: MemoryWire) -> Reply:
     return Reply.parse(wire.receive().decode().splitlines())
-
-
-async def _awaited(answer: Awaitable[Reply | None]) -> Reply | None:
-    return await answer
 
 
 def _explain(options: argparse.Namespace) -> int:

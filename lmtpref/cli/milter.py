@@ -6,17 +6,17 @@ import argparse
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 
 from lmtpref.cli.background import background_log
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, load
 from lmtpref.lists import ListHandler, MemoryQueues
-from lmtpref.lists.delivery_state import decision_of
 from lmtpref.net.milter import MailFrom, Milter
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import UsageError
-from lmtpref.protocol.handler import Answer, Envelope, Peer, Recipient
+from lmtpref.protocol.handler import Envelope, Peer, Recipient
+from lmtpref.protocol.maybe import resolve
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
 
@@ -38,23 +38,19 @@ class ListJudge:
     async def __call__(self, mail: MailFrom, path: Path) -> Reply | None:
         """The refusal for this sender and this recipient; None if there is none, or if it is not ours to say."""
         envelope, recipient = Envelope(Peer(), mail.sender, mail.parameters), Recipient(path)
-        refusal = await _awaited(self.handler.rcpt(envelope, recipient))
+        refusal = await resolve(self.handler.rcpt(envelope, recipient))
         if not self._is_ours(recipient):
             return None
-        refusal = await _awaited(self.handler.mail(envelope)) or refusal
+        refusal = await resolve(self.handler.mail(envelope)) or refusal
         return None if refusal and refusal.code < 500 and not self.tempfail else refusal
 
     def _is_ours(self, recipient: Recipient) -> bool:
-        found, domain = decision_of(recipient).facts.found, a_labels(recipient.path.domain)
+        found, domain = recipient.state.facts.found, a_labels(recipient.path.domain)
         if found.served:
             self._served.add(domain)
         if domain in self._mixed and found.list is None:
             return False
         return found.served or (found.down and domain in self._served)
-
-
-async def _awaited(answer: Answer) -> Reply | None:
-    return await answer if isinstance(answer, Awaitable) else answer
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -25,7 +25,7 @@ from lmtpref.lists import ListHandler, MemoryDirectory, MemoryQueues, Queues, Qu
 from lmtpref.net.engine import loop_factory
 from lmtpref.net.hook_errors import ENDS_SERVER
 from lmtpref.protocol.errors import UsageError
-from lmtpref.protocol.handler import Handler
+from lmtpref.protocol.handler import AcceptAll
 from lmtpref.server import Server
 from lmtpref.testing.fault_injector import FaultInjector
 
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         journal=journal,
     )
     if options.accept_all or any(condition.accept_all for condition in given):
-        server.handler = Handler()
+        server.handler = AcceptAll()
     _warn_of_forgeries(server)
     _spare_the_collector()
     try:

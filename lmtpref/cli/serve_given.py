@@ -11,7 +11,7 @@ from lmtpref.check.conditions import Condition, condition
 from lmtpref.config.loader import Configuration, cast
 from lmtpref.lists import MailingList, MemoryDirectory
 from lmtpref.protocol.errors import UsageError
-from lmtpref.protocol.handler import Handler
+from lmtpref.protocol.handler import AcceptAll
 from lmtpref.protocol.replies import Reply
 from lmtpref.server import Server
 from lmtpref.testing.fault_injector import FaultInjector
@@ -65,5 +65,5 @@ def reference(names: Sequence[str], *, listen: str = "127.0.0.1:0") -> Server:
     interpose = partial(FaultInjector, recorder) if recorder else None
     server = Server.from_config(configuration, listen=[listen], interpose=interpose)
     if any(one.accept_all for one in given):
-        server.handler = Handler()
+        server.handler = AcceptAll()
     return server

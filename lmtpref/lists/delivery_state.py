@@ -1,13 +1,14 @@
-"""The state of a list handler for each recipient, from RCPT until the final reply."""
+"""The state of a list handler: one part for each recipient from RCPT on, one for the message from the end of data on."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from lmtpref.lists.addresses import Subaddress
+from lmtpref.lists.mailinglist import MailingList
 from lmtpref.lists.policy.authentication import Author, Trust, author_of
 from lmtpref.lists.policy.default import Decision
 from lmtpref.lists.policy.facts import RecipientFacts
@@ -15,8 +16,6 @@ from lmtpref.lists.policy.header import Header
 from lmtpref.protocol.handler import Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
-
-NO_HEADER = Header(b"")
 
 
 class DeliveryTarget(NamedTuple):
@@ -27,46 +26,40 @@ class DeliveryTarget(NamedTuple):
     detail: str | None
 
 
-@dataclass(slots=True, eq=False)
-class MessageDelivery:
-    """The state that the recipients of one message share: its trace, its header, and the answer for each target (None: accepted).
-
-    `authors` holds the author by each MTA that a list trusts.  `ahead` holds the deliveries that were started before their
-    turn, `rest` the recipients that may still be started.
-    """
-
-    trace: bytes = b""
-    header: Header = NO_HEADER
-    authors: dict[Trust, Author] = field(default_factory=dict)
-    answers: dict[DeliveryTarget, Reply | None] = field(default_factory=dict)
-    ahead: dict[DeliveryTarget, asyncio.Task[Reply | None]] = field(default_factory=dict)
-    rest: Iterator[Recipient] = field(default_factory=lambda: iter(()))
-
-
 class RecipientDecision(NamedTuple):
-    """The state of one recipient between RCPT and the end of data."""
+    """`recipient.state`: what RCPT decided about it, and from which facts."""
 
     facts: RecipientFacts
     decision: Decision
     target: DeliveryTarget
-    delivery: MessageDelivery
 
-    def author(self, server_trust: Trust | None) -> Author | None:
+
+@dataclass(slots=True, eq=False)
+class MessageDelivery:
+    """`envelope.state` from the end of data on: what the recipients share.
+
+    `rest` holds the recipients that may be started before their turn, and `ahead` the deliveries that were.
+    `answers` has the answer for each target that is finished; None says accepted.  `authors` has the author by each MTA
+    that a list trusts.
+    """
+
+    trace: bytes
+    header: Header
+    rest: Iterator[Recipient]
+    ahead: dict[DeliveryTarget, asyncio.Task[Reply | None]] = field(default_factory=dict)
+    answers: dict[DeliveryTarget, Reply | None] = field(default_factory=dict)
+    authors: dict[Trust, Author] = field(default_factory=dict)
+
+    def author(self, mailing_list: MailingList | None, server_trust: Trust | None) -> Author | None:
         """Return the author by the MTA that the list or the server trusts; None if neither trusts one."""
-        trust = (self.facts.list.trust if self.facts.list else None) or server_trust
+        trust = (mailing_list.trust if mailing_list else None) or server_trust
         if trust is None:
             return None
-        authors = self.delivery.authors
-        return authors.get(trust) or authors.setdefault(trust, author_of(self.delivery.header, trust))
+        return self.authors.get(trust) or self.authors.setdefault(trust, author_of(self.header, trust))
 
-    def header_senders(self, server_trust: Trust | None) -> tuple[Path, ...]:
+    def header_senders(self, mailing_list: MailingList | None, server_trust: Trust | None) -> tuple[Path, ...]:
         """Return the header senders that count: the authenticated author, or all of them if no MTA is trusted."""
-        author = self.author(server_trust)
+        author = self.author(mailing_list, server_trust)
         if author is None:
-            return self.delivery.header.senders
+            return self.header.senders
         return (author.path,) if author.path else ()
-
-
-def decision_of(recipient: Recipient) -> RecipientDecision:
-    """Return the state that RCPT stored for `recipient`."""
-    return cast(RecipientDecision, recipient.tag)

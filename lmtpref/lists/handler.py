@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import datetime
-from typing import Literal, cast
+from typing import Literal
 
-from lmtpref.lists.delivery_state import DeliveryTarget, MessageDelivery, RecipientDecision, decision_of
+from lmtpref.lists.delivery_state import DeliveryTarget, MessageDelivery, RecipientDecision
 from lmtpref.lists.directory.bounded import NO_ANSWER, ask
-from lmtpref.lists.mailinglist import Judge, ListDirectory, Lookup, MailingList, Maybe
+from lmtpref.lists.mailinglist import Judge, ListDirectory, Lookup, MailingList
 from lmtpref.lists.persons import NOBODY, Persons
 from lmtpref.lists.policy.authentication import parse_trust
 from lmtpref.lists.policy.default import DEFAULT_POLICY, Decision, Policy, best, decide, rules_of
@@ -26,6 +26,7 @@ from lmtpref.protocol.catalogue import LOCAL_ERROR_451
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
+from lmtpref.protocol.maybe import Maybe, resolve, waits
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
 
@@ -121,39 +122,39 @@ class ListHandler(Handler):
 
     def data(self, envelope: Envelope) -> Answer:
         """Decide whether any recipient may still accept the message."""
-        recipients = tuple([decision_of(recipient).facts for recipient in envelope.recipients])
+        recipients = tuple([recipient.state.facts for recipient in envelope.recipients])
         return self._decide(Stage.DATA, DataFacts(envelope.peer, envelope.reverse_path, recipients)).verdict.reply
 
     def message(self, envelope: Envelope) -> None:
         """Prepare the trace and the header that the recipients share."""
-        delivery = decision_of(envelope.recipients[0]).delivery
-        delivery.trace = trace(envelope, hostname=self.hostname, now=self.clock())
-        delivery.header = Header(envelope.content)
-        delivery.rest = iter(envelope.recipients)
+        line = trace(envelope, hostname=self.hostname, now=self.clock())
+        envelope.state = MessageDelivery(line, Header(envelope.content), iter(envelope.recipients))
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:
         """Decide about the message for this recipient and queue it.  A repeated recipient gets the first reply again."""
-        decided = decision_of(recipient)
-        answers, target = decided.delivery.answers, decided.target
-        if begun := decided.delivery.ahead.pop(target, None):
+        delivery: MessageDelivery = envelope.state
+        target = recipient.state.target
+        if begun := delivery.ahead.pop(target, None):
             return begun
-        if target in answers:
-            return _named(answers[target], recipient)
-        return self._begin(envelope, recipient, decided)
+        if target in delivery.answers:
+            return _named(delivery.answers[target], recipient)
+        return self._begin(envelope, recipient)
 
     def reset(self, envelope: Envelope) -> None:
         """Cancel deliveries whose reply will never be sent."""
-        if envelope.recipients:
-            for begun in decision_of(envelope.recipients[0]).delivery.ahead.values():
+        delivery: MessageDelivery | None = envelope.state
+        if delivery is not None:
+            for begun in delivery.ahead.values():
                 if not begun.cancel() and not begun.cancelled():
                     # Retrieve the exception, or asyncio would report it.
                     begun.exception()
 
-    def _begin(self, envelope: Envelope, recipient: Recipient, decided: RecipientDecision) -> Answer:
+    def _begin(self, envelope: Envelope, recipient: Recipient) -> Answer:
+        decided: RecipientDecision = recipient.state
         # This answer stands if the delivery raises an exception.
-        decided.delivery.answers[decided.target] = LOCAL_ERROR_451
+        envelope.state.answers[decided.target] = LOCAL_ERROR_451
         current = decided.facts.list and ask(self.directory_seconds, self.directory.find, decided.facts.list.path)
-        if hasattr(current, "__await__") or decided.decision.rule is header_decides:
+        if waits(current) or decided.decision.rule is header_decides:
             return self._deliver_later(envelope, recipient, current)
         return self._deliver(envelope, recipient, current)
 
@@ -171,8 +172,7 @@ class ListHandler(Handler):
         )
         decision = self._decide(Stage.RCPT, facts)
         target = DeliveryTarget(found.list.address if found.list else None, found.subaddress, found.detail)
-        delivery = decision_of(envelope.recipients[0]).delivery if envelope.recipients else MessageDelivery()
-        recipient.tag = RecipientDecision(facts, decision, target, delivery)
+        recipient.state = RecipientDecision(facts, decision, target)
         return _named(decision.verdict.reply, recipient)
 
     def _is_banned(self, sender: Path | None, persons: Persons) -> bool:
@@ -184,23 +184,21 @@ class ListHandler(Handler):
 
     # The end of data --------------------------------------------------------------------------------------------
 
-    async def _deliver_later(self, envelope: Envelope, recipient: Recipient, current: Maybe[MailingList | Lookup | None]) -> Reply | None:
-        decided = decision_of(recipient)
-        if hasattr(current, "__await__"):
-            current = await cast(Awaitable[MailingList | Lookup | None], current)
-        by_header = await self._by_header(recipient, decided) if decided.decision.rule is header_decides else None
-        answer = self._deliver(envelope, recipient, current, by_header)
-        return answer if answer is None or isinstance(answer, Reply) else await answer
+    async def _deliver_later(self, envelope: Envelope, recipient: Recipient, found: Maybe[MailingList | Lookup | None]) -> Reply | None:
+        decided: RecipientDecision = recipient.state
+        current = await resolve(found)
+        by_header = await self._by_header(envelope, recipient) if decided.decision.rule is header_decides else None
+        return await resolve(self._deliver(envelope, recipient, current, by_header))
 
-    async def _by_header(self, recipient: Recipient, decided: RecipientDecision) -> Verdict:
+    async def _by_header(self, envelope: Envelope, recipient: Recipient) -> Verdict:
         """Apply the RCPT rules to the envelope sender and to each header sender; return the most favourable verdict."""
+        decided: RecipientDecision = recipient.state
         facts = decided.facts._replace(in_header=True)
         if facts.list:
             self.warn_of_forgeries(facts.list)
         verdicts = [self._decide(Stage.RCPT, facts).verdict]
-        for sender in decided.header_senders(self.trust):
-            found = ask(self.directory_seconds, self.directory.look_up, recipient.path, sender)
-            found = found if isinstance(found, Lookup) else await found
+        for sender in envelope.state.header_senders(facts.list, self.trust):
+            found = await resolve(ask(self.directory_seconds, self.directory.look_up, recipient.path, sender))
             banned = self._is_banned(sender, found.persons)
             verdicts.append(self._decide(Stage.RCPT, facts._replace(sender=sender, found=found, banned_everywhere=banned)).verdict)
         return best(verdicts)
@@ -208,11 +206,12 @@ class ListHandler(Handler):
     def _deliver(
         self, envelope: Envelope, recipient: Recipient, current: MailingList | Lookup | None, by_header: Verdict | None = None
     ) -> Answer:
-        decided = decision_of(recipient)
-        facts, earlier, target, delivery = decided
+        delivery: MessageDelivery = envelope.state
+        decided: RecipientDecision = recipient.state
+        facts, earlier, target = decided
         down = current is NO_ANSWER
         now = None if isinstance(current, Lookup) else current
-        author = decided.author(self.trust) if by_header else None
+        author = delivery.author(facts.list, self.trust) if by_header else None
         decision = self._decide(
             Stage.END_OF_DATA, MessageFacts(facts, earlier.verdict, now, envelope.content, delivery.header, down, by_header, author)
         )
@@ -222,50 +221,48 @@ class ListHandler(Handler):
                 self._begin_next(envelope, delivery)
             return _named(refusal, recipient)
         try:
-            kept = self.queues.put(self._entry(envelope, recipient, decided, decision))
+            kept = self.queues.put(self._entry(envelope, recipient, decision))
         except OSError as error:
-            return self._not_kept(recipient, error)
+            return self._not_kept(envelope, recipient, error)
         if kept is None:
             delivery.answers[target] = None
             return None
         if isinstance(kept, asyncio.Future):
             self._begin_next(envelope, delivery)
-        return self._wait(recipient, kept)
+        return self._wait(envelope, recipient, kept)
 
     def _begin_next(self, envelope: Envelope, delivery: MessageDelivery) -> None:
         """Start the next recipient while this one's entry is in flight, so that one sync can serve several entries."""
         for recipient in delivery.rest:
-            decided = decision_of(recipient)
-            if decided.target not in delivery.answers and decided.target not in delivery.ahead:
-                delivery.ahead[decided.target] = asyncio.create_task(self._ahead(envelope, recipient, decided))
+            target = recipient.state.target
+            if target not in delivery.answers and target not in delivery.ahead:
+                delivery.ahead[target] = asyncio.create_task(self._ahead(envelope, recipient))
                 return
 
-    async def _ahead(self, envelope: Envelope, recipient: Recipient, decided: RecipientDecision) -> Reply | None:
-        answer = self._begin(envelope, recipient, decided)
-        return await answer if isinstance(answer, Awaitable) else answer
+    async def _ahead(self, envelope: Envelope, recipient: Recipient) -> Reply | None:
+        return await resolve(self._begin(envelope, recipient))
 
-    async def _wait(self, recipient: Recipient, kept: Awaitable[None]) -> Reply | None:
+    async def _wait(self, envelope: Envelope, recipient: Recipient, kept: Awaitable[None]) -> Reply | None:
         try:
             await kept
         except OSError as error:
-            return self._not_kept(recipient, error)
-        decided = decision_of(recipient)
-        decided.delivery.answers[decided.target] = None
+            return self._not_kept(envelope, recipient, error)
+        envelope.state.answers[recipient.state.target] = None
         return None
 
-    def _not_kept(self, recipient: Recipient, error: OSError) -> Reply | None:
+    def _not_kept(self, envelope: Envelope, recipient: Recipient, error: OSError) -> Reply | None:
         # The queue itself logs an outage, once for all messages.
         if not is_outage(error):
             log.error("not kept for %s: %s", recipient.path.address, error)
-        decided = decision_of(recipient)
-        decided.delivery.answers[decided.target] = reply = reply_to(error)
+        envelope.state.answers[recipient.state.target] = reply = reply_to(error)
         return _named(reply, recipient)
 
-    def _entry(self, envelope: Envelope, recipient: Recipient, decided: RecipientDecision, decision: Decision) -> Entry:
+    def _entry(self, envelope: Envelope, recipient: Recipient, decision: Decision) -> Entry:
+        decided: RecipientDecision = recipient.state
         target = decided.target
         return Entry(
             content=envelope.content,
-            trace=decided.delivery.trace,
+            trace=envelope.state.trace,
             reverse_path=envelope.reverse_path.given if envelope.reverse_path else "",
             forward_path=recipient.path.given,
             parameters=envelope.parameters,

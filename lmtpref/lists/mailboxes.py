@@ -45,15 +45,15 @@ class Mailboxes(Handler, Arrivals[Kept]):
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> None:
         """Store the message, or add a recipient to it."""
-        first = envelope.recipients[0]
         with self._lock:
-            if not isinstance(first.tag, Kept):
-                first.tag = Kept(envelope.reverse_path.given if envelope.reverse_path else "", envelope.content)
-                self._kept.append(first.tag)
-            first.tag.recipients.append(recipient.path.given)
+            kept: Kept | None = envelope.state
+            if kept is None:
+                envelope.state = kept = Kept(envelope.reverse_path.given if envelope.reverse_path else "", envelope.content)
+                self._kept.append(kept)
+            kept.recipients.append(recipient.path.given)
             mailbox = self._by_address.setdefault(fold_address(recipient.path.address), [])
-            if not mailbox or mailbox[-1] is not first.tag:
-                mailbox.append(first.tag)
+            if not mailbox or mailbox[-1] is not kept:
+                mailbox.append(kept)
 
     def clear(self) -> None:
         """Remove every message."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection
+from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from lmtpref.lists.addresses import Subaddress, fold_address, fold_local, parse_address, parse_domain
 from lmtpref.lists.persons import NOBODY, Persons
@@ -13,12 +13,12 @@ from lmtpref.lists.policy.authentication import Trust, parse_trust
 from lmtpref.lists.senders import Addresses, Normaliser, Senders
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError, LmtpError
+from lmtpref.protocol.maybe import Maybe
 from lmtpref.protocol.renamed import current_word
 from lmtpref.protocol.syntax import Path
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
-Maybe: TypeAlias = T | Awaitable[T]
 
 
 class NonmemberAction(StrEnum):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
 
 from mailman.email.message import Message
 from mailman.utilities.datetime import now
@@ -61,21 +60,20 @@ class MailmanHandler(Handler):
         except (SQLAlchemyError, OSError) as error:
             log.error("cannot look up %s: %s", recipient.path.address, _in_words(error))  # noqa: TRY400 - one line
             return DIRECTORY_451
-        recipient.tag = found
+        recipient.state = found
         return None if found else UNKNOWN_LIST_550.naming(recipient.path.address)
 
     async def message(self, envelope: Envelope) -> Reply | None:
         """Parse the message."""
         sender = envelope.reverse_path.address if envelope.reverse_path else ""
         message = await self._queueing.run(parse, envelope.content, sender)
-        delivery = Delivery(message)
-        for recipient in envelope.recipients:
-            recipient.tag = (recipient.tag, delivery)
+        envelope.state = Delivery(message)
         return DEFECTIVE_554 if message.defects else None
 
     async def deliver(self, envelope: Envelope, recipient: Recipient) -> Reply | None:
         """Judge the message for this recipient and queue it; a repeated recipient gets the first reply again."""
-        target, delivery = cast(tuple[ListRecipient, Delivery], recipient.tag)
+        target: ListRecipient = recipient.state
+        delivery: Delivery = envelope.state
         address = recipient.path.address.lower()
         if address not in delivery.replies:
             delivery.replies[address] = LOCAL_ERROR_451

@@ -7,6 +7,7 @@ PeerError               the peer's; it is told `reply`, and the conversation goe
 UsageError              the caller's; nothing was changed
 ConfigurationError      whoever wrote the file; the old configuration stays
 ReplyError              the server's; its connection is of no more use
+HandlerWarning          the author's of a handler: a method has almost the name of a hook
 NotArrivedError         a test's: fewer messages came than it waited for
 TranscriptError         a transcript that cannot be read, or that did not match
 ======================  ==========================================================
@@ -45,6 +46,10 @@ class ConfigurationError(UsageError):
         place = f"{file}:{line}" if file and line else str(file or "")
         super().__init__(": ".join(part for part in (place, key, problem) if part))
         self.problem, self.file, self.line, self.key = problem, file, line, key
+
+
+class HandlerWarning(UserWarning):
+    """Issued for a handler's method that is never called, because its name is almost that of a hook."""
 
 
 class ReplyError(LmtpError, ConnectionError):

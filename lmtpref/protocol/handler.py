@@ -17,15 +17,29 @@ disconnect      when the connection is gone                         nothing
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
+import logging
+import warnings
+import weakref
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import FunctionType
+from typing import Any
 
+from lmtpref.protocol.catalogue import LOCAL_ERROR_451
+from lmtpref.protocol.errors import HandlerWarning
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import NO_PARAMETERS, Parameters, Path, parse_size
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
 Answer = Reply | None | Awaitable[Reply | None]
+
+# The names of the hooks, in the order of a conversation.
+HOOKS = ("connect", "lhlo", "mail", "rcpt", "data", "message", "deliver", "reset", "disconnect")
+
+log = logging.getLogger(__name__)
 
 
 def _is_loopback(address: str) -> bool:
@@ -41,6 +55,7 @@ class Peer:
     """The other end of a connection.
 
     `address` is an IP address, or None on a Unix socket; `known` tells whether it is one of the server's `known_mtas`.
+    `state` belongs to the handler, for as long as the connection lasts.
     """
 
     address: str | None = None
@@ -48,6 +63,7 @@ class Peer:
     known: bool = True
     secure: bool = False  # since STARTTLS
     lhlo: str | None = None  # what it calls itself; evidence of nothing (RFC 5321 section 4.1.4)
+    state: Any = None
 
     @property
     def remote(self) -> bool:
@@ -63,12 +79,12 @@ class Peer:
 class Recipient:
     """One RCPT: its forward-path and parameters.  The same path given twice is two of these (RFC 2033 section 4.2).
 
-    `tag` is the handler's own: what it wants to remember about this recipient until `deliver`.
+    `state` belongs to the handler, from `rcpt` to `deliver`.
     """
 
     path: Path
     parameters: Parameters = field(default_factory=lambda: NO_PARAMETERS)
-    tag: object = None
+    state: Any = None
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +93,7 @@ class Envelope:
 
     `reverse_path` is None for the null sender `<>`; `recipients` are those that were accepted, in RCPT order;
     `content` is the message octet for octet, dot-stuffing removed, and empty until its end; `origin` is what XFORWARD
-    said of the client that the MTA got it from.
+    said of the client that the MTA got it from.  `state` belongs to the handler, from `mail` to the end of the transaction.
     """
 
     peer: Peer
@@ -86,6 +102,7 @@ class Envelope:
     recipients: list[Recipient] = field(default_factory=list)
     content: bytes = b""
     origin: Origin = field(default_factory=lambda: UNAVAILABLE)
+    state: Any = None
 
     @property
     def declared_octets(self) -> int | None:
@@ -103,13 +120,46 @@ class Envelope:
         return "SMTPUTF8" in self.parameters
 
 
-class Handler:
-    """Answers a server's questions; this one accepts everything and keeps nothing.
+_reported: weakref.WeakSet[type[Handler]] = weakref.WeakSet()
 
-    Override what you need.  A hook returns None for the usual positive reply, or a Reply; it may be `def` or
-    `async def`.  One that raises is answered 451 4.3.0, for that command or that recipient alone.
-    A 421 closes the connection behind it.
+
+def _report_loss(kind: type[Handler]) -> None:
+    """Log once for each class that it keeps no message."""
+    if kind not in _reported:
+        _reported.add(kind)
+        log.error("%s has neither deliver nor message, so every recipient gets 451; to accept and drop, use AcceptAll", kind.__name__)
+
+
+def _misspelt_hooks(kind: type[Handler]) -> list[tuple[str, str]]:
+    """Return each public method of `kind` that takes a hook's arguments under a similar name, with the hook, if `kind` lacks that."""
+    found = []
+    for name, method in vars(kind).items():
+        if isinstance(method, FunctionType) and name not in {*HOOKS, "before_command"} and not name.startswith("_"):
+            for hook in get_close_matches(name.lower(), HOOKS, n=1, cutoff=0.75):
+                base = getattr(Handler, hook)
+                if getattr(kind, hook) is base and _parameter_count(method) == _parameter_count(base):
+                    found.append((name, hook))
+    return found
+
+
+def _parameter_count(function: FunctionType) -> int:
+    return len(inspect.signature(function).parameters)
+
+
+class Handler:
+    """The base of handlers: each hook accepts, but a message that no hook keeps is deferred.
+
+    Override the hooks that you need.  A hook returns None for the usual positive reply, or a Reply.  It may be `def` or
+    `async def`.  If it raises an exception, that command or that recipient gets 451 4.3.0.  A 421 closes the connection.
+
+    A subclass keeps messages in `deliver` or in `message`; without either, each recipient gets 451 4.3.0.
+    A HandlerWarning reports a method that is probably a misspelt hook.
     """
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        for name, hook in _misspelt_hooks(cls):
+            warnings.warn(HandlerWarning(f"{cls.__name__}.{name} is never called; did you mean {hook}?"), stacklevel=2)
 
     def connect(self, peer: Peer) -> Answer:
         """Decide whether to serve this peer (RFC 5321 section 3.1).
@@ -119,25 +169,36 @@ class Handler:
         """
 
     def lhlo(self, peer: Peer, name: str) -> Answer:
-        """May it, now that it calls itself `name`?  A refusal leaves the state as it was (RFC 5321 section 4.1.4)."""
+        """Decide about LHLO; a rejection leaves the state as it was (RFC 5321 section 4.1.4)."""
 
     def mail(self, envelope: Envelope) -> Answer:
-        """May this sender send?"""
+        """Decide about the sender."""
 
     def rcpt(self, envelope: Envelope, recipient: Recipient) -> Answer:
-        """May it go to this recipient?  Any 2xx reply earns it a reply after the final dot (RFC 2033 section 4)."""
+        """Decide about a recipient; any 2xx reply earns it a reply after the final dot (RFC 2033 section 4)."""
 
     def data(self, envelope: Envelope) -> Answer:
-        """May the message come?"""
+        """Decide whether the client may send the message."""
 
     def message(self, envelope: Envelope) -> Answer:
-        """The message is here: a refusal is repeated for each accepted recipient."""
+        """Decide about the whole message; a rejection is repeated for each accepted recipient."""
 
-    def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:
+    def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:  # noqa: ARG002 - as the hook has them
         """Take the message for this recipient; a 2xx reply is a promise (RFC 2033 section 4.2)."""
+        if type(self).message is not Handler.message:
+            return None
+        _report_loss(type(self))
+        return LOCAL_ERROR_451
 
     def reset(self, envelope: Envelope) -> Answer:
-        """The transaction was given up: RSET, a second LHLO, QUIT, or a lost connection."""
+        """Learn that the transaction was given up: by RSET, a second LHLO, QUIT, or a lost connection."""
 
     def disconnect(self, peer: Peer) -> Answer:
-        """The connection is gone."""
+        """Learn that the connection is gone."""
+
+
+class AcceptAll(Handler):
+    """A handler that accepts every message and keeps none, for tests of other hooks."""
+
+    def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:
+        """Accept the message and drop it."""

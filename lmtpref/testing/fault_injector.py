@@ -12,6 +12,7 @@ from lmtpref.net.context import Interposer
 from lmtpref.protocol.commands import Command
 from lmtpref.protocol.events import EVENT_OF
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
+from lmtpref.protocol.maybe import resolve
 from lmtpref.protocol.replies import Reply
 from lmtpref.testing.faults import HOOKLESS, Fault
 from lmtpref.testing.recorder import ConversationRecorder, Recorder
@@ -132,7 +133,7 @@ class FaultInjector(Interposer):
         if fault.ending and fault.octets is None:
             await self._end(reset=fault.ending == "reset")
         answer = fault.answer or self._asked(hook, arguments)
-        reply = answer if answer is None or isinstance(answer, Reply) else await answer
+        reply = await resolve(answer)
         if fault.piece:
             self._connection.write_next = partial(self._write_in_pieces, fault.piece)
         elif fault.octets is not None:

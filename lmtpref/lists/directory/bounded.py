@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar
 
-from lmtpref.lists.mailinglist import DirectoryError, Lookup, Maybe
+from lmtpref.lists.mailinglist import DirectoryError, Lookup
+from lmtpref.protocol.maybe import Maybe, waits
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -30,7 +31,7 @@ def ask(seconds: float, question: Callable[P, Maybe[T]], *about: P.args, **named
     except Exception:
         log.exception("the directory failed")
         return NO_ANSWER
-    return _wait(cast(Awaitable[T], answer), seconds) if hasattr(answer, "__await__") else answer
+    return _wait(answer, seconds) if waits(answer) else answer
 
 
 async def _wait(answer: Awaitable[T], seconds: float) -> T | Lookup:

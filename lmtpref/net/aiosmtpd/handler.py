@@ -32,6 +32,7 @@ from lmtpref.protocol.catalogue import LOCAL_ERROR_451
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.extensions import Offer, lhlo_reply
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
+from lmtpref.protocol.maybe import resolve, waits
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.syntax import Parameters
@@ -78,18 +79,17 @@ class AiosmtpdHandler(Handler):
         self.handler = handler
         self._settings = settings or Settings()
         self._decode_data = decode_data
-        self._conversations: dict[Peer, AiosmtpdConversation] = {}
 
     def connect(self, peer: Peer) -> Answer:
         """Make aiosmtpd's Session for this connection, and look the handler's hooks up, as aiosmtpd does."""
         loop = _running_loop()
         hostname, limit = self._settings.hostname, self._settings.max_message_octets
-        self._conversations[peer] = AiosmtpdConversation(self.handler, _hooks(self.handler), hostname, limit, loop, _session(peer, loop))
+        peer.state = AiosmtpdConversation(self.handler, _hooks(self.handler), hostname, limit, loop, _session(peer, loop))
         return None
 
     def lhlo(self, peer: Peer, name: str) -> Answer:
         """handle_EHLO may refuse.  The extensions are the engine's: it cannot keep a promise that a handler adds."""
-        conversation = self._conversations[peer]
+        conversation: AiosmtpdConversation = peer.state
         conversation.envelope = AiosmtpdEnvelope()
         if peer.secure and not conversation.session.ssl:
             conversation.session = _session(peer, conversation.loop)  # what was said before TLS is forgotten (RFC 3207 section 4.2)
@@ -112,7 +112,7 @@ class AiosmtpdHandler(Handler):
 
     def mail(self, envelope: Envelope) -> Answer:
         """handle_MAIL, with a new aiosmtpd Envelope; filled here where the hook has not."""
-        conversation = self._conversations[envelope.peer]
+        conversation: AiosmtpdConversation = envelope.peer.state
         theirs = conversation.envelope = AiosmtpdEnvelope()
         conversation.kept = 0
         theirs.smtp_utf8 = envelope.smtputf8
@@ -129,7 +129,7 @@ class AiosmtpdHandler(Handler):
 
     def rcpt(self, envelope: Envelope, recipient: Recipient) -> Answer:
         """handle_RCPT; whatever it puts in `rcpt_tos` stays exactly if it accepts, and the address is put there if nothing was."""
-        conversation = self._conversations[envelope.peer]
+        conversation: AiosmtpdConversation = envelope.peer.state
         theirs = _rewound(conversation)
         address = str(recipient.path)
 
@@ -144,7 +144,7 @@ class AiosmtpdHandler(Handler):
 
     def message(self, envelope: Envelope) -> Answer:
         """handle_DATA, once: one reply is for every recipient, N are one each."""
-        conversation = self._conversations[envelope.peer]
+        conversation: AiosmtpdConversation = envelope.peer.state
         theirs = _rewound(conversation)
         theirs.original_content = envelope.content
         theirs.content = envelope.content.decode("utf-8", "surrogateescape") if self._decode_data else envelope.content
@@ -157,19 +157,14 @@ class AiosmtpdHandler(Handler):
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:  # noqa: ARG002
         """The next of the replies that handle_DATA gave."""
-        final = self._conversations[envelope.peer].final
+        final: deque[Reply] = envelope.peer.state.final
         return final.popleft() if final else None
 
     def reset(self, envelope: Envelope) -> Answer:
         """handle_RSET, with a new aiosmtpd Envelope; its answer changes nothing."""
-        conversation = self._conversations[envelope.peer]
+        conversation: AiosmtpdConversation = envelope.peer.state
         conversation.envelope = AiosmtpdEnvelope()
         return self._ask("RSET", conversation, read=lambda _: [], settle=_only)
-
-    def disconnect(self, peer: Peer) -> Answer:
-        """Forget the connection."""
-        self._conversations.pop(peer, None)
-        return None
 
     def _ask(self, name: str, conversation: AiosmtpdConversation, *arguments: object, read: Read, settle: Settle) -> Answer:
         """What comes of the handler's hook `name`: at once, or awaited if the hook is."""
@@ -180,7 +175,7 @@ class AiosmtpdHandler(Handler):
         if excuse := conversation.hooks.get("exception"):
             return _excused(call, excuse, read, settle)
         status = call()
-        return _awaited(status, read, settle) if inspect.isawaitable(status) else settle(read(status))
+        return _awaited(status, read, settle) if waits(status) else settle(read(status))
 
 
 async def _awaited(status: Awaitable[object], read: Read, settle: Settle) -> Reply | None:
@@ -190,15 +185,11 @@ async def _awaited(status: Awaitable[object], read: Read, settle: Settle) -> Rep
 async def _excused(call: Callable[[], object], excuse: Callable[..., object], read: Read, settle: Settle) -> Reply | None:
     """As `_ask`, but if the hook raises, handle_exception says the refusal.  What raised is never a success."""
     try:
-        return settle(read(await _value(call())))
+        return settle(read(await resolve(call())))
     except Exception as error:
         log.exception("a hook of the handler failed; handle_exception is asked what to say")
-        replies = replies_in(await _value(excuse(error)), success="2.0.0")
+        replies = replies_in(await resolve(excuse(error)), success="2.0.0")
         return settle([reply for reply in replies if not reply.positive] or [LOCAL_ERROR_451])
-
-
-async def _value(status: object) -> object:
-    return await status if inspect.isawaitable(status) else status
 
 
 def _for_one(reply: Reply) -> Reply:
