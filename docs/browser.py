@@ -1,7 +1,8 @@
 """Look at the rendered documents as a reader does, in a headless Chromium; `nox -s site` runs it on build/docs.
 
 Every page: no error on the console, no request to another host, no horizontal scroll at 390 px, and in both themes
-enough contrast in ladders, citations and the picture of the policy.  Then the search, and the order of the Tab key.
+enough contrast in ladders, citations and the pictures.  On a wide screen, the Tab key follows the order of each page.
+Then the search finds the right page first.
 Screenshots go to build/site.
 """
 
@@ -16,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -23,6 +25,7 @@ from urllib.parse import quote, urlsplit
 
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -91,6 +94,16 @@ for (const root of document.querySelectorAll(".lmtp-transcript, .citation-of-cla
 }
 return Object.keys(bad);
 """
+
+
+TABS = 25
+# Note the position of each element that gets the focus.
+FOCUSED = """
+const all = [...document.querySelectorAll("*")];
+window.visited = [];
+document.addEventListener("focusin", event => window.visited.push(all.indexOf(event.target)));
+"""
+OUT_OF_ORDER = "return [...document.querySelectorAll('[tabindex]')].filter(e => e.tabIndex > 0).map(e => e.outerHTML.slice(0, 80))"
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -170,16 +183,16 @@ def search(browser: Browser, query: str, wanted: str) -> Iterator[str]:
     yield from (f"searching {query!r}: {complaint}" for complaint in browser.complaints())
 
 
-def tab(browser: Browser) -> Iterator[str]:
-    """Yield where the Tab key leaves the order of the first page."""
-    browser.open("index.html")
-    last = -1
-    for _ in range(20):
-        browser.driver.switch_to.active_element.send_keys(Keys.TAB)
-        place = browser.driver.execute_script("return [...document.querySelectorAll('*')].indexOf(document.activeElement)")
-        if place <= last:
-            yield f"Tab goes back, from element {last} to {place}"
-        last = place
+def tab(browser: Browser, page: str) -> Iterator[str]:
+    """Yield where the Tab key leaves the order in which a page is read."""
+    browser.open(f"{page}.html")
+    browser.driver.execute_script(FOCUSED)
+    ActionChains(browser.driver).send_keys(Keys.TAB * TABS).perform()
+    visited = browser.driver.execute_script("return window.visited")
+    if len(visited) != TABS:
+        yield f"Tab reaches {len(visited)} elements, not {TABS}"
+    yield from (f"Tab goes back, from element {before} to {after}" for before, after in pairwise(visited) if after <= before)
+    yield from (f"Tab skips to {element}" for element in browser.driver.execute_script(OUT_OF_ORDER))
 
 
 def shoot(browser: Browser) -> None:
@@ -209,7 +222,8 @@ def main() -> int:
             browser.size(*NARROW)
             problems += [f"{page}: {problem}" for page in pages for problem in look(browser, page)]
             problems += [problem for query, wanted in SEARCHES.items() for problem in search(browser, query, wanted)]
-            problems += tab(browser)
+            browser.size(*WIDE)
+            problems += [f"{page}: {problem}" for page in pages for problem in tab(browser, page)]
             shoot(browser)
         finally:
             browser.driver.quit()
