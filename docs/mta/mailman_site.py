@@ -25,7 +25,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-SECONDS = 60
+SECONDS = 300
 # The one privilege that root's child keeps: it may read, and only read, an interpreter and a checkout in a folder of root's.
 READER = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search", "--bounding-set=-all,+dac_read_search")
 

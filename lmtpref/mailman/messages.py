@@ -6,6 +6,7 @@ import os
 import re
 from datetime import datetime
 from email import message_from_bytes
+from email.errors import InvalidHeaderDefect
 from email.utils import make_msgid
 from typing import Any
 
@@ -24,7 +25,8 @@ _BRACKETED_ID = re.compile(r"^<?\[(.*)\]>?")
 def parse(content: bytes, sender: str) -> Message:
     """Return `content` as the message that Mailman queues; `sender` is the reverse-path, without angle brackets.
 
-    A message without a Message-ID gets one, and `<[...]>` loses its square brackets.
+    A message without a Message-ID gets one, and `<[...]>` loses its square brackets.  What Mailman cannot take is among
+    the `defects` of the message.
     """
     message = message_from_bytes(content, Message)
     sender = sender or NULL_SENDER
@@ -32,7 +34,11 @@ def parse(content: bytes, sender: str) -> Message:
     given = message.get("message-id")
     if given is None:
         message["Message-ID"] = make_msgid()
-    elif (mended := _BRACKETED_ID.sub(r"<\1>", str(given))) != given:
+    elif not isinstance(given, str):
+        # Octets above 127, which Mailman cannot hash.
+        message.defects.append(InvalidHeaderDefect("Message-ID"))
+        return message
+    elif (mended := _BRACKETED_ID.sub(r"<\1>", given)) != given:
         message.replace_header("Message-ID", mended)
     message.original_size = len(content)
     add_message_hash(message)

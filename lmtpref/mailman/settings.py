@@ -63,7 +63,8 @@ def load(path: Path | None) -> RunnerSettings:
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
-    return Settings(**{"hostname": socket.getfqdn(), "max_message_octets": MAX_MESSAGE_OCTETS, **values})
+    """Return the settings of the server: where `values` has none, it is as lenient as Mailman's own runner."""
+    return Settings(**{"hostname": socket.getfqdn(), "max_message_octets": MAX_MESSAGE_OCTETS, "bare_newlines": "keep", **values})
 
 
 class _File:
