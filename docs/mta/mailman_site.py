@@ -10,6 +10,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from email.message import Message
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, TextIO
 
 from aiosmtpd.controller import Controller
 
@@ -99,6 +100,27 @@ class Sink:
         self._controller.stop()
 
 
+class Alone:
+    """A runner that no master controls."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, output: TextIO) -> None:
+        self.process, self.port, self._output = process, port, output
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def processor_seconds(self) -> float:
+        """Return how much processor time the process has used, by the kernel's own clock for it (clock_getcpuclockid(3))."""
+        return time.clock_gettime((~self.process.pid << 3) | 2)
+
+    def ended(self) -> tuple[int, str]:
+        """Return the exit code and the output, once it has ended."""
+        code = self.process.wait(SECONDS)
+        self._output.seek(0)
+        return code, self._output.read()
+
+
 class Site:
     """A Mailman with its own folder; `extra` is added to its mailman.cfg."""
 
@@ -125,10 +147,12 @@ class Site:
 
     def configure(self, extra: str) -> None:
         """Write mailman.cfg, with `extra` at its end; capitals in it stand for values, such as FOLDER."""
+        self.cfg.write_text(CONFIGURATION.format(**self._values) + self._filled(extra))
+
+    def _filled(self, text: str) -> str:
         for name, value in self._values.items():
-            extra = extra.replace(name.upper(), str(value))
-        self.cfg.write_text(CONFIGURATION.format(**self._values) + extra)
-        self.cfg.chmod(0o644)
+            text = text.replace(name.upper(), str(value))
+        return text
 
     def own(self, *paths: Path) -> None:
         """Let the site's user own these paths."""
@@ -171,10 +195,28 @@ class Site:
         prelude = "import sys\nfrom mailman.core.initialize import initialize\ninitialize(sys.argv[1])\nfrom mailman.config import config\n"
         return self.run(sys.executable, "-W", "ignore", "-c", f"{prelude}{code}\nconfig.db.commit()\n", self.cfg, *words)
 
+    @contextlib.contextmanager
+    def alone(self, extra: str) -> Iterator[Alone]:
+        """Mailman's LMTP runner without a master, on a port of its own, with `extra` at the end of its mailman.cfg."""
+        port = free_port()
+        cfg = self.folder / f"mailman-{port}.cfg"
+        cfg.write_text(self.cfg.read_text() + f"\n[mta]\nlmtp_port: {port}\n" + self._filled(extra))
+        output = (self.folder / f"runner-{port}.log").open("w+")
+        command = self.command(Path(sys.executable).with_name("runner"), "-C", cfg, "--runner=lmtp:0:1")
+        process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        runner = Alone(process, port, output)
+        try:
+            wait_until(lambda: answers(port) or process.poll() is not None, f"a greeting on port {port}")
+            yield runner
+        finally:
+            process.terminate()
+            process.wait()
+            output.close()
+
     def start(self) -> None:
         """Start the master, and wait until the LMTP runner answers."""
         self.mailman("start")
-        wait_until(self.answers, f"a greeting on port {self.lmtp_port}\n{self.logs()}")
+        wait_until(lambda: answers(self.lmtp_port), f"a greeting on port {self.lmtp_port}\n{self.logs()}")
 
     def stop(self) -> None:
         """Stop the master and every runner, if they run."""
@@ -198,14 +240,6 @@ class Site:
             if any(word.startswith(f"--runner={name}:".encode()) for word in words):
                 return process
         return None
-
-    def answers(self) -> bool:
-        """Return whether the LMTP runner greets."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.lmtp_port), timeout=5) as client:
-                return client.recv(4) == b"220 "
-        except OSError:
-            return False
 
     def log(self, name: str) -> str:
         """Return the text of a log; empty if there is none."""
@@ -257,6 +291,15 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+def answers(port: int) -> bool:
+    """Return whether a server of loopback greets."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+            return client.recv(4) == b"220 "
+    except OSError:
+        return False
 
 
 def wait_until(done: Any, what: str, seconds: float = SECONDS) -> None:  # noqa: ANN401 - anything that can be called

@@ -60,7 +60,8 @@ class Trial:
     """Both runners, and Mailman's incoming runner."""
 
     def __init__(self) -> None:
-        self.ours = Server(MailmanHandler(RunnerSettings())).start()
+        settings = RunnerSettings()
+        self.ours = Server(MailmanHandler(settings), settings=settings.settings).start()
         self.theirs = LMTPController(LMTPHandler(), hostname="127.0.0.1", port=free_port())
         self.theirs.start()
         self.incoming = IncomingRunner("in")
@@ -101,6 +102,10 @@ class Trial:
         """Return what Mailman's incoming runner does with the post, by its log."""
         code = self.send(self.theirs.port, sender, recipient, content)
         assert code == "250", code
+        return self.processed()
+
+    def processed(self) -> str:
+        """Return what Mailman's incoming runner does with what is in its queue, by its log."""
         self.vette.lines.clear()
         self.errors.lines.clear()
         self.incoming._one_iteration()  # noqa: SLF001 - one turn of the runner, without its loop
@@ -238,7 +243,7 @@ class Generator:
             "Sender": self.SENDERS,
             "X-Spam": ["yes", "maybe", "no"],
             "Approved": ["sesame", "wrong"],
-            "List-Post": [f"<mailto:{address}>"],
+            "List-Post": [address, f"<mailto:{address}>"],
             "Precedence": ["bulk"],
         }.items():
             lines += [f"{header}: {choose(values)}"] if self.chance(0.12) else []
@@ -267,3 +272,128 @@ def agree(lists: int, posts: int, seed: int) -> dict[str, int]:
     finally:
         trial.close()
     return dict(sorted(pairs.items()))
+
+
+def cast() -> None:
+    """Make the lists and people of the verdict cases."""
+    getUtility(IDomainManager).add("lists.example", alias_domain="lists.test")
+    users = getUtility(IUserManager)
+    anne = users.make_user("anne@home.test")
+    anne.link(users.create_address("anne@work.test"))
+    for name in ("cris@home.test", "elle@home.test"):
+        users.make_user(name)
+    for address in users.addresses:
+        address.verified_on = now()
+    actions = {
+        "ant": Action.reject,
+        "bee": Action.accept,
+        "cat": Action.hold,
+        "dog": Action.discard,
+        "eel": Action.reject,
+        "fly": Action.reject,
+    }
+    lists = {name: create_list(f"{name}@lists.example") for name in actions}
+    for name, action in actions.items():
+        lists[name].send_welcome_message = False
+        lists[name].admin_immed_notify = False
+        lists[name].default_nonmember_action = action
+    ant = lists["ant"]
+    ant.subscribe(users.get_address("anne@home.test"))
+    ant.subscribe(users.get_address("cris@home.test")).moderation_action = Action.hold
+    lists["cat"].subscribe(users.get_address("elle@home.test"))
+    ant.accept_these_nonmembers = ["^.*@partner\\.test$", "@cat@lists.example"]
+    ant.discard_these_nonmembers = ["fred@home.test"]
+    ant.moderator_password = config.password_context.encrypt("sesame").encode()
+    IBanManager(ant).ban("dana@spam.test")
+    IBanManager(None).ban("^.*@global-ban\\.test$")
+    IHeaderMatchList(ant).append("X-Spam", "^yes", "reject")
+    IHeaderMatchList(ant).append("X-Spam", "^junk", "discard")
+    lists["eel"].emergency = True
+    lists["fly"].autorespond_postings = ResponseAction.respond_and_discard
+    lists["fly"].autoresponse_postings_text = "On leave."
+
+
+# The list, the reverse-path, the author, more header lines, and how the body begins.
+CASES: dict[str, tuple[str, str, str, str, str]] = {
+    "a member": ("ant", "anne@home.test", "anne@home.test", "", ""),
+    "her other address": ("ant", "anne@work.test", "anne@work.test", "", ""),
+    "her forwarder": ("ant", "SRS0=abc=XY=home.test=anne@relay.test", "anne@home.test", "", ""),
+    "her signed sender": ("ant", "prvs=123=anne@home.test", "anne@home.test", "", ""),
+    "a null sender, her From": ("ant", "", "anne@home.test", "", ""),
+    "a nonmember": ("ant", "bart@home.test", "bart@home.test", "", ""),
+    "a nonmember, her From": ("ant", "bart@home.test", "anne@home.test", "", ""),
+    "a nonmember, her Reply-To": ("ant", "bart@home.test", "bart@home.test", "Reply-To: anne@home.test\n", ""),
+    "Approved, in the header": ("ant", "bart@home.test", "bart@home.test", "Approved: sesame\n", ""),
+    "Approved, but wrong": ("ant", "bart@home.test", "bart@home.test", "Approved: open\n", ""),
+    "Approved, in the body": ("ant", "bart@home.test", "bart@home.test", "", "Approved: sesame\n\n"),
+    "a moderated member": ("ant", "cris@home.test", "cris@home.test", "", ""),
+    "a banned sender": ("ant", "dana@spam.test", "dana@spam.test", "", ""),
+    "a banned sender, her From": ("ant", "dana@spam.test", "anne@home.test", "", ""),
+    "banned from the site": ("ant", "mal@global-ban.test", "mal@global-ban.test", "", ""),
+    "an accepted pattern": ("ant", "pat@partner.test", "pat@partner.test", "", ""),
+    "a member of another list": ("ant", "elle@home.test", "elle@home.test", "", ""),
+    "a discarded nonmember": ("ant", "fred@home.test", "fred@home.test", "", ""),
+    "a header that rejects": ("ant", "anne@home.test", "anne@home.test", "X-Spam: yes\n", ""),
+    "a header that discards": ("ant", "anne@home.test", "anne@home.test", "X-Spam: junk\n", ""),
+    "the list's own post": ("ant", "anne@home.test", "anne@home.test", "List-Post: ant@lists.example\n", ""),
+    "no valid sender": ("ant", "", "nothing", "", ""),
+    "over max_message_size": ("ant", "anne@home.test", "anne@home.test", "", ("x" * 70 + "\n") * 700),
+    "a command in the subject": ("ant", "anne@home.test", "anne@home.test", "Subject: unsubscribe\n", ""),
+    "nonmembers accepted": ("bee", "bart@home.test", "bart@home.test", "", ""),
+    "nonmembers held": ("cat", "bart@home.test", "bart@home.test", "", ""),
+    "nonmembers discarded": ("dog", "bart@home.test", "bart@home.test", "", ""),
+    "an emergency": ("eel", "bart@home.test", "bart@home.test", "", ""),
+    "answered automatically": ("fly", "bart@home.test", "bart@home.test", "", ""),
+}
+
+
+def verdicts() -> Iterator[str]:
+    """Yield a line for each case: our reply, that of Mailman's own runner, and what Mailman does with what that accepted."""
+    trial = Trial()
+    try:
+        for number, (name, (mlist, sender, author, header, body)) in enumerate(CASES.items()):
+            address = f"{mlist}@lists.example"
+            subject = "" if "Subject" in header else "Subject: Aardvarks\n"
+            text = f"From: {author}\nTo: {address}\nMessage-ID: <case{number}>\n{subject}{header}\n{body}Hello.\n"
+            content = text.replace("\n", "\r\n").encode()
+            ours = trial.send(trial.ours.port, sender, address, content)
+            taken()
+            theirs = trial.send(trial.theirs.port, sender, address, content)
+            happened = trial.processed()
+            yield f"{name:<26} {ours}  {theirs} {happened}"
+    finally:
+        trial.close()
+
+
+def compared() -> Iterator[str]:
+    """Yield a line for each kind of recipient, sender and message: what both runners answered and queued, or both if they differ."""
+    trial = Trial()
+    post = b"From: anne@home.test\r\nTo: ant@lists.example\r\nSubject: x\r\nMessage-ID: <a>\r\n\r\n..\r\nHello.\r\n"
+    try:
+        for recipient in RECIPIENTS:
+            yield f"{recipient:<32} {trial.compare('anne@home.test', recipient, post)}"
+        for sender in SENDERS:
+            yield f"<{sender}>{' ' * (30 - len(sender))} {trial.compare(sender, 'ant@lists.example', post)}"
+        for name, content in MESSAGES.items():
+            yield f"{name:<32} {trial.compare('anne@home.test', 'ant@lists.example', content)}"
+    finally:
+        trial.close()
+
+
+RECIPIENTS = [
+    *(f"ant{suffix}@lists.example" for suffix in ("", "-request", "-join", "-subscribe", "-leave", "-unsubscribe", "-confirm")),
+    *(f"ant{suffix}@lists.example" for suffix in ("-confirm+token", "-bounces", "-bounces+anne=home.test", "-owner", "+tag", "-admin")),
+    *("ANT@Lists.Example", "ant@lists.test", "ant-join@lists.test", '"ant"@lists.example'),
+    *("cat-request@lists.example", "cat-request-owner@lists.example", "elk@lists.example", "-owner@lists.example"),
+]
+SENDERS = ["", '"a b"@home.test', "@relay.test:anne@home.test", "ANNE@Home.test"]
+MESSAGES = {
+    "Message-ID: <[a@b]>": b"From: anne@home.test\r\nMessage-ID: <[a@b]>\r\n\r\nHello.\r\n",
+    "Message-ID: [a@b]": b"From: anne@home.test\r\nMessage-ID: [a@b]\r\n\r\nHello.\r\n",
+    "Message-ID: a": b"From: anne@home.test\r\nMessage-ID: a\r\n\r\nHello.\r\n",
+    "a Message-ID that is not ASCII": b"From: anne@home.test\r\nMessage-ID: <\xe9>\r\n\r\nHello.\r\n",
+    "octets above 127": b"From: anne@home.test\r\nMessage-ID: <a>\r\nSubject: \xe9\xe8\r\n\r\n\xff\r\n",
+    "fields of Mailman's": b"Message-ID: <a>\r\nX-MailFrom: dana@spam.test\r\nMessage-ID-Hash: A\r\n\r\nHello.\r\n",
+    "a bare LF": b"From: anne@home.test\r\nMessage-ID: <a>\r\n\r\nHello.\nAgain.\r\n",
+    "a defect": b"From: anne@home.test\r\nMessage-ID: <a>\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\nHello.\r\n",
+}

@@ -59,7 +59,7 @@ class MailmanHandler(Handler):
             found = await self._lookups.run(find_recipient, recipient.path.address)
         except (SQLAlchemyError, OSError) as error:
             log.error("cannot look up %s: %s", recipient.path.address, _in_words(error))  # noqa: TRY400 - one line
-            return DIRECTORY_451
+            return DIRECTORY_451.naming(recipient.path.address)
         recipient.state = found
         return None if found else UNKNOWN_LIST_550.naming(recipient.path.address)
 
