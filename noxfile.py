@@ -134,6 +134,8 @@ ENGINES_RUN: dict[str, Any] = {"env": {"LMTP_ENGINES": "1"}, "success_codes": [0
 MTAS = "pytest -o timeout=600 -o faulthandler_timeout=660 docs/mta/postfix.rst docs/mta/exim.rst docs/mta/sendmail.rst"
 MAILMAN = "pytest -rs -o timeout=600 -o faulthandler_timeout=660 docs/mta/mailman.rst docs/corners/mailman.rst"
 PEERS = "python docs/peers/play.py"
+PROPERTIES = "pytest -o timeout=0 -o faulthandler_timeout=0 docs/corners/properties.rst"  # what tries that long does not hang
+PROPERTIES_RUN: dict[str, Any] = {"env": {"LMTP_EXAMPLES": os.environ.get("LMTP_EXAMPLES", "5000")}}
 BESIDE_DOCS = {"PYTHONPATH": "docs/mta"}  # what unpacks Debian's packages
 PYTHONS = nox.project.python_versions(PROJECT)
 runs("docs", "Render the documents into build/docs; a warning is an error.", SPHINX, "docs", default=True)
@@ -146,6 +148,7 @@ runs("sql", "The page about databases, on a PostgreSQL; what is skipped is named
 runs("engines", "Queues on a PostgreSQL and a RabbitMQ of its own; what is skipped is named.", ENGINES, "test", "sql", **ENGINES_RUN)
 runs("headers", "The header reader on real mail, downloaded for it.", "python docs/corners/headers.py", "headers", success_codes=[0, 77])
 runs("fuzz", "Octets that nobody would think of; `-- SECONDS`, of which 60 are the default.", "python docs/corners/fuzz.py", "fuzz")
+runs("properties", "5,000 new examples of each property, or as many as LMTP_EXAMPLES says.", PROPERTIES, "test", **PROPERTIES_RUN)
 runs("mutants", "Small mistakes made on purpose: do the documents notice?  `-- COUNT SEED`", "python docs/corners/mutate.py", "test")
 runs("soak", "10,000 connections, 1,000,000 messages, minutes; `-- CONNECTIONS MESSAGES` for others.", "python docs/corners/soak.py")
 runs("bench", "How fast: all of docs/performance/, a quarter of an hour; `-- SCRIPT` runs one.", "python docs/performance", "test")

@@ -176,7 +176,7 @@ def try_target(name: str, seconds: int) -> bool:
 def main(arguments: list[str]) -> int:
     """Try every target."""
     if not importlib.util.find_spec("atheris"):
-        print("atheris is not installed; LMTP_EXAMPLES=5000 pytest docs/corners/properties.rst looks for much of the same")
+        print("atheris is not installed; `nox -s properties` looks for much of the same")
         return 2
     seconds = int(arguments[0]) if arguments else 60
     held = [try_target(name, max(1, seconds // len(TARGETS))) for name in TARGETS]
