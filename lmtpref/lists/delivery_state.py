@@ -38,7 +38,8 @@ class RecipientDecision(NamedTuple):
 class MessageDelivery:
     """`envelope.state` from the end of data on: what the recipients share.
 
-    `rest` holds the recipients that may be started before their turn, and `ahead` the deliveries that were.
+    `rest` holds the recipients that may be started before their turn, and `ahead` the deliveries that were; `begins_rest` says
+    that they are being started.
     `answers` has the answer for each target that is finished; None says accepted.  `authors` has the author by each MTA
     that a list trusts.
     """
@@ -46,9 +47,10 @@ class MessageDelivery:
     trace: bytes
     header: Header
     rest: Iterator[Recipient]
-    ahead: dict[DeliveryTarget, asyncio.Task[Reply | None]] = field(default_factory=dict)
+    ahead: dict[DeliveryTarget, asyncio.Future[Reply | None]] = field(default_factory=dict)
     answers: dict[DeliveryTarget, Reply | None] = field(default_factory=dict)
     authors: dict[Trust, Author] = field(default_factory=dict)
+    begins_rest: bool = False
 
     def author(self, mailing_list: MailingList | None, server_trust: Trust | None) -> Author | None:
         """Return the author by the MTA that the list or the server trusts; None if neither trusts one."""

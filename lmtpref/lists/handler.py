@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import operator
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import datetime
+from functools import partial
+from itertools import islice
 from typing import Literal
 
 from lmtpref.lists.delivery_state import DeliveryTarget, MessageDelivery, RecipientDecision
 from lmtpref.lists.directory.bounded import NO_ANSWER, ask
+from lmtpref.lists.early_answers import answer_after, begin_early
 from lmtpref.lists.mailinglist import Judge, ListDirectory, Lookup, MailingList
 from lmtpref.lists.persons import NOBODY, Persons
 from lmtpref.lists.policy.authentication import parse_trust
@@ -30,6 +34,8 @@ from lmtpref.protocol.maybe import Maybe, resolve, waits
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
 
+# The recipients of a message that are started before other connections get their turn.
+RECIPIENTS_A_TURN = 16
 DIRECTORY_SECONDS = 10.0  # for each answer; Exim's callout gives 30 to the whole conversation
 
 log = logging.getLogger(__name__)
@@ -144,6 +150,7 @@ class ListHandler(Handler):
         """Cancel deliveries whose reply will never be sent."""
         delivery: MessageDelivery | None = envelope.state
         if delivery is not None:
+            delivery.rest = iter(())
             for begun in delivery.ahead.values():
                 if not begun.cancel() and not begun.cancelled():
                     # Retrieve the exception, or asyncio would report it.
@@ -217,8 +224,6 @@ class ListHandler(Handler):
         )
         if refusal := decision.verdict.reply:
             delivery.answers[target] = refusal
-            if target in delivery.ahead:
-                self._begin_next(envelope, delivery)
             return _named(refusal, recipient)
         try:
             kept = self.queues.put(self._entry(envelope, recipient, decision))
@@ -228,23 +233,27 @@ class ListHandler(Handler):
             delivery.answers[target] = None
             return None
         if isinstance(kept, asyncio.Future):
-            self._begin_next(envelope, delivery)
-        return self._wait(envelope, recipient, kept)
+            self._begin_rest(envelope, delivery)
+        return answer_after(kept, partial(self._answer_for, envelope, recipient))
 
-    def _begin_next(self, envelope: Envelope, delivery: MessageDelivery) -> None:
-        """Start the next recipient while this one's entry is in flight, so that one sync can serve several entries."""
-        for recipient in delivery.rest:
+    def _begin_rest(self, envelope: Envelope, delivery: MessageDelivery) -> None:
+        """Start the other recipients while an entry is in flight, so that one sync can serve several entries."""
+        if not delivery.begins_rest:
+            delivery.begins_rest = True
+            asyncio.get_running_loop().call_soon(self._begin_some, envelope, delivery)
+
+    def _begin_some(self, envelope: Envelope, delivery: MessageDelivery) -> None:
+        """Start the next recipients before their turn, and continue when other connections have had their turn."""
+        for recipient in islice(delivery.rest, RECIPIENTS_A_TURN):
             target = recipient.state.target
-            if target not in delivery.answers and target not in delivery.ahead:
-                delivery.ahead[target] = asyncio.create_task(self._ahead(envelope, recipient))
-                return
+            if target not in delivery.answers and (begun := begin_early(self._begin, envelope, recipient)):
+                delivery.ahead[target] = begun
+        if operator.length_hint(delivery.rest):
+            asyncio.get_running_loop().call_soon(self._begin_some, envelope, delivery)
 
-    async def _ahead(self, envelope: Envelope, recipient: Recipient) -> Reply | None:
-        return await resolve(self._begin(envelope, recipient))
-
-    async def _wait(self, envelope: Envelope, recipient: Recipient, kept: Awaitable[None]) -> Reply | None:
+    def _answer_for(self, envelope: Envelope, recipient: Recipient, kept: asyncio.Future[None]) -> Reply | None:
         try:
-            await kept
+            kept.result()
         except OSError as error:
             return self._not_kept(envelope, recipient, error)
         envelope.state.answers[recipient.state.target] = None

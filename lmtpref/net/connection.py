@@ -188,7 +188,9 @@ class Connection(asyncio.BufferedProtocol):
         session.envelope_room = -1 if self._context.crowded else self._envelope_room
         last_frame = session.frames + MAX_STEPS_A_TURN
         while event := session.turn(max_steps=last_frame - session.frames):
-            self.flush()
+            # One write for the replies of all recipients whose answers are known.
+            if not (isinstance(event.answer, asyncio.Future) and event.answer.done()):
+                self.flush()
             if self._pressure.write_paused or not self._settle(event):
                 return
         self.flush()
@@ -218,6 +220,8 @@ class Connection(asyncio.BufferedProtocol):
         """Answer a question that the session left open; False if its hook waits, and the conversation with it."""
         try:
             answer = event.outcome(self._session.handler)
+            if isinstance(answer, asyncio.Future) and answer.done():
+                answer = cast(Reply | None, answer.result())
             if answer is None or isinstance(answer, Reply):
                 self._session.answer(answer)
                 return True

@@ -10,11 +10,19 @@ from lmtpref.lists.queues.memory import Entry
 
 CONTENT_TYPE = "application/json"
 
+# Made once, because a server writes the JSON of every entry.
+_encode = json.JSONEncoder(check_circular=False).encode
+
+
+def envelope_json(entry: Entry) -> str:
+    """Return the data from `describe` as JSON, without trace and content."""
+    return _encode(describe(entry))
+
 
 def to_json(entry: Entry) -> bytes:
     """Return the entry as JSON: the data from `describe`, with trace and content in base64 (RFC 4648 section 4)."""
     octets = {"trace": b64encode(entry.trace).decode(), "content": b64encode(entry.content).decode()}
-    return json.dumps(describe(entry) | octets).encode()
+    return _encode(describe(entry) | octets).encode()
 
 
 def from_json(octets: bytes) -> Entry:

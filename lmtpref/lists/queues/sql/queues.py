@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Table, bindparam, delete, func, select
 
 from lmtpref.lists.queues.duplicates import duplicate_key, has_received
-from lmtpref.lists.queues.entry_file import describe
+from lmtpref.lists.queues.entry_json import envelope_json
 from lmtpref.lists.queues.group_commit import MAX_PENDING_ENTRIES, Commit, Committer
 from lmtpref.lists.queues.interface import QueueOptions, QueueUnreachableError, is_outage
 from lmtpref.lists.queues.memory import QUEUES, Entry
 from lmtpref.lists.queues.names import Names, drawn_at
 from lmtpref.lists.queues.outage import Outage
 from lmtpref.lists.queues.sql.database import QueueDatabase
+from lmtpref.lists.queues.sql.insertion import Insertion
 from lmtpref.lists.queues.sql.tables import contents, entries, keys
 from lmtpref.protocol.errors import UsageError
 
@@ -34,9 +34,14 @@ PURGE_ROWS = 5000  # keys removed at once
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class RowCommit(Commit):
-    """A commit of one entry to the database, with its name and the key that it shares with its duplicates."""
+    """A commit of one entry to the database, with its name, its row, and the key that it shares with its duplicates.
+
+    `row` lacks the last column, the name of the content.
+    It is made before the commit, so that the committing thread hardly ever holds the interpreter lock that the event loop needs.
+    """
 
     name: str
+    row: tuple[object, ...]
     key: str | None = None
 
 
@@ -47,6 +52,9 @@ class SqlQueues:
         options = options or QueueOptions()
         self.database = QueueDatabase(url, options.timeout_seconds)
         self._duplicate_seconds = options.duplicate_seconds
+        self._into_contents = _insertion(self.database, contents, "id", "trace", "content", "octets")
+        self._into_entries = _insertion(self.database, entries, "id", "queue", "list", "reverse_path", "arrived", "data", "content_id")
+        self._into_keys = _key_insertion(self.database)
         self._outage = Outage(self.database.name)
         self._names = Names()
         # The contents of the last batch with their names, by identity.
@@ -78,7 +86,8 @@ class SqlQueues:
 
         Raises OSError, from the method or from the future: if the entry could not be stored.
         """
-        commit = RowCommit(entry, name=self._names.next())
+        name = self._names.next()
+        commit = RowCommit(entry, name=name, row=_row(entry, name))
         with contextlib.suppress(RuntimeError):  # no running loop
             commit.future = asyncio.get_running_loop().create_future()
         if commit.future is None:
@@ -139,32 +148,32 @@ class SqlQueues:
         self._outage.ended()
 
     def _store(self, batch: list[RowCommit]) -> None:
-        with self.database.begin() as connection:
-            alive = [commit for commit in batch if not commit.abandoned]
-            new = self._without_duplicates(connection, alive)
+        alive = [commit for commit in batch if not commit.abandoned]
+        with self.database.write() as cursor:
+            new = self._without_duplicates(cursor, alive)
             if new:
-                names = self._store_contents(connection, new)
-                self.database.insert(connection, entries, [_row(commit, names[id(commit.entry.content)]) for commit in new])
-            self._purge(connection)
+                names = self._store_contents(cursor, new)
+                self._into_entries.execute(cursor, [(*commit.row, names[id(commit.entry.content)]) for commit in new])
+            self._purge(cursor)
 
-    def _store_contents(self, connection: Connection, batch: Iterable[RowCommit]) -> dict[int, str]:
+    def _store_contents(self, cursor: Any, batch: Iterable[RowCommit]) -> dict[int, str]:  # noqa: ANN401 - a driver's
         """Store each content once, and return the names of the contents by their identity.
 
         The recipients of one message may be in two batches, so the contents of the last batch are kept.
         """
         known: dict[int, tuple[bytes, str]] = {}
-        rows: dict[str, dict[str, Any]] = {}
+        rows: dict[str, tuple[object, ...]] = {}
         for commit in batch:
             content = commit.entry.content
             if id(content) not in known:
                 known[id(content)] = self._recent.get(id(content)) or (content, commit.name)
                 name = known[id(content)][1]
-                rows[name] = {"id": name, "trace": commit.entry.trace, "content": content, "octets": len(content)}
-        self.database.insert(connection, contents, list(rows.values()))
+                rows[name] = (name, commit.entry.trace, content, len(content))
+        self._into_contents.execute(cursor, list(rows.values()))
         self._recent = known
         return {identity: name for identity, (_, name) in known.items()}
 
-    def _without_duplicates(self, connection: Connection, batch: list[RowCommit]) -> list[RowCommit]:
+    def _without_duplicates(self, cursor: Any, batch: list[RowCommit]) -> list[RowCommit]:  # noqa: ANN401 - a driver's
         """Return the entries of a batch that are not duplicates; log each duplicate with the name of the first entry."""
         first: dict[str, RowCommit] = {}
         for commit in batch:
@@ -172,7 +181,7 @@ class SqlQueues:
                 first.setdefault(commit.key, commit)
         if not first:
             return batch
-        owners = self._owners(connection, first)
+        owners = self._owners(cursor, first)
         new = []
         for commit in batch:
             owner = owners[commit.key] if commit.key else commit.name
@@ -182,26 +191,34 @@ class SqlQueues:
                 log.warning("duplicate of entry %s dropped: %s for %s", owner, commit.entry.reverse_path or "<>", commit.entry.list)
         return new
 
-    def _owners(self, connection: Connection, first: Mapping[str, RowCommit]) -> dict[str, str]:
+    def _owners(self, cursor: Any, first: Mapping[str, RowCommit]) -> dict[str, str]:  # noqa: ANN401 - a driver's
         """Reserve each key for its entry, and return for each key the entry that has it, which may be an earlier one."""
-        statement = self.database.insert_into(keys)
-        taken = statement.on_conflict_do_update(
-            index_elements=[keys.c.key],
-            set_={"entry_id": statement.excluded.entry_id, "arrived": statement.excluded.arrived},
-            where=keys.c.arrived <= time.time() - self._duplicate_seconds,
-        )
         # The rows are sorted by key, so that two servers that store the same keys cannot deadlock.
-        rows = [{"key": key, "entry_id": commit.name, "arrived": drawn_at(commit.name)} for key, commit in sorted(first.items())]
-        connection.execute(taken, rows)
-        found = connection.execute(select(keys.c.key, keys.c.entry_id).where(keys.c.key.in_(list(first))))
-        return {row.key: row.entry_id for row in found}
+        rows = [(key, commit.name, drawn_at(commit.name)) for key, commit in sorted(first.items())]
+        if self._into_keys.execute(cursor, rows, time.time() - self._duplicate_seconds) == len(rows):
+            return {key: commit.name for key, commit in first.items()}
+        found = self.database.execute(cursor, select(keys.c.key, keys.c.entry_id).where(keys.c.key.in_(list(first))))
+        return dict(found.fetchall())
 
-    def _purge(self, connection: Connection) -> None:
+    def _purge(self, cursor: Any) -> None:  # noqa: ANN401 - a driver's
         if time.monotonic() - self._purged < PURGE_SECONDS:
             return
         self._purged = time.monotonic()
         old = select(keys.c.key).where(keys.c.arrived <= time.time() - self._duplicate_seconds).limit(PURGE_ROWS)
-        connection.execute(delete(keys).where(keys.c.key.in_(old)))
+        self.database.execute(cursor, delete(keys).where(keys.c.key.in_(old)))
+
+
+def _insertion(database: QueueDatabase, table: Table, *columns: str) -> Insertion:
+    """Return an INSERT that passes over rows that exist, as they do if a batch is repeated."""
+    return Insertion(database.insertion(table, *columns).on_conflict_do_nothing(), database.dialect)
+
+
+def _key_insertion(database: QueueDatabase) -> Insertion:
+    """Return an INSERT that also takes over the keys that are not younger than its last parameter."""
+    statement = database.insertion(keys, "key", "entry_id", "arrived")
+    taken = {"entry_id": statement.excluded.entry_id, "arrived": statement.excluded.arrived}
+    old = keys.c.arrived <= bindparam("old")
+    return Insertion(statement.on_conflict_do_update(index_elements=[keys.c.key], set_=taken, where=old), database.dialect)
 
 
 def counts(database: QueueDatabase) -> dict[str, int]:
@@ -225,14 +242,5 @@ def _give_keys(batch: Iterable[RowCommit]) -> None:
             commit.key = duplicate_key(commit.entry, digest)
 
 
-def _row(commit: RowCommit, content_id: str) -> dict[str, Any]:
-    entry = commit.entry
-    return {
-        "id": commit.name,
-        "queue": entry.queue,
-        "list": entry.list,
-        "reverse_path": entry.reverse_path,
-        "arrived": drawn_at(commit.name),
-        "data": json.dumps(describe(entry)),
-        "content_id": content_id,
-    }
+def _row(entry: Entry, name: str) -> tuple[object, ...]:
+    return (name, entry.queue, entry.list, entry.reverse_path, drawn_at(name), envelope_json(entry))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import deque
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, or_, select, update
 
 from lmtpref.lists.policy.verdicts import Hold
-from lmtpref.lists.queues.entry_file import describe
+from lmtpref.lists.queues.entry_json import envelope_json
 from lmtpref.lists.queues.interface import TIMEOUT_SECONDS, ClaimLostError
 from lmtpref.lists.queues.memory import Entry
 from lmtpref.lists.queues.names import Names
@@ -48,8 +47,8 @@ class RowClaim:
 
         Raises ClaimLostError: if the lease has expired and the entry is gone or claimed again.
         """
-        held = describe(replace(self.entry, verdict=Hold(reason)))
-        if not self._end(queue="hold", data=json.dumps(held)):
+        held = envelope_json(replace(self.entry, verdict=Hold(reason)))
+        if not self._end(queue="hold", data=held):
             raise ClaimLostError(self.id)
 
     def release(self) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, exists, func, select, update
 
-from lmtpref.lists.queues.entry_file import DamagedEntryError, describe, restore
+from lmtpref.lists.queues.entry_file import DamagedEntryError, restore
+from lmtpref.lists.queues.entry_json import envelope_json
 from lmtpref.lists.queues.interface import TIMEOUT_SECONDS
 from lmtpref.lists.queues.memory import QUEUES, Entry
 from lmtpref.lists.queues.sql.database import QueueDatabase
@@ -63,7 +64,7 @@ class StoredRow:
 
     def move(self, queue: str, entry: Entry | None = None) -> None:
         """Move the entry to another queue; if `entry` is given, replace it with that."""
-        values = {"queue": queue, "claim": None, "claimed_until": None} | ({"data": json.dumps(describe(entry))} if entry else {})
+        values = {"queue": queue, "claim": None, "claimed_until": None} | ({"data": envelope_json(entry)} if entry else {})
         with self.database.begin() as connection:
             connection.execute(update(entries).where(entries.c.id == self.id).values(values))
 
