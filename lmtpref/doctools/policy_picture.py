@@ -1,19 +1,16 @@
-"""The policy as a picture: what each rule may say, read from the rule itself, and drawn as SVG."""
+"""The policy as a picture: each rule with the verdicts that it may return, drawn as SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from html import escape
-from inspect import getclosurevars
-from types import FunctionType
 from typing import Any
 
 from lmtpref.doctools.picture import box, document, width_of
 from lmtpref.lists.policy.default import SESSION_LIMITS, Policy, rules_of
 from lmtpref.lists.policy.facts import Stage
 from lmtpref.lists.policy.rules import Rule
-from lmtpref.lists.policy.verdicts import Accept, Defer, Discard, Hold, Reject, Verdict
-from lmtpref.protocol import catalogue
+from lmtpref.lists.policy.verdicts import Allowed
 from lmtpref.protocol.replies import Reply
 
 WIDTH, ROW, BAND, EDGE = 470, 26, 34, 8
@@ -21,17 +18,17 @@ _NAME_AT, _SAYS_AT = 20, 212
 
 
 def verdicts_of(rule: Rule[Any]) -> list[str]:
-    """What `rule` may say, in the words of the picture; read from the names that its function uses."""
-    return list(dict.fromkeys(_words(found) for found in _said(rule.decide)))
+    """Return what `rule` may say, in the words of the picture; "anything" if the rule does not tell."""
+    return ["anything"] if rule.may is None else [_words(allowed) for allowed in rule.may]
 
 
 def replies_of(rule: Rule[Any]) -> list[Reply]:
     """Return the replies that `rule` may give."""
-    return [reply for said in _said(rule.decide) if (reply := said if isinstance(said, Reply) else said.reply)]
+    return [allowed for allowed in rule.may or () if isinstance(allowed, Reply)]
 
 
 def draw(policy: Policy) -> str:
-    """`policy` as an SVG document: a band for each stage, a row for each rule in their order, what it may say to its right."""
+    """Return `policy` as an SVG document: a band for each stage, and in it a row for each rule with its possible verdicts."""
     rows, y = [], EDGE
     for stage in Stage:
         rows.append(_band(stage, y))
@@ -45,35 +42,8 @@ def draw(policy: Policy) -> str:
     return document("The default policy", rows, WIDTH, y)
 
 
-def _said(decide: Any) -> Iterator[Verdict | Reply]:  # noqa: ANN401 - a function
-    """The verdicts and replies that a function names, and those of our functions that it calls."""
-    assert isinstance(decide, FunctionType)
-    used = getclosurevars(decide).globals
-    for name in decide.__code__.co_names:
-        value = used.get(name)
-        if isinstance(value, FunctionType):
-            yield from _said(value)
-        elif isinstance(value, dict):
-            yield from (item for item in value.values() if item is not None)
-        elif isinstance(value, Accept | Hold | Discard | Reject | Defer):
-            yield value
-        elif isinstance(reply := vars(catalogue).get(name), Reply):
-            yield reply
-        elif value in (Hold, Discard):
-            yield value("as unvouched says")
-    if {"verdict", "by_header"} & set(decide.__code__.co_names) and decide.__name__ != "_object":
-        yield _EARLIER
-
-
-_EARLIER = Hold("what was decided before")
-
-
-def _words(said: Verdict | Reply) -> str:
-    if said is _EARLIER:
-        return _EARLIER.reason
-    if isinstance(said, Reply):
-        return f"{said.code} {said.enhanced}"
-    return _words(said.reply) if said.reply else type(said).__name__.lower()
+def _words(allowed: Allowed) -> str:
+    return f"{allowed.code} {allowed.enhanced}" if isinstance(allowed, Reply) else allowed.__name__.lower()
 
 
 def _band(stage: Stage, y: int) -> str:

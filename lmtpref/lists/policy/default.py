@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from lmtpref.lists.policy import content_rules as rules_at_end
 from lmtpref.lists.policy import rules
@@ -97,12 +97,13 @@ def rules_of(policy: Iterable[Rule[Any]], stage: Stage) -> Policy:
 def decide(stage: Stage, stage_rules: Policy, facts: object) -> Decision:
     """Return the decision of the first of `stage_rules` that has a verdict; if none has, accept.
 
-    A rule that raises an exception or returns another value is a local error: it is logged, and defers with 451 4.3.0.
+    A rule that raises an exception, or returns what it may not, is a local error: it is logged, and defers with 451 4.3.0.
     """
     for rule in stage_rules:
         try:
             if (verdict := rule.decide(facts)) is not None:
-                return Decision(stage, rule, verdict if type(verdict) in _FROM_BEST_TO_WORST else _reject(verdict))
+                _check(rule, verdict)
+                return Decision(stage, rule, verdict)
         except Exception:
             log.exception("the rule %s failed", rule.name)
             return Decision(stage, rule, RULE_FAILED)
@@ -114,5 +115,9 @@ def best(verdicts: Iterable[Verdict]) -> Verdict:
     return min(verdicts, key=lambda verdict: _FROM_BEST_TO_WORST.index(type(verdict)))
 
 
-def _reject(said: object) -> NoReturn:
-    raise UsageError(f"not a verdict: {said!r}")
+def _check(rule: Rule[Any], verdict: Verdict) -> None:
+    """Return if `rule` may return `verdict`.  Raises UsageError if not."""
+    if type(verdict) not in _FROM_BEST_TO_WORST:
+        raise UsageError(f"not a verdict: {verdict!r}")
+    if not rule.allows(verdict):
+        raise UsageError(f"{rule.name} may not return this: {verdict}")

@@ -6,13 +6,13 @@ The first line of a rule's docstring is its policy in one sentence, which `lmtpr
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
 from typing import Generic, TypeVar
 
 from lmtpref.lists.mailinglist import Judge, NonmemberAction, NullSender
 from lmtpref.lists.policy.facts import DataFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
-from lmtpref.lists.policy.verdicts import ACCEPT, Defer, Discard, Hold, Reject, Verdict
+from lmtpref.lists.policy.verdicts import ACCEPT, Accept, Allowed, Defer, Discard, Hold, Reject, Verdict, kinds_of
 from lmtpref.protocol import catalogue as say
 from lmtpref.protocol.errors import UsageError
 
@@ -21,29 +21,49 @@ F_contra = TypeVar("F_contra", contravariant=True)  # the facts of a stage
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[F_contra]):
-    """A named rule of one stage; it is called like the function `decide`."""
+    """A named rule of one stage; it is called like the function `decide`.
+
+    `may` holds the verdicts that it may return: the class of a verdict, or the reply of a `Reject` or `Defer`.
+    None allows every verdict.
+    """
 
     stage: Stage
     name: str
     policy: str  # one sentence
     decide: Callable[[F_contra], Verdict | None]
+    may: tuple[Allowed, ...] | None = None
+    _kinds: frozenset[object] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_kinds", None if self.may is None else kinds_of(self.may))
+
+    def allows(self, verdict: Verdict) -> bool:
+        """Return whether the rule may return `verdict`; two replies are alike if their codes are."""
+        kinds = self._kinds
+        if kinds is None or type(verdict) in kinds:
+            return True
+        reply = verdict.reply
+        return reply is not None and (reply.code, reply.enhanced) in kinds
 
     def __call__(self, facts: F_contra) -> Verdict | None:
         """Return the rule's verdict on `facts`; None if it has none."""
         return self.decide(facts)
 
 
-def at(stage: Stage) -> Callable[[Callable[[F_contra], Verdict | None]], Rule[F_contra]]:
+def at(stage: Stage, *, may: tuple[Allowed, ...] | None = None) -> Callable[[Callable[[F_contra], Verdict | None]], Rule[F_contra]]:
     """Return a decorator that makes a function a rule of `stage`; its policy is the first line of the docstring.
 
-    Raises UsageError: if the function is `async`, because a rule never waits.
+    `may` holds the verdicts that the rule may return (see `Rule`).
+
+    Raises UsageError: if the function is `async`, because a rule never waits, or if `may` holds anything but classes of
+    verdicts and 4xx or 5xx replies.
     """
 
     def make(decide: Callable[[F_contra], Verdict | None]) -> Rule[F_contra]:
         if iscoroutinefunction(decide):
             raise UsageError(f"a rule never waits: {decide.__name__} is async")
         policy, *_ = (decide.__doc__ or "").splitlines() or [""]
-        return Rule(stage, decide.__name__, policy, decide)
+        return Rule(stage, decide.__name__, policy, decide, may)
 
     return make
 
@@ -51,7 +71,7 @@ def at(stage: Stage) -> Callable[[Callable[[F_contra], Verdict | None]], Rule[F_
 # Connect
 
 
-@at(Stage.CONNECT)
+@at(Stage.CONNECT, may=(Accept,))
 def anyone(_facts: PeerFacts) -> Verdict | None:
     """Accept every connection: a later stage can give a clearer rejection."""
     return ACCEPT
@@ -60,7 +80,7 @@ def anyone(_facts: PeerFacts) -> Verdict | None:
 # LHLO
 
 
-@at(Stage.LHLO)
+@at(Stage.LHLO, may=(say.UNKNOWN_MTA_550,))
 def unknown_mta(facts: PeerFacts) -> Verdict | None:
     """Reject a sending MTA that the server does not know."""
     return None if facts.peer.known else _UNKNOWN_MTA
@@ -69,7 +89,7 @@ def unknown_mta(facts: PeerFacts) -> Verdict | None:
 # MAIL
 
 
-@at(Stage.MAIL)
+@at(Stage.MAIL, may=(say.BANNED_550,))
 def banned_everywhere(facts: SenderFacts) -> Verdict | None:
     """Reject a sender banned from all lists, unless the server waits for RCPT."""
     return _BANNED_EVERYWHERE if facts.banned else None
@@ -78,74 +98,74 @@ def banned_everywhere(facts: SenderFacts) -> Verdict | None:
 # RCPT
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(say.DIRECTORY_451,))
 def directory_down(facts: RecipientFacts) -> Verdict | None:
     """Defer if the lists cannot be looked up."""
     return _DIRECTORY_DOWN if facts.found.down else None
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(say.MEMBERS_450,))
 def members_unreadable(facts: RecipientFacts) -> Verdict | None:
     """Defer a post if the list's members cannot be read."""
     return None if facts.found.standing.known or not facts.is_post else _MEMBERS_UNREADABLE
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(say.RETIRED_550,))
 def retired(facts: RecipientFacts) -> Verdict | None:
     """Reject every post to a retired list."""
     found = facts.found
     return _RETIRED if found.list and found.list.retired and facts.is_post else None
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(Accept,))
 def postmaster(facts: RecipientFacts) -> Verdict | None:
     """Accept mail for postmaster from any sender (RFC 5321 section 4.5.1)."""
     return ACCEPT if facts.recipient.is_postmaster and facts.served else None
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(say.BANNED_550,))
 def banned_at_rcpt(facts: RecipientFacts) -> Verdict | None:
     """Reject a sender banned from all lists if MAIL could not, or left it to RCPT."""
     return _BANNED_EVERYWHERE if facts.banned_everywhere else None
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(say.UNKNOWN_LIST_550,))
 def unknown_list(facts: RecipientFacts) -> Verdict | None:
     """Reject an address that is neither a list nor a sub-address of one."""
     return _UNKNOWN_LIST if facts.found.list is None else None
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(Accept,))
 def not_a_post(facts: RecipientFacts) -> Verdict | None:
     """Accept mail for a sub-address from any sender, because it is not distributed."""
     return None if facts.is_post else ACCEPT
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(say.BANNED_FROM_LIST_550,))
 def banned(facts: RecipientFacts) -> Verdict | None:
     """Reject a post from a sender in the list's banned, member or not."""
     return _BANNED if facts.found.standing.banned else None
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(say.OVER_LIST_LIMIT_552,))
 def declared_too_big(facts: RecipientFacts) -> Verdict | None:
     """Reject a post whose declared size exceeds the list's limit."""
     return _TOO_BIG if facts.found.list and exceeds(facts.declared_octets, facts.found.list.max_message_octets) else None
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(Accept,))
 def null_sender_waits(facts: RecipientFacts) -> Verdict | None:
     """Accept the null sender until DATA, because call-outs end at RCPT."""
     return ACCEPT if facts.sender is None else None
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(Accept,))
 def accept_these_nonmembers(facts: RecipientFacts) -> Verdict | None:
     """Accept a sender in the list's accept_these_nonmembers."""
     return ACCEPT if facts.found.standing.listed else None
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(Accept,))
 def header_decides(facts: RecipientFacts) -> Verdict | None:
     """If the list also judges header senders, accept an unknown sender until the message arrives."""
     found = facts.found
@@ -154,7 +174,7 @@ def header_decides(facts: RecipientFacts) -> Verdict | None:
     return ACCEPT if found.list.judge == Judge.ENVELOPE_OR_FROM else None
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(Accept, Hold, Discard))
 def generic_nonmember_action(facts: RecipientFacts) -> Verdict | None:
     """Accept, hold or discard a post from a non-member, unless the action is to reject it."""
     if facts.found.list is None or facts.found.standing.member:
@@ -162,7 +182,7 @@ def generic_nonmember_action(facts: RecipientFacts) -> Verdict | None:
     return _NONMEMBER_VERDICTS.get(facts.found.list.generic_nonmember_action)
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(Accept, Hold, say.MODERATED_550))
 def member(facts: RecipientFacts) -> Verdict | None:
     """Accept a member's post; hold or reject a moderated member's, as the list says."""
     if facts.found.list is None or not facts.found.standing.member:
@@ -172,7 +192,7 @@ def member(facts: RecipientFacts) -> Verdict | None:
     return _MODERATED if facts.found.list.reject_moderated else _HOLD_MODERATED
 
 
-@at(Stage.RCPT)
+@at(Stage.RCPT, may=(say.CLOSED_LIST_550,))
 def closed_list(_facts: RecipientFacts) -> Verdict | None:
     """Reject the post: its sender is not a member of a closed list."""
     return _CLOSED_LIST
@@ -181,7 +201,7 @@ def closed_list(_facts: RecipientFacts) -> Verdict | None:
 # DATA
 
 
-@at(Stage.DATA)
+@at(Stage.DATA, may=(say.NULL_SENDER_554,))
 def null_sender_at_data(facts: DataFacts) -> Verdict | None:
     """Reject DATA from the null sender if every recipient is a post that its list rejects."""
     refused = facts.sender is None and all(rcpt.is_post and _refuses_null_sender(rcpt) for rcpt in facts.recipients)

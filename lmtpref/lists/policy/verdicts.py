@@ -77,6 +77,28 @@ class Defer:
 Verdict = Accept | Hold | Discard | Reject | Defer
 ACCEPT = Accept()
 
+# A verdict that a rule may return, but for its reason or its text: its class, or its reply.
+Allowed = type[Accept] | type[Hold] | type[Discard] | type[Reject] | type[Defer] | Reply
+
+_CLASSES: tuple[object, ...] = (Accept, Hold, Discard, Reject, Defer)
+
+
+def kinds_of(allowed: tuple[Allowed, ...]) -> frozenset[object]:
+    """Return the classes in `allowed`, and the code and enhanced code of each reply there.
+
+    Raises UsageError: for anything else, or a reply that no verdict can have.
+    """
+    return frozenset(_kind(item) for item in allowed)
+
+
+def _kind(item: object) -> object:
+    if isinstance(item, Reply):
+        _check_class(item, 4 if item.code < 500 else 5)
+        return item.code, item.enhanced
+    if item not in _CLASSES:
+        raise UsageError(f"a rule may return a class of verdicts or a reply, not {item!r}")
+    return item
+
 
 def _check_class(reply: Reply, class_: int) -> None:
     if reply.code // 100 != class_ or reply.enhanced is None:
