@@ -41,8 +41,7 @@ def _words(value: object) -> str:
         case MailingList():
             words = ", ".join([value.address, *_settings(value)])
         case Standing():
-            words = ", ".join(name for name, holds in value._asdict().items() if holds and name != "known") or "a stranger"
-            words = words if value.known else "not known: the members cannot be read"
+            words = _standing(value)
         case Header():
             words = f"from {', '.join(path.address for path in value.senders) or 'nobody'}; Received: {value.received}"
         case bytes():
@@ -52,6 +51,13 @@ def _words(value: object) -> str:
         case _:
             words = str(value)
     return words[:MAX_CHARACTERS].replace("\n", " ")
+
+
+def _standing(standing: Standing) -> str:
+    if not standing.known:
+        return "not known: the members cannot be read"
+    holds = [name for name in ("member", "moderated", "listed", "banned") if getattr(standing, name)] or ["a stranger"]
+    return ", ".join(holds + [f"action = {standing.action}"] * bool(standing.action))
 
 
 def _settings(mailing_list: MailingList) -> Iterator[str]:

@@ -22,7 +22,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class NonmemberAction(StrEnum):
-    """What a list does with a post whose sender is not a member."""
+    """What a list does with a post whose sender is not a member, or for which the directory has an action of its own."""
 
     ACCEPT = "accept"
     HOLD = "hold"
@@ -145,6 +145,7 @@ class Standing(NamedTuple):
     listed: bool = False  # in accept_these_nonmembers
     banned: bool = False  # from this list
     known: bool = True  # False: the members cannot be read
+    action: NonmemberAction | None = None  # for this sender; None: as the list says
 
 
 STRANGER = Standing()

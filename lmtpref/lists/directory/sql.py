@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import URL, BindParameter, Engine, bindparam, create_engine, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from lmtpref.lists.addresses import domain_keys, parse_address, parse_local_part
-from lmtpref.lists.directory.daemon_executor import Threads
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
 from lmtpref.lists.directory.tables import (
@@ -26,14 +23,13 @@ from lmtpref.lists.directory.tables import (
     place_key,
     places,
 )
+from lmtpref.lists.directory.threaded import ThreadedDirectory
 from lmtpref.lists.mailinglist import DirectoryError, Lookup, MailingList
 from lmtpref.lists.persons import NOBODY, Persons
 from lmtpref.lists.senders import possible_keys
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.syntax import Path
-
-T = TypeVar("T")
 
 _other = places.alias("other")
 _other_lists = lists.alias("other_lists")
@@ -137,39 +133,15 @@ class SqlLists:
             raise DirectoryError(error_text(error)) from None
 
 
-class SqlDirectory:
-    """`SqlLists` for an event loop: a few threads ask the database, each for at most `wait_seconds`.
-
-    Other connections of the server continue meanwhile.  The awaitables raise DirectoryError if the database is down,
-    too slow, or has unreadable data.
+class SqlDirectory(ThreadedDirectory):
+    """`SqlLists` for an event loop.
 
     Raises ConfigurationError, with `url` as its key: if the URL cannot be used.
     """
 
     def __init__(self, url: str | URL, *, wait_seconds: float = WAIT_SECONDS, connections: int = CONNECTIONS) -> None:
-        self.lists = SqlLists(url, connections=connections, wait_seconds=wait_seconds)
-        self.wait_seconds = wait_seconds
-        self._threads = Threads(connections)
-
-    async def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
-        """Look up `recipient`, and the standing of `sender` at that list."""
-        return await self._ask(self.lists.look_up, recipient, sender)
-
-    async def find(self, address: str | Path) -> MailingList | None:
-        """Return the list with the posting address `address`, without its members; None if there is none."""
-        return await self._ask(self.lists.find, address)
-
-    def close(self) -> None:
-        """Accept no more questions; earlier ones are still answered."""
-        self._threads.close()
-        self.lists.close()
-
-    async def _ask(self, question: Callable[..., T], *arguments: object) -> T:
-        try:
-            async with asyncio.timeout(self.wait_seconds):
-                return await asyncio.wrap_future(self._threads.submit(question, *arguments))
-        except TimeoutError:
-            raise DirectoryError(f"no answer within {self.wait_seconds:g} s") from None
+        lists = SqlLists(url, connections=connections, wait_seconds=wait_seconds)
+        super().__init__(lists, wait_seconds=wait_seconds, connections=connections)
 
 
 def engine_of(url: str | URL, **arguments: Any) -> Engine:  # noqa: ANN401 - as create_engine has them

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
 from typing import Generic, TypeVar
 
-from lmtpref.lists.mailinglist import Judge, NonmemberAction, NullSender
+from lmtpref.lists.mailinglist import Judge, NonmemberAction, NullSender, Standing
 from lmtpref.lists.policy.facts import DataFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
 from lmtpref.lists.policy.verdicts import ACCEPT, Accept, Allowed, Defer, Discard, Hold, Reject, Verdict, kinds_of
 from lmtpref.protocol import catalogue as say
@@ -169,7 +169,7 @@ def accept_these_nonmembers(facts: RecipientFacts) -> Verdict | None:
 def header_decides(facts: RecipientFacts) -> Verdict | None:
     """If the list also judges header senders, accept an unknown sender until the message arrives."""
     found = facts.found
-    if found.standing.member or found.list is None or facts.in_header:
+    if _is_welcome_member(found.standing) or found.list is None or facts.in_header:
         return None
     return ACCEPT if found.list.judge == Judge.ENVELOPE_OR_FROM else None
 
@@ -179,14 +179,16 @@ def generic_nonmember_action(facts: RecipientFacts) -> Verdict | None:
     """Accept, hold or discard a post from a non-member, unless the action is to reject it."""
     if facts.found.list is None or facts.found.standing.member:
         return None
-    return _NONMEMBER_VERDICTS.get(facts.found.list.generic_nonmember_action)
+    return _NONMEMBER_VERDICTS.get(facts.found.standing.action or facts.found.list.generic_nonmember_action)
 
 
 @at(Stage.RCPT, may=(Accept, Hold, say.MODERATED_550))
 def member(facts: RecipientFacts) -> Verdict | None:
-    """Accept a member's post; hold or reject a moderated member's, as the list says."""
+    """Accept a member's post; hold, discard or reject a moderated member's, as the list says."""
     if facts.found.list is None or not facts.found.standing.member:
         return None
+    if facts.found.standing.action:
+        return _MEMBER_VERDICTS[facts.found.standing.action]
     if not facts.found.standing.moderated:
         return ACCEPT
     return _MODERATED if facts.found.list.reject_moderated else _HOLD_MODERATED
@@ -225,11 +227,22 @@ _NONMEMBER_VERDICTS: dict[str, Verdict] = {
     NonmemberAction.HOLD: Hold("not a member"),
     NonmemberAction.DISCARD: Discard("not a member"),
 }
+_MEMBER_VERDICTS: dict[str, Verdict] = {
+    NonmemberAction.ACCEPT: ACCEPT,
+    NonmemberAction.HOLD: _HOLD_MODERATED,
+    NonmemberAction.REJECT: _MODERATED,
+    NonmemberAction.DISCARD: Discard("moderated member"),
+}
 
 
 def exceeds(octets: int | None, limit: int | None) -> bool:
     """Return whether both are given and `octets` is more than `limit`."""
     return octets is not None and limit is not None and octets > limit
+
+
+def _is_welcome_member(standing: Standing) -> bool:
+    """Return whether the sender is a member whose posts the directory does not reject, whatever their header says."""
+    return standing.member and standing.action != NonmemberAction.REJECT
 
 
 def _refuses_null_sender(facts: RecipientFacts) -> bool:

@@ -1,0 +1,124 @@
+"""The directory of a Mailman 3 installation: its lists, members and bans as Mailman's database has them at each question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from mailman.config import config
+from mailman.interfaces.address import IEmailValidator
+from sqlalchemy.exc import SQLAlchemyError
+from zope.component import getUtility
+
+from lmtpref.lists.addresses import SUFFIXES, ListAddress, fold_local, parse_address, spellings
+from lmtpref.lists.directory.sql import error_text
+from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
+from lmtpref.lists.directory.threaded import ThreadedDirectory
+from lmtpref.lists.mailinglist import STRANGER, DirectoryError, Judge, Lookup, MailingList, Standing
+from lmtpref.mailman.interface_reader import interface_reader
+from lmtpref.mailman.moderation import ListSettings, SenderRecords, mailing_list, standing_of
+from lmtpref.protocol.syntax import Path
+
+# Mailman does not have the suffix `-admin`.
+_SUFFIXES = {suffix: subaddress for suffix, subaddress in SUFFIXES.items() if suffix != "admin"}
+
+
+class Reader(Protocol):
+    """The source of Mailman's records for one question.  Addresses, names and domains are in lower case."""
+
+    def lists_at(self, names: Iterable[str], domain: str) -> dict[str, ListSettings]:
+        """Return the lists with these names at `domain`, or at the domain that it is an alias of."""
+
+    def serves(self, domain: str) -> bool:
+        """Return whether there is a list at `domain`, or at the domain that it is an alias of."""
+
+    def records(self, sender: str, settings: ListSettings) -> SenderRecords:
+        """Return the records of a list about `sender`."""
+
+
+Readers = Callable[[], AbstractContextManager[Reader]]
+
+
+class MailmanLists:
+    """A `ListDirectory` over the database of the Mailman that this process has initialized, for the caller's thread.
+
+    Raises DirectoryError: if the database does not answer.
+    """
+
+    def __init__(self, judge: Judge = Judge.ENVELOPE_OR_FROM, *, readers: Readers = interface_reader) -> None:
+        self.judge = judge
+        self._readers = readers
+
+    def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
+        """Look up `recipient`, and the standing of `sender` at that list."""
+        with self._reader() as reader:
+            readings = split_local_part(recipient.local, config.mta.verp_delimiter)
+            for domain in _domains(recipient):
+                found = reader.lists_at({reading.name: None for reading in readings}, domain)
+                for name, subaddress, detail in readings:
+                    if settings := found.get(name):
+                        standing = STRANGER if subaddress else _standing(reader, sender, settings)
+                        return Lookup(mailing_list(settings, self.judge), subaddress, detail, standing, served=True)
+            return Lookup(served=any(map(reader.serves, _domains(recipient))))
+
+    def find(self, address: str | Path) -> MailingList | None:
+        """Return the list with the posting address `address`, without its members; None if there is none."""
+        path = parse_address(address) if isinstance(address, str) else address
+        name = fold_local(path.local)
+        with self._reader() as reader:
+            for domain in _domains(path):
+                if settings := reader.lists_at([name], domain).get(name):
+                    return mailing_list(settings, self.judge)
+        return None
+
+    def close(self) -> None:
+        """Do nothing: the connections are Mailman's."""
+
+    @contextmanager
+    def _reader(self) -> Iterator[Reader]:
+        try:
+            with self._readers() as reader:
+                yield reader
+        except SQLAlchemyError as error:
+            raise DirectoryError(error_text(error)) from None
+
+
+class MailmanDirectory(ThreadedDirectory):
+    """`MailmanLists` for an event loop.
+
+    `judge` says whose right to post counts: with `envelope-or-from`, as in Mailman, the header senders' too.
+    """
+
+    def __init__(
+        self, *, judge: Judge = Judge.ENVELOPE_OR_FROM, wait_seconds: float = WAIT_SECONDS, connections: int = CONNECTIONS
+    ) -> None:
+        super().__init__(MailmanLists(judge), wait_seconds=wait_seconds, connections=connections)
+
+
+def split_local_part(local: str, delimiter: str) -> tuple[ListAddress, ...]:
+    """Return the ways in which Mailman reads `local`, the longest list name first.
+
+    >>> split_local_part("ant-bounces+anne=home.test", "+")[-1]
+    ListAddress(name='ant', subaddress=<Subaddress.BOUNCES: 'bounces'>, detail='anne=home.test')
+
+    Unlike `lmtpref.lists.addresses.parse_local_part`, it allows a detail in every address, the list's own included.
+    """
+    given, mark, rest = local.partition(delimiter)
+    detail, head = rest if mark else None, fold_local(given)
+    name, _, suffix = head.rpartition("-")
+    post = ListAddress(head, None, detail)
+    return (post, ListAddress(name, _SUFFIXES[suffix], detail)) if name and suffix in _SUFFIXES else (post,)
+
+
+def _domains(path: Path) -> list[str]:
+    """Return the spellings of the path's domain that Mailman may have."""
+    return list(dict.fromkeys(spelled.rpartition("@")[2].lower() for spelled in spellings(f"@{path.domain}")))
+
+
+def _standing(reader: Reader, sender: Path | None, settings: ListSettings) -> Standing:
+    """Return the sender's standing; Mailman ignores a sender whose address it takes for invalid."""
+    address = sender.address.lower() if sender else ""
+    if not getUtility(IEmailValidator).is_valid(address):
+        return STRANGER
+    return standing_of(address, settings, reader.records(address, settings))
