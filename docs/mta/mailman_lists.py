@@ -1,9 +1,16 @@
-"""A Mailman in this process for the page about its directory: its configuration file, and the cast's lists in its database."""
+"""A Mailman in this process, for pages that read its database: only pages that have GNU Mailman import this."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+from mailman.core.initialize import initialize
+from mailman.interfaces.action import Action
+from mailman.interfaces.member import MemberRole
+from mailman.interfaces.usermanager import IUserManager
+from mailman.utilities.datetime import now
+from zope.component import getUtility
 
 CONFIGURATION = """\
 [mailman]
@@ -17,32 +24,19 @@ incoming: mailman.mta.null.NullMTA
 """
 
 
-def write_configuration(folder: Path) -> Path:
-    """Write a mailman.cfg for an installation in `folder` and return its path."""
+def make_mailman(folder: Path) -> Path:
+    """Initialize this process's Mailman in `folder`, with an empty database, and return its configuration file."""
     path = folder / "mailman.cfg"
     path.write_text(CONFIGURATION.format(folder=folder))
+    initialize(str(path))
     return path
 
 
-def initialize(path: Path) -> None:
-    """Initialize the Mailman of this process, which creates its database."""
-    from mailman.core.initialize import initialize as start
-
-    start(str(path))
-
-
-def subscribe(mlist: Any, email: str, role: str = "member", action: str | None = None) -> Any:
-    """Subscribe an address, which is created and verified if there is none, and return the membership."""
-    from mailman.interfaces.action import Action
-    from mailman.interfaces.member import MemberRole
-    from mailman.interfaces.usermanager import IUserManager
-    from mailman.utilities.datetime import now
-    from zope.component import getUtility
-
+def subscribe(mlist: Any, email: str, role: str = "member", action: str | None = None, *, as_user: bool = False) -> Any:  # noqa: ANN401 - Mailman has no types
+    """Subscribe an address, or the user who has it, and return the membership; the address is made if there is none."""
     manager = getUtility(IUserManager)
     address = manager.get_address(email) or manager.create_address(email)
     address.verified_on = now()
-    member = mlist.subscribe(address, MemberRole[role])
-    if action:
-        member.moderation_action = Action[action]
+    member = mlist.subscribe(address.user if as_user else address, MemberRole[role])
+    member.moderation_action = Action[action] if action else None
     return member

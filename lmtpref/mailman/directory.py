@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from threading import Lock
 from typing import Protocol
 
 from mailman.config import config
 from mailman.interfaces.address import IEmailValidator
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from zope.component import getUtility
 
 from lmtpref.lists.addresses import SUFFIXES, ListAddress, fold_local, parse_address, spellings
-from lmtpref.lists.directory.sql import error_text
 from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
+from lmtpref.lists.directory.sql import error_text
 from lmtpref.lists.directory.threaded import ThreadedDirectory
 from lmtpref.lists.mailinglist import STRANGER, DirectoryError, Judge, Lookup, MailingList, Standing
 from lmtpref.mailman.interface_reader import interface_reader
 from lmtpref.mailman.moderation import ListSettings, SenderRecords, mailing_list, standing_of
+from lmtpref.mailman.table_reader import REVISIONS, table_reader
 from lmtpref.protocol.syntax import Path
+
+log = logging.getLogger(__name__)
 
 # Mailman does not have the suffix `-admin`.
 _SUFFIXES = {suffix: subaddress for suffix, subaddress in SUFFIXES.items() if suffix != "admin"}
@@ -43,12 +49,13 @@ Readers = Callable[[], AbstractContextManager[Reader]]
 class MailmanLists:
     """A `ListDirectory` over the database of the Mailman that this process has initialized, for the caller's thread.
 
-    Raises DirectoryError: if the database does not answer.
+    `readers` is None for those that suit the database's schema.  Raises DirectoryError: if the database does not answer.
     """
 
-    def __init__(self, judge: Judge = Judge.ENVELOPE_OR_FROM, *, readers: Readers = interface_reader) -> None:
+    def __init__(self, judge: Judge = Judge.ENVELOPE_OR_FROM, *, readers: Readers | None = None) -> None:
         self.judge = judge
         self._readers = readers
+        self._choosing = Lock()
 
     def look_up(self, recipient: Path, sender: Path | None) -> Lookup:
         """Look up `recipient`, and the standing of `sender` at that list."""
@@ -78,10 +85,16 @@ class MailmanLists:
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
         try:
-            with self._readers() as reader:
+            with self._chosen()() as reader:
                 yield reader
         except SQLAlchemyError as error:
             raise DirectoryError(error_text(error)) from None
+
+    def _chosen(self) -> Readers:
+        with self._choosing:
+            if self._readers is None:
+                self._readers = _readers_for_schema()
+            return self._readers
 
 
 class MailmanDirectory(ThreadedDirectory):
@@ -94,6 +107,16 @@ class MailmanDirectory(ThreadedDirectory):
         self, *, judge: Judge = Judge.ENVELOPE_OR_FROM, wait_seconds: float = WAIT_SECONDS, connections: int = CONNECTIONS
     ) -> None:
         super().__init__(MailmanLists(judge), wait_seconds=wait_seconds, connections=connections)
+
+
+def _readers_for_schema() -> Readers:
+    """Return the readers for the schema of Mailman's database."""
+    with config.db.engine.connect() as connection:
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if revision in REVISIONS:
+        return table_reader
+    log.warning("schema %s of Mailman's database is unknown; Mailman's interfaces answer, which takes longer", revision)
+    return interface_reader
 
 
 def split_local_part(local: str, delimiter: str) -> tuple[ListAddress, ...]:

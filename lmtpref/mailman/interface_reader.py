@@ -14,8 +14,7 @@ from mailman.interfaces.mailinglist import IMailingList
 from mailman.interfaces.usermanager import IUserManager
 from zope.component import getUtility
 
-from lmtpref.lists.mailinglist import NonmemberAction
-from lmtpref.mailman.moderation import ListSettings, SenderRecords
+from lmtpref.mailman.moderation import ListSettings, SenderRecords, these_nonmembers
 
 
 class InterfaceReader:
@@ -72,12 +71,7 @@ def _settings(mlist: IMailingList) -> ListSettings:
         bool(mlist.emergency),
         mlist.default_member_action,
         mlist.default_nonmember_action,
-        (
-            (NonmemberAction.ACCEPT, tuple(mlist.accept_these_nonmembers or ())),
-            (NonmemberAction.HOLD, tuple(mlist.hold_these_nonmembers or ())),
-            (NonmemberAction.REJECT, tuple(mlist.reject_these_nonmembers or ())),
-            (NonmemberAction.DISCARD, tuple(mlist.discard_these_nonmembers or ())),
-        ),
+        these_nonmembers(mlist),
     )
 
 

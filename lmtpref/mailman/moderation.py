@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mailman.interfaces.action import Action
 
@@ -25,6 +25,9 @@ _ACTIONS = {
 }
 
 
+TheseNonmembers = tuple[tuple[NonmemberAction, tuple[str, ...]], ...]
+
+
 class ListSettings(NamedTuple):
     """The settings of a list that matter for a sender.
 
@@ -40,7 +43,7 @@ class ListSettings(NamedTuple):
     emergency: bool
     member_action: Action | None
     nonmember_action: Action | None
-    these_nonmembers: tuple[tuple[NonmemberAction, tuple[str, ...]], ...]
+    these_nonmembers: TheseNonmembers
 
     @property
     def other_lists(self) -> frozenset[str]:
@@ -76,6 +79,16 @@ def standing_of(sender: str, settings: ListSettings, records: SenderRecords) -> 
         [action, *_] = records.members
         return _member(_ACTIONS[settings.member_action if action is None else action])
     return _nonmember(sender, settings, records)
+
+
+def these_nonmembers(record: Any) -> TheseNonmembers:  # noqa: ANN401 - one of Mailman's lists, or a row with the same names
+    """Return the entries of the four settings, in the order in which Mailman asks them; an unset one has no entries."""
+    return (
+        (NonmemberAction.ACCEPT, tuple(record.accept_these_nonmembers or ())),
+        (NonmemberAction.HOLD, tuple(record.hold_these_nonmembers or ())),
+        (NonmemberAction.REJECT, tuple(record.reject_these_nonmembers or ())),
+        (NonmemberAction.DISCARD, tuple(record.discard_these_nonmembers or ())),
+    )
 
 
 @lru_cache(maxsize=2048)

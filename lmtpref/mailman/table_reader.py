@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from mailman.config import config
-from mailman.interfaces.action import Action
 from mailman.interfaces.member import MemberRole
 from mailman.model.address import Address
 from mailman.model.bans import Ban
@@ -20,8 +19,7 @@ from mailman.model.member import Member
 from mailman.model.user import User
 from sqlalchemy import BindParameter, Connection, Row, bindparam, func, literal, or_, select, union_all
 
-from lmtpref.lists.mailinglist import NonmemberAction
-from lmtpref.mailman.moderation import ListSettings, SenderRecords
+from lmtpref.mailman.moderation import ListSettings, SenderRecords, these_nonmembers
 
 # The revisions of Mailman's schema (Alembic's names) in which these tables have the columns used here.
 # 8cc1f79f4459 is that of Mailman 3.3.10.
@@ -34,11 +32,7 @@ _list_ids: BindParameter[list[str]] = bindparam("list_ids", expanding=True)
 _address_ids: BindParameter[list[int]] = bindparam("address_ids", expanding=True)
 
 _MAIL_HOST = func.coalesce(
-    select(_domains.mail_host)
-    .where(_domains.alias_domain == bindparam("domain"))
-    .order_by(_domains.mail_host)
-    .limit(1)
-    .scalar_subquery(),
+    select(_domains.mail_host).where(_domains.alias_domain == bindparam("domain")).order_by(_domains.mail_host).limit(1).scalar_subquery(),
     bindparam("domain"),
 )
 LISTS = (
@@ -104,7 +98,7 @@ class TableReader:
     def lists_at(self, names: Iterable[str], domain: str) -> dict[str, ListSettings]:
         """Return the lists with these names at `domain`, or at the domain that it is an alias of."""
         rows = self._rows(LISTS, names=list(names), domain=domain)
-        return {row.list_name: ListSettings(*row[:5], bool(row.emergency), *row[6:8], _these_nonmembers(row)) for row in rows}
+        return {row.list_name: _settings(row) for row in rows}
 
     def serves(self, domain: str) -> bool:
         """Return whether there is a list at `domain`, or at the domain that it is an alias of."""
@@ -128,7 +122,7 @@ class TableReader:
         list_ids = [settings.list_id, *map(_list_id, settings.other_lists)]
         rows = self._rows(MEMBERSHIPS, sender=sender, list_ids=list_ids)
         own = [row for row in rows if row.email == sender]
-        if own and not any(row.role is MemberRole.member for row in own):
+        if own and not any(row.role is MemberRole.member and row.list_id == settings.list_id for row in own):
             rows += self._rows(UNLINKED, address_ids=[row.id for row in rows], list_ids=list_ids)
         return sorted((row for row in rows if row.role), key=lambda row: (row.email != sender, row.id, row.by_user))
 
@@ -143,10 +137,18 @@ def table_reader() -> Iterator[TableReader]:
         yield TableReader(connection)
 
 
-def _these_nonmembers(row: Row[Any]) -> tuple[tuple[NonmemberAction, tuple[str, ...]], ...]:
-    entries = (row.accept_these_nonmembers, row.hold_these_nonmembers, row.reject_these_nonmembers, row.discard_these_nonmembers)
-    actions = (NonmemberAction.ACCEPT, NonmemberAction.HOLD, NonmemberAction.REJECT, NonmemberAction.DISCARD)
-    return tuple((action, tuple(found or ())) for action, found in zip(actions, entries, strict=True))
+def _settings(row: Row[Any]) -> ListSettings:
+    return ListSettings(
+        row.list_id,
+        row.list_name,
+        row.mail_host,
+        row.alias_domain,
+        row.posting_chain,
+        bool(row.emergency),
+        row.default_member_action,
+        row.default_nonmember_action,
+        these_nonmembers(row),
+    )
 
 
 def _list_id(address: str) -> str:
@@ -155,6 +157,4 @@ def _list_id(address: str) -> str:
 
 
 def _has_member(memberships: list[Row[Any]], sender: str, address: str) -> bool:
-    return any(
-        row.list_id == _list_id(address) and row.role is MemberRole.member and row.email == sender for row in memberships
-    )
+    return any(row.list_id == _list_id(address) and row.role is MemberRole.member and row.email == sender for row in memberships)

@@ -182,7 +182,7 @@ def generic_nonmember_action(facts: RecipientFacts) -> Verdict | None:
     return _NONMEMBER_VERDICTS.get(facts.found.standing.action or facts.found.list.generic_nonmember_action)
 
 
-@at(Stage.RCPT, may=(Accept, Hold, say.MODERATED_550))
+@at(Stage.RCPT, may=(Accept, Hold, Discard, say.MODERATED_550))
 def member(facts: RecipientFacts) -> Verdict | None:
     """Accept a member's post; hold, discard or reject a moderated member's, as the list says."""
     if facts.found.list is None or not facts.found.standing.member:
