@@ -7,15 +7,16 @@ import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
 from lmtpref.config.loader import Configuration
 from lmtpref.lists import ListDirectory, ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues, Queues
 from lmtpref.lists.policy.default import Decision
 from lmtpref.lists.policy.facts import Facts
+from lmtpref.net.client.asyncio import AsyncClient
 from lmtpref.net.client.sync import Client
 from lmtpref.net.context import Interpose, ObserverFactory
-from lmtpref.net.engine import GRACE_SECONDS, Engine, loop_factory
+from lmtpref.net.engine import GRACE_SECONDS, Engine, Uvloop, loop_factory
 from lmtpref.net.engine_thread import EngineThread
 from lmtpref.net.journal import JournalObserver, Record
 from lmtpref.net.listeners import Listener, UnixAddress, parse_address, tcp_among, unix_among
@@ -24,6 +25,14 @@ from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    Q_co = TypeVarWithDefault("Q_co", bound=Queues, covariant=True, default=MemoryQueues)
+else:
+    # A TypeVar has a default from Python 3.13 on.
+    Q_co = TypeVar("Q_co", covariant=True)
 
 DEFAULT_SETTINGS = Settings(hostname="lists.example")
 
@@ -38,14 +47,16 @@ class Journal(Protocol):
         """A transaction has ended."""
 
 
-class Server:
+class Server(Generic[Q_co]):
     """An LMTP server on loopback, on a port that the system chooses unless `listen` says otherwise.
 
     `with Server() as server:` runs it in a thread, `async with Server() as server:` on the caller's loop.
 
     With `lists` its handler judges posts to those lists and keeps them in `queues`; with a `handler` it asks that;
-    with neither it takes every message for every recipient (see `Mailboxes`).  Raises UsageError, from `start`, for
-    an address that cannot be had.
+    with neither it takes every message for every recipient (see `Mailboxes`).
+
+    Raises UsageError: for options that exclude each other or would have no effect, and from `start` for an address that
+    cannot be had.
     """
 
     def __init__(
@@ -53,7 +64,7 @@ class Server:
         handler: Handler | None = None,
         *,
         lists: Iterable[MailingList] | MemoryDirectory | None = None,
-        queues: Queues | None = None,
+        queues: Q_co | None = None,
         listen: str | Listener | Iterable[str | Listener] = "127.0.0.1:0",
         settings: Settings = DEFAULT_SETTINGS,
         limits: Limits | None = None,
@@ -61,18 +72,19 @@ class Server:
         allow_remote: bool = False,
         unix_group: str | int | None = None,
         tls: ssl.SSLContext | None = None,
-        uvloop: str = "no",
+        uvloop: Uvloop = "no",
         observers: Sequence[ObserverFactory] = (),
         interpose: Interpose | None = None,
         journal: Journal | None = None,
     ) -> None:
         if handler is not None and lists is not None:
             raise UsageError("a server has a handler or lists, not both")
-        self.lists = lists if isinstance(lists, MemoryDirectory) else MemoryDirectory(lists or ())
-        # `Queues`; what else they offer, such as queues["in"], depends on the engine.
-        self.queues: Any = queues if queues is not None else MemoryQueues()
+        if queues is not None and handler is None and lists is None:
+            raise UsageError("queues are for lists or a handler")
+        self._lists: MemoryDirectory | None = None
+        self._queues: Queues | None = queues
         if handler is None:
-            handler = Mailboxes() if lists is None else ListHandler(self.lists, self.queues, hostname=settings.hostname)
+            handler = Mailboxes() if lists is None else self._list_handler(lists, settings.hostname)
         self._journal = journal
         self._attach(handler)
         self._listen = [listen] if isinstance(listen, str | Listener) else list(listen)
@@ -88,6 +100,7 @@ class Server:
             interpose=interpose,
         )
         self._thread = EngineThread(self._engine, loop_factory(uvloop))
+        self._closed = asyncio.Event()
 
     @classmethod
     def from_config(
@@ -96,17 +109,18 @@ class Server:
         *,
         listen: Iterable[str] = (),
         allow_remote: bool = False,
-        uvloop: str = "no",
+        uvloop: Uvloop = "no",
         observers: Sequence[ObserverFactory] = (),
         interpose: Interpose | None = None,
         journal: Journal | None = None,
-    ) -> Self:
+    ) -> Server[Any]:
         """The server that `configuration` describes; `listen`, if there is any, is where it listens instead.
 
         Whoever has the server closes its `queues` when it has stopped.
         """
         tls, group = configuration.tls(), configuration.group()
-        queues = configuration.queues()
+        # What the queues offer beside `Queues`, such as queues["in"], depends on the engine.
+        queues: Any = configuration.queues()
         server = cls(
             configuration.handler(queues),
             queues=queues,
@@ -134,6 +148,20 @@ class Server:
         self._attach(handler)
         self._engine.reconfigure(handler, self._capped(configuration.settings), configuration.limits, is_known, tls)
         self._take(configuration.directory)
+
+    @property
+    def queues(self) -> Q_co:
+        """The queues of the accepted messages.  Raises UsageError if the handler was given without any."""
+        if self._queues is None:
+            raise UsageError("this server has no queues; ask its handler for the messages")
+        return cast(Q_co, self._queues)
+
+    @property
+    def lists(self) -> MemoryDirectory:
+        """The lists in memory.  Raises UsageError if there are none."""
+        if self._lists is None:
+            raise UsageError("this server has no lists in memory")
+        return self._lists
 
     @property
     def handler(self) -> Handler:
@@ -165,6 +193,13 @@ class Server:
         """The path of its first Unix socket.  Raises UsageError if it has none."""
         return unix_among(self.addresses).path
 
+    def _list_handler(self, lists: Iterable[MailingList] | MemoryDirectory, hostname: str) -> ListHandler:
+        """Make the handler for `lists`, with queues in memory unless others were given."""
+        self._lists = lists if isinstance(lists, MemoryDirectory) else MemoryDirectory(lists)
+        if self._queues is None:
+            self._queues = MemoryQueues()
+        return ListHandler(self._lists, self._queues, hostname=hostname)
+
     def _attach(self, handler: Handler) -> None:
         """Let the journal, if there is one, know what `handler` decides."""
         if self._journal and isinstance(handler, ListHandler):
@@ -172,16 +207,29 @@ class Server:
 
     def _take(self, directory: ListDirectory) -> None:
         """Show the lists that are served, where they are in memory."""
-        self.lists = directory if isinstance(directory, MemoryDirectory) else MemoryDirectory()
+        self._lists = directory if isinstance(directory, MemoryDirectory) else None
 
     def client(self, local_hostname: str = "localhost") -> Client:
-        """A client that is connected to its first listener; use it in a `with` block.  Raises UsageError if it does not run."""
-        if not self.addresses:
-            raise UsageError("this server does not run")
-        address = parse_address(self.addresses[0])
+        """Return a client that is connected to the first listener, for a `with` block.
+
+        Raises UsageError: if the server does not run.
+        """
+        address = parse_address(self._first_address())
         if isinstance(address, UnixAddress):
             return Client(str(address), local_hostname=local_hostname)
         return Client(*address, local_hostname=local_hostname)
+
+    def async_client(self, local_hostname: str = "localhost") -> AsyncClient:
+        """Return a client for the first listener, for an `async with` block, which connects it.
+
+        Raises UsageError: if the server does not run.
+        """
+        return AsyncClient(self._first_address(), local_hostname)
+
+    def _first_address(self) -> str:
+        if not self.addresses:
+            raise UsageError("this server does not run")
+        return self.addresses[0]
 
     def _bind(self) -> None:
         if self.addresses:
@@ -190,11 +238,12 @@ class Server:
 
     async def open_queues(self) -> None:
         """Reach the engine of the queues, and offer no larger SIZE than it takes.  Raises UsageError, or QueueUnreachableError."""
-        await self.queues.open()
+        if self._queues is not None:
+            await self._queues.open()
         self._engine.settings = self._capped(self._engine.settings)
 
     def _capped(self, settings: Settings) -> Settings:
-        limit = self.queues.max_message_octets
+        limit = None if self._queues is None else self._queues.max_message_octets
         return settings if limit is None else replace(settings, max_message_octets=min(limit, settings.max_message_octets))
 
     def start(self) -> Self:
@@ -212,9 +261,22 @@ class Server:
         """Serve one client over two descriptors instead of listening, until the conversation is over (see `stdio.converse`)."""
         await converse(self._engine, infd, outfd)
 
-    async def hang_up(self) -> None:
-        """End what `converse` serves: a transaction under way may finish, else the client is told 421 4.3.2."""
-        await self._engine.aclose()
+    async def serve_forever(self) -> None:
+        """Serve on the running event loop until `aclose` is called or the task is cancelled."""
+        async with self:
+            await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server has stopped; return at once if it does not run."""
+        if self._thread.is_running:
+            await self._thread.wait()
+        elif self.addresses:
+            await self._closed.wait()
+
+    async def aclose(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Stop serving on the event loop; transactions and clients fare as with `stop`."""
+        await self._engine.aclose(grace_seconds)
+        self._closed.set()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -225,8 +287,9 @@ class Server:
     async def __aenter__(self) -> Self:
         await self.open_queues()
         self._bind()
+        self._closed = asyncio.Event()
         await self._engine.serve()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._engine.aclose()
+        await self.aclose()

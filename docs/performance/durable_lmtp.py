@@ -18,7 +18,7 @@ import uvloop
 
 from lmtpref import MaildirQueues, Server
 from lmtpref.config.loader import load
-from lmtpref.lists import QueueOptions, open_queues
+from lmtpref.lists import QueueOptions, Queues, open_queues
 
 HEARTBEAT_SECONDS = 0.005
 
@@ -52,7 +52,7 @@ def waited_seconds() -> float:
     return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
-async def serve(server: Server, heart: Heart) -> None:
+async def serve(server: Server[Queues], heart: Heart) -> None:
     """Serve until SIGTERM."""
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)

@@ -121,7 +121,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def _codes(reply: Reply | None) -> str | None:
-    return reply and (f"{reply.code} {reply.enhanced}" if reply.enhanced else str(reply.code))
+    if reply is None:
+        return None
+    return f"{reply.code} {reply.enhanced}" if reply.enhanced else str(reply.code)
 
 
 def _now() -> str:

@@ -173,7 +173,7 @@ async def _one_conversation(server: Server, stack: contextlib.ExitStack) -> None
     over = asyncio.create_task(server.converse())
     await asyncio.wait([stop, over], return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
-    await server.hang_up()
+    await server.aclose()
     await over
 
 

@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from lmtpref.net.accept_errors import AcceptErrors
 from lmtpref.net.connection import Connection
@@ -23,6 +23,8 @@ from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
 
 T = TypeVar("T")
+
+Uvloop = Literal["auto", "yes", "no"]
 
 GRACE_SECONDS = 2.0  # how long a stop waits for transactions under way
 ABORT_SECONDS = 0.2  # how long, after that, for clients to take their last reply
@@ -51,7 +53,10 @@ class Engine:
         interpose: Interpose | None = None,
     ) -> None:
         known = None if known_mtas is None else list(known_mtas)
-        settings = dataclasses.replace(settings or Settings(), starttls=tls is not None)
+        settings = settings or Settings()
+        if settings.starttls and tls is None:
+            raise UsageError("starttls=True needs a certificate, in tls")
+        settings = dataclasses.replace(settings, starttls=tls is not None)
         if settings.require_tls != "no" and tls is None:
             raise UsageError(f"require_tls={settings.require_tls!r} needs a certificate, in tls")
         limits = limits or Limits()
@@ -213,7 +218,7 @@ class Engine:
             await asyncio.sleep(0.005)
 
 
-def loop_factory(uvloop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory(uvloop: Uvloop) -> Callable[[], asyncio.AbstractEventLoop] | None:
     """What makes the event loop: `uvloop` is `yes`, `no`, or `auto` (if it is installed).  None is asyncio's own.
 
     Raises UsageError for `yes` where uvloop is not installed.

@@ -47,6 +47,11 @@ class EngineThread:
             self._thread.join()
         self._thread = None
 
+    async def wait(self) -> None:
+        """Wait until the thread has ended."""
+        if self._thread:
+            await asyncio.to_thread(self._thread.join)
+
     @property
     def is_running(self) -> bool:
         """Whether it serves; a hook that raises SystemExit or KeyboardInterrupt ends that."""

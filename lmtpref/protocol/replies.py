@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, Self
 
@@ -42,28 +43,26 @@ class EnhancedCode(NamedTuple):
         return f"{self.class_}.{self.subject}.{self.detail}"
 
 
-class _Fields(NamedTuple):
-    code: int
-    enhanced: EnhancedCode | None
-    lines: tuple[str, ...]
-    octets: bytes
-
-
-class Reply(_Fields):
+@dataclass(frozen=True, slots=True, init=False)
+class Reply:
     """One reply, of one line or several: code, enhanced code, text (RFC 5321 section 4.2, RFC 2034 section 4).
 
     >>> print(Reply(550, "5.7.2", "Not a member"))
     550 5.7.2 Not a member
 
     `octets` is the reply as it goes over the wire, CRLFs included; a text line too long for it is folded into several.
+    Two replies with the same octets are equal.
+
     Raises UsageError for a code outside 200-599, an enhanced code of another class, an empty text, and octets that may
     not stand in a reply (CR and LF above all).
     """
 
-    __slots__ = ()
+    code: int = field(compare=False)
+    enhanced: EnhancedCode | None = field(compare=False)
+    lines: tuple[str, ...] = field(compare=False)
+    octets: bytes = field(repr=False)
 
-    def __new__(cls, code: int, enhanced: EnhancedCode | str | None, *lines: str) -> Self:
-        """Make a reply to send."""
+    def __init__(self, code: int, enhanced: EnhancedCode | str | None, *lines: str) -> None:
         _check_types(code, enhanced, lines)
         if isinstance(enhanced, str):
             enhanced = EnhancedCode.parse(enhanced)
@@ -73,14 +72,21 @@ class Reply(_Fields):
             raise UsageError(f"the class of {enhanced} is not that of {code} (RFC 2034 section 4)")
         if not lines or not all(map(_TEXT.fullmatch, lines)):
             raise UsageError(f"reply text must be printable ASCII and not empty (RFC 5321 section 4.2): {lines!r}")
-        return cls._of(code, enhanced, tuple(piece for line in lines for piece in _folded(line)))
+        self._fill(code, enhanced, tuple(piece for line in lines for piece in _folded(line)))
 
-    @classmethod
-    def _of(cls, code: int, enhanced: EnhancedCode | None, lines: tuple[str, ...]) -> Self:
+    def _fill(self, code: int, enhanced: EnhancedCode | None, lines: tuple[str, ...]) -> None:
         label = f"{enhanced} " if enhanced else ""
         head = "".join([f"{code}-{label}{line}\r\n" for line in lines[:-1]])
         octets = f"{head}{code} {label}{lines[-1]}\r\n".encode("ascii", "backslashreplace")
-        return cls._make((code, enhanced, lines, octets))
+        for name, value in (("code", code), ("enhanced", enhanced), ("lines", lines), ("octets", octets)):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def _of(cls, code: int, enhanced: EnhancedCode | None, lines: tuple[str, ...]) -> Self:
+        """Make a reply without the constructor's checks."""
+        reply = cls.__new__(cls)
+        reply._fill(code, enhanced, lines)
+        return reply
 
     @classmethod
     def parse(cls, lines: list[str]) -> Self:

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lmtpref.lists import ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues
+from lmtpref.lists import Mailboxes, MailingList, MemoryQueues
 from lmtpref.lists.arrivals import WAIT_SECONDS
 from lmtpref.net.listeners import tcp_among, unix_among
 from lmtpref.protocol.errors import TranscriptError, UsageError
@@ -39,7 +39,7 @@ IDLE_WAIT_SECONDS = 2.0  # how long, at the end of a test, hooks may still be at
 _OF_A_TEST = frozenset({"handler", "lists"})  # what a server that runs can be given anew
 
 
-class LmtpServer(Server):
+class LmtpServer(Server[MemoryQueues]):
     """A `Server` that is watched, and has the faults that a test gives it; the options are `Server`'s.
 
     At the end of a `with` block, a fault that did not happen and a hook that raised are an AssertionError; if the block itself
@@ -108,14 +108,10 @@ class LmtpServer(Server):
         self._given = (handler, None if lists is None else list(lists))
         self._thread.run(self._engine.drop_connections())
         self._recorder.clear()
-        self.lists = MemoryDirectory(self._given[1] or ())
-        self.queues = MemoryQueues()
-        self.handler = self._new_handler() if handler is None else handler
-
-    def _new_handler(self) -> Handler:
-        if self._given[1] is None:
-            return Mailboxes()
-        return ListHandler(self.lists, self.queues, hostname=self._hostname)
+        self._lists = self._queues = None
+        if handler is None:
+            handler = Mailboxes() if self._given[1] is None else self._list_handler(self._given[1], self._hostname)
+        self.handler = handler
 
     @property
     def failures(self) -> list[BaseException]:
