@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -57,6 +58,8 @@ SEARCHES = {
     "closed_list": "acceptance/policy",
     "max_recipients": "use/configuration",
     "lmtp_server": "use/pytest",
+    "lmtp_script": "use/pytest",
+    "lmtp_case": "use/check",
     "LHLO": "rfc2033/4.1-lhlo",
     "lmtpref check": "use/check",
 }
@@ -95,6 +98,8 @@ for (const root of document.querySelectorAll(".lmtp-transcript, .citation-of-cla
 return Object.keys(bad);
 """
 
+
+FIXTURES = {"lmtp_server", "lmtp_server_config", "lmtp_server_factory", "lmtp_client", "lmtp_script", "lmtp_case"}
 
 TABS = 25
 # Note the position of each element that gets the focus.
@@ -195,6 +200,12 @@ def tab(browser: Browser, page: str) -> Iterator[str]:
     yield from (f"Tab skips to {element}" for element in browser.driver.execute_script(OUT_OF_ORDER))
 
 
+def inventory(kind: str) -> Iterator[str]:
+    """Yield the names of one kind in the inventory that other projects read for their links."""
+    text = zlib.decompress((PAGES / "objects.inv").read_bytes().split(b"\n", 4)[4]).decode()
+    yield from (name for name, of_kind, *_ in (line.split() for line in text.splitlines()) if of_kind == kind)
+
+
 def shoot(browser: Browser) -> None:
     """Take the screenshots."""
     for page in SHOWN:
@@ -224,6 +235,7 @@ def main() -> int:
             problems += [problem for query, wanted in SEARCHES.items() for problem in search(browser, query, wanted)]
             browser.size(*WIDE)
             problems += [f"{page}: {problem}" for page in pages for problem in tab(browser, page)]
+            problems += [f"objects.inv has no fixture {name}" for name in sorted(FIXTURES - set(inventory("std:fixture")))]
             shoot(browser)
         finally:
             browser.driver.quit()

@@ -2,6 +2,8 @@
 
 from importlib.metadata import version as version_of
 
+from sphinx.application import Sphinx
+
 project = "lmtpref"
 author = "The lmtpref authors"
 project_copyright = "2026, The lmtpref authors"
@@ -31,3 +33,8 @@ lmtp_client_commands = {"rfc2033": _CHECK_CLIENT, "extensions": _CHECK_CLIENT}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 epub_show_urls = "no"
+
+
+def setup(app: Sphinx) -> None:
+    """Register ``.. fixture:: NAME``, as pytest's own documents have it: other projects can then link to a fixture by its name."""
+    app.add_crossref_type("fixture", "fixture", objname="pytest fixture", indextemplate="single: ! %s")
