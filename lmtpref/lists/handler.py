@@ -7,7 +7,7 @@ import logging
 import operator
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Literal
 
@@ -17,10 +17,11 @@ from lmtpref.lists.early_answers import answer_after, begin_early
 from lmtpref.lists.mailinglist import Judge, ListDirectory, Lookup, MailingList
 from lmtpref.lists.persons import NOBODY, Persons
 from lmtpref.lists.policy.authentication import parse_trust
-from lmtpref.lists.policy.default import DEFAULT_POLICY, Decision, Policy, best, decide, rules_of
+from lmtpref.lists.policy.default import DEFAULT_POLICY, Decision, Policy, best, decide
 from lmtpref.lists.policy.facts import DataFacts, Facts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
 from lmtpref.lists.policy.header import Header
 from lmtpref.lists.policy.rules import header_decides
+from lmtpref.lists.policy.stage_rules import StageRules
 from lmtpref.lists.policy.verdicts import Verdict
 from lmtpref.lists.queues.interface import EntrySink, is_outage, reply_to
 from lmtpref.lists.queues.memory import Entry
@@ -30,7 +31,7 @@ from lmtpref.protocol.catalogue import LOCAL_ERROR_451
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
-from lmtpref.protocol.maybe import Maybe, resolve, waits
+from lmtpref.protocol.maybe import Maybe, resolve
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
 
@@ -39,6 +40,8 @@ RECIPIENTS_A_TURN = 16
 DIRECTORY_SECONDS = 10.0  # for each answer; Exim's callout gives 30 to the whole conversation
 
 log = logging.getLogger(__name__)
+# What the class of a named tuple calls, without a call of a Python function.
+_new = tuple.__new__
 
 
 class ListHandler(Handler):
@@ -79,6 +82,8 @@ class ListHandler(Handler):
         if reject_banned_at not in {"mail", "rcpt"}:
             raise ConfigurationError(f"one of mail, rcpt; not {reject_banned_at!r}", key="reject_banned_at")
         self.reject_banned_at = reject_banned_at
+        # The senders are immutable, and the same ones come again.
+        self._matches_banned = lru_cache(maxsize=2048)(self.banned_senders.matches)
         self.trust = parse_trust(trusted_authserv_id, trusted_arc_sealers)
         self.directory_seconds = directory_seconds
         self.policy = policy
@@ -95,7 +100,8 @@ class ListHandler(Handler):
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._policy = policy
-        self._rules = {stage: rules_of(policy, stage) for stage in Stage}
+        of_stages = [StageRules(policy, stage) for stage in Stage]
+        self._at_connect, self._at_lhlo, self._at_mail, self._at_rcpt, self._at_data, self._at_end = of_stages
 
     def warn_of_forgeries(self, mailing_list: MailingList) -> None:
         """Warn, once in the life of this handler, that the list lets any sender post that writes a member's address into the header."""
@@ -105,31 +111,34 @@ class ListHandler(Handler):
 
     def connect(self, peer: Peer) -> Answer:
         """Decide about the connection; the greeting is 220, 421 or 554, without an enhanced code (RFC 2034 section 4)."""
-        reply = self._decide(Stage.CONNECT, PeerFacts(peer, "")).verdict.reply
+        reply = self._decide(self._at_connect, PeerFacts(peer, "")).verdict.reply
         return reply and Reply(554 if reply.code >= 500 else 421, None, *reply.lines)
 
     def lhlo(self, peer: Peer, name: str) -> Answer:
         """Decide about the sending MTA."""
-        return self._decide(Stage.LHLO, PeerFacts(peer, name)).verdict.reply
+        return self._decide(self._at_lhlo, PeerFacts(peer, name)).verdict.reply
 
     def mail(self, envelope: Envelope) -> Answer:
         """Decide about the sender."""
+        if self._says_nothing(self._at_mail):
+            return None
         sender = envelope.reverse_path
+        octets = envelope.declared_octets if envelope.parameters else None
         banned = self.reject_banned_at == "mail" and self._is_banned(sender, NOBODY)
-        refusal = self._decide(Stage.MAIL, SenderFacts(envelope.peer, sender, envelope.declared_octets, banned)).verdict.reply
+        refusal = self._decide(self._at_mail, _new(SenderFacts, (envelope.peer, sender, octets, banned))).verdict.reply
         return refusal.naming(sender.address) if refusal and sender else refusal
 
     def rcpt(self, envelope: Envelope, recipient: Recipient) -> Answer:
         """Decide about the recipient after the directory has answered."""
         found = ask(self.directory_seconds, self.directory.look_up, recipient.path, envelope.reverse_path)
-        if isinstance(found, Lookup):
-            return self._judge(envelope, recipient, found)
-        return self._judge_later(envelope, recipient, found)
+        return self._judge(envelope, recipient, found) if isinstance(found, Lookup) else self._judge_later(envelope, recipient, found)
 
     def data(self, envelope: Envelope) -> Answer:
         """Decide whether any recipient may still accept the message."""
+        if self._says_nothing(self._at_data):
+            return None
         recipients = tuple([recipient.state.facts for recipient in envelope.recipients])
-        return self._decide(Stage.DATA, DataFacts(envelope.peer, envelope.reverse_path, recipients)).verdict.reply
+        return self._decide(self._at_data, DataFacts(envelope.peer, envelope.reverse_path, recipients)).verdict.reply
 
     def message(self, envelope: Envelope) -> None:
         """Prepare the trace and the header that the recipients share."""
@@ -140,7 +149,7 @@ class ListHandler(Handler):
         """Decide about the message for this recipient and queue it.  A repeated recipient gets the first reply again."""
         delivery: MessageDelivery = envelope.state
         target = recipient.state.target
-        if begun := delivery.ahead.pop(target, None):
+        if delivery.ahead and (begun := delivery.ahead.pop(target, None)):
             return begun
         if target in delivery.answers:
             return _named(delivery.answers[target], recipient)
@@ -160,10 +169,11 @@ class ListHandler(Handler):
         decided: RecipientDecision = recipient.state
         # This answer stands if the delivery raises an exception.
         envelope.state.answers[decided.target] = LOCAL_ERROR_451
-        current = decided.facts.list and ask(self.directory_seconds, self.directory.find, decided.facts.list.path)
-        if waits(current) or decided.decision.rule is header_decides:
-            return self._deliver_later(envelope, recipient, current)
-        return self._deliver(envelope, recipient, current)
+        mailing_list = decided.facts.found.list
+        current = mailing_list and ask(self.directory_seconds, self.directory.find, mailing_list.path)
+        if decided.decision.rule is not header_decides and (current is None or isinstance(current, MailingList | Lookup)):
+            return self._deliver(envelope, recipient, current)
+        return self._deliver_later(envelope, recipient, current)
 
     # RCPT -------------------------------------------------------------------------------------------------------
 
@@ -171,23 +181,25 @@ class ListHandler(Handler):
         return self._judge(envelope, recipient, await found)
 
     def _judge(self, envelope: Envelope, recipient: Recipient, found: Lookup) -> Reply | None:
-        path = recipient.path
+        path, sender, mailing_list = recipient.path, envelope.reverse_path, found.list
         served = found.served or not path.domain or a_labels(path.domain) == a_labels(self.hostname)
-        banned = (self.reject_banned_at == "rcpt" or len(found.persons) > 0) and self._is_banned(envelope.reverse_path, found.persons)
-        facts = RecipientFacts(
-            envelope.peer, envelope.reverse_path, envelope.declared_octets, path, found, served, banned_everywhere=banned
-        )
-        decision = self._decide(Stage.RCPT, facts)
-        target = DeliveryTarget(found.list.address if found.list else None, found.subaddress, found.detail)
-        recipient.state = RecipientDecision(facts, decision, target)
-        return _named(decision.verdict.reply, recipient)
+        banned = (self.reject_banned_at == "rcpt" or found.persons is not NOBODY) and self._is_banned(sender, found.persons)
+        octets = envelope.declared_octets if envelope.parameters else None
+        facts = _new(RecipientFacts, (envelope.peer, sender, octets, path, found, served, False, banned))
+        decision = self._decide(self._at_rcpt, facts, found)
+        target = _new(DeliveryTarget, (mailing_list and mailing_list.address, found.subaddress, found.detail))
+        recipient.state = _new(RecipientDecision, (facts, decision, target))
+        reply = decision.verdict.reply
+        return reply and _named(reply, recipient)
 
     def _is_banned(self, sender: Path | None, persons: Persons) -> bool:
         """Return whether `sender`, or another address of the same person, is banned from all lists."""
         if sender is None:
             return False
+        if persons is NOBODY:
+            return self._matches_banned(sender.address)
         normaliser = self.banned_senders.addresses.normaliser
-        return any(map(self.banned_senders.matches, persons.addresses_of(sender.address, normaliser)))
+        return any(map(self._matches_banned, persons.addresses_of(sender.address, normaliser)))
 
     # The end of data --------------------------------------------------------------------------------------------
 
@@ -203,11 +215,12 @@ class ListHandler(Handler):
         facts = decided.facts._replace(in_header=True)
         if facts.list:
             self.warn_of_forgeries(facts.list)
-        verdicts = [self._decide(Stage.RCPT, facts).verdict]
+        verdicts = [self._decide(self._at_rcpt, facts, facts.found).verdict]
         for sender in envelope.state.header_senders(facts.list, self.trust):
             found = await resolve(ask(self.directory_seconds, self.directory.look_up, recipient.path, sender))
             banned = self._is_banned(sender, found.persons)
-            verdicts.append(self._decide(Stage.RCPT, facts._replace(sender=sender, found=found, banned_everywhere=banned)).verdict)
+            about = facts._replace(sender=sender, found=found, banned_everywhere=banned)
+            verdicts.append(self._decide(self._at_rcpt, about, found).verdict)
         return best(verdicts)
 
     def _deliver(
@@ -219,14 +232,17 @@ class ListHandler(Handler):
         down = current is NO_ANSWER
         now = None if isinstance(current, Lookup) else current
         author = delivery.author(facts.list, self.trust) if by_header else None
-        decision = self._decide(
-            Stage.END_OF_DATA, MessageFacts(facts, earlier.verdict, now, envelope.content, delivery.header, down, by_header, author)
-        )
+        # A rule that cannot speak of the list at RCPT may have a verdict on another one that replaced it.
+        same = facts.found if now is facts.found.list else None
+        about = _new(MessageFacts, (facts, earlier.verdict, now, envelope.content, delivery.header, down, by_header, author))
+        decision = self._decide(self._at_end, about, same)
         if refusal := decision.verdict.reply:
             delivery.answers[target] = refusal
             return _named(refusal, recipient)
+        entry = Entry.of(envelope, recipient, target, delivery.trace, (earlier, decision))
+        entry.site_owner = self.site_owner
         try:
-            kept = self.queues.put(self._entry(envelope, recipient, decision))
+            kept = self.queues.put(entry)
         except OSError as error:
             return self._not_kept(envelope, recipient, error)
         if kept is None:
@@ -266,26 +282,12 @@ class ListHandler(Handler):
         envelope.state.answers[recipient.state.target] = reply = reply_to(error)
         return _named(reply, recipient)
 
-    def _entry(self, envelope: Envelope, recipient: Recipient, decision: Decision) -> Entry:
-        decided: RecipientDecision = recipient.state
-        target = decided.target
-        return Entry(
-            content=envelope.content,
-            trace=envelope.state.trace,
-            reverse_path=envelope.reverse_path.given if envelope.reverse_path else "",
-            forward_path=recipient.path.given,
-            parameters=envelope.parameters,
-            origin=envelope.origin,
-            list=target.list,
-            subaddress=target.subaddress,
-            detail=target.detail,
-            verdict=decision.verdict,
-            trail=(decided.decision, decision),
-            site_owner=self.site_owner,
-        )
+    def _says_nothing(self, at_stage: StageRules) -> bool:
+        """Return whether the stage has no rules, and nothing looks on."""
+        return not at_stage.rules and self.on_decision is None
 
-    def _decide(self, stage: Stage, facts: Facts) -> Decision:
-        decision = decide(stage, self._rules[stage], facts)
+    def _decide(self, at_stage: StageRules, facts: Facts, found: Lookup | None = None) -> Decision:
+        decision = decide(at_stage.stage, at_stage.about(found) if found is not None else at_stage.rules, facts)
         if self.on_decision is not None:
             self.on_decision(decision, facts)
         if decision.rule and log.isEnabledFor(logging.INFO):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from lmtpref.lists.addresses import Subaddress, fold_address, fold_local, parse_address, parse_domain
 from lmtpref.lists.persons import NOBODY, Persons
@@ -98,6 +98,8 @@ class MailingList:
     allowed_nonmembers: Senders = field(init=False)
     banned_senders: Senders = field(init=False)
     trust: Trust | None = field(init=False)
+    # The rules that can have a verdict on a post, by stage and standing (see `StageRules`).
+    stage_rules: dict[Any, tuple[Any, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -105,6 +107,7 @@ class MailingList:
         if "+" in path.local:
             raise ConfigurationError(f"a list's name holds no `+`: {self.address!r}", key="address")
         put(self, "path", path)
+        put(self, "stage_rules", {})
         put(self, "normalise", tuple(self.normalise))
         normaliser = Normaliser.parse(self.normalise, subaddresses=self.subaddresses)
         put(self, "normaliser", normaliser)
@@ -125,6 +128,11 @@ class MailingList:
 
     def __repr__(self) -> str:
         return f"<MailingList {self.address}>"
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its members are always the same: they are kept here, and not read from elsewhere at each question."""
+        return type(self.members) is Addresses and type(self.moderated) is Addresses
 
     @property
     def identities(self) -> frozenset[str]:

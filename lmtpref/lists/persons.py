@@ -10,14 +10,18 @@ from lmtpref.protocol.errors import ConfigurationError
 
 
 class Persons:
-    """The addresses of persons.  The cost of a look-up does not depend on the number of persons."""
+    """The addresses of persons.  The cost of a look-up does not depend on the number of persons.
 
-    __slots__ = ("_index", "_owner", "_persons")
+    `edition` is another object after each change.
+    """
+
+    __slots__ = ("_index", "_owner", "_persons", "edition")
 
     def __init__(self, persons: Iterable[Iterable[str]] = ()) -> None:
         self._persons: list[tuple[str, ...]] = []
         self._owner: dict[str, int] = {}
         self._index: dict[Normaliser, dict[str, tuple[str, ...]]] = {}
+        self.edition = object()
         for addresses in persons:
             self.add(addresses)
 
@@ -33,6 +37,7 @@ class Persons:
         self._owner.update(dict.fromkeys(keys, len(self._persons)))
         self._persons.append(person)
         self._index = {}
+        self.edition = object()
 
     def addresses_of(self, address: str, normaliser: Normaliser = PLAIN) -> tuple[str, ...]:
         """Return `address` and all addresses of its person, compared by `normaliser`."""

@@ -25,16 +25,30 @@ def trace(envelope: Envelope, *, hostname: str, now: datetime) -> bytes:
     The FOR clause names the recipient only if there is exactly one (section 4.4 item 3, section 7.6).
     """
     sender, recipients, peer = envelope.reverse_path, envelope.recipients, envelope.peer
-    received = _received(peer.lhlo or "", peer.address, hostname, envelope.smtputf8, peer.secure)
+    smtputf8 = bool(envelope.parameters) and envelope.smtputf8
+    received = _received(peer.lhlo or "", peer.address, hostname, smtputf8, peer.secure)
     only = f"\r\n\tfor <{recipients[0].path.address}>" if len(recipients) == 1 else ""
-    date = _date(now.replace(microsecond=0), now.utcoffset())
-    return f"Return-Path: <{sender.address if sender else ''}>\r\n{received}{only}; {date}\r\n".encode()
+    return f"Return-Path: <{sender.address if sender else ''}>\r\n{received}{only}; {_DATE.text(now)}\r\n".encode()
 
 
-# The same few MTAs send thousands of messages, many of them in the same second.
-@functools.lru_cache(maxsize=1)
-def _date(now: datetime, _offset: timedelta | None) -> str:  # equal times may differ in their offset
-    return format_datetime(now)
+class _Date:
+    """The text of the present second, formatted once: the same few MTAs send many messages in the same second."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: tuple[int, timedelta | None, str] = (0, None, "")
+
+    def text(self, now: datetime) -> str:
+        second, offset = int(now.timestamp()), now.utcoffset()
+        last = self._last
+        # Equal times may differ in their offset.
+        if last[0] != second or last[1] != offset:
+            last = self._last = second, offset, format_datetime(now.replace(microsecond=0))
+        return last[2]
+
+
+_DATE = _Date()
 
 
 @functools.lru_cache(maxsize=128)

@@ -21,6 +21,8 @@ from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
 # After a MAIL or RCPTs that were rejected, the rest of a pipelined group meets these (RFC 2920 section 3.1): no mistake of the client's.
 _AFTER_A_REJECTION = frozenset({say.NEED_MAIL_503, say.NEED_RECIPIENT_503})
+# In Python 3.11 to read a member from an Enum calls a function, so it is done once.
+_READY, _SENDER, _RECIPIENT, _DATA = State.READY, State.SENDER, State.RECIPIENT, State.DATA
 
 
 class Answering:
@@ -142,14 +144,14 @@ class Answering:
         self.abandon()
         peer.lhlo = name
         self._origin = UNAVAILABLE
-        self.state = State.READY
+        self.state = _READY
         self.send(lhlo_reply(Offer(self.settings, known=peer.known, secure=peer.secure)))
 
     def _apply_mail(self, reply: Reply | None, envelope: Envelope) -> None:
         if reply is None or reply.positive:
             self.transaction = Transaction(envelope, self.settings)
             self.transactions += 1
-            self.state = State.SENDER
+            self.state = _SENDER
         if reply is None:
             self.send_naming(_SENDER_OK, envelope.reverse_path.address if envelope.reverse_path else "")
         else:
@@ -157,8 +159,9 @@ class Answering:
 
     def _apply_rcpt(self, reply: Reply | None, _envelope: Envelope, recipient: Recipient) -> None:
         if reply is None or reply.positive:
-            self.current_transaction.add_recipient(recipient)
-            self.state = State.RECIPIENT
+            assert self.transaction is not None
+            self.transaction.add_recipient(recipient)
+            self.state = _RECIPIENT
         if reply is None:
             self.send_naming(_RECIPIENT_OK, recipient.path.address, recipient)
         else:
@@ -171,7 +174,7 @@ class Answering:
                 self.current_transaction.refuse(reply)
             return
         if reply is None:
-            self.state = State.DATA
+            self.state = _DATA
         self.send(reply or say.START_DATA_354)
 
     def _apply_message(self, reply: Reply | None, envelope: Envelope) -> None:
@@ -181,7 +184,8 @@ class Answering:
             self.current_transaction.owed = len(envelope.recipients)
 
     def _apply_deliver(self, reply: Reply | None, _envelope: Envelope, recipient: Recipient) -> None:
-        transaction = self.current_transaction
+        transaction = self.transaction
+        assert transaction is not None
         transaction.owed -= 1
         if reply is None:
             self.send_naming(_ACCEPTED, recipient.path.address, recipient)
@@ -196,8 +200,9 @@ class Answering:
 
     def next_delivery(self) -> None:
         """Ask about the next recipient that is owed its final reply."""
-        transaction = self.current_transaction
-        self.ask(Deliver, transaction.envelope, transaction.next_recipient)
+        transaction = self.transaction
+        assert transaction is not None
+        self.ask(Deliver, transaction.envelope, transaction.next_recipient())
 
     def _reject_all(self, reply: Reply) -> None:
         """Repeat one reply for each recipient that is owed one (RFC 2033 section 4.2)."""
@@ -264,7 +269,7 @@ class Answering:
     def _end_transaction(self, transaction: Transaction, *, answered: bool) -> None:
         self.transaction = None
         self._origin = UNAVAILABLE
-        self.state = State.READY
+        self.state = _READY
         for observer in self.observers:
             observer.ended(transaction.envelope, answered)
 

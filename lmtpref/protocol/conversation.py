@@ -83,7 +83,7 @@ class Conversation(Answering):
     def _data(self, command: Command) -> None:
         expect_no_argument(command.argument)
         transaction = self.current_transaction
-        if transaction.envelope.binary:
+        if transaction.envelope.parameters and transaction.envelope.binary:
             raise PeerError(say.NEED_BDAT_503)
         self.ask(Data, transaction.envelope)
 

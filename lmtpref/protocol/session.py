@@ -34,8 +34,9 @@ from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.states import State
 from lmtpref.protocol.transaction import Chunk
 
-_REPLIES = State.REPLIES
-_WITHOUT_COMMANDS = frozenset({State.DATA, State.TLS, State.CLOSED})
+# In Python 3.11 to read a member from an Enum calls a function, so it is done once.
+_DATA, _CHUNKS, _REPLIES, _CLOSED = State.DATA, State.CHUNKS, State.REPLIES, State.CLOSED
+_WITHOUT_COMMANDS = frozenset({_DATA, State.TLS, _CLOSED})
 
 
 class Session(Conversation):
@@ -63,7 +64,7 @@ class Session(Conversation):
     @property
     def in_content(self) -> bool:
         """Whether the next octets belong to a message or a chunk, not to a command."""
-        return self.state is State.DATA or self.chunk is not None
+        return self.state is _DATA or self.chunk is not None
 
     @property
     def waiting_octets(self) -> int:
@@ -104,7 +105,7 @@ class Session(Conversation):
 
     def feed(self, octets: bytes | memoryview) -> None:
         """Take what the peer sent.  After `closed` it is dropped."""
-        if self.state is not State.CLOSED:
+        if self.state is not _CLOSED:
             self._framer.feed(octets)
             for observer in self.observers:
                 observer.fed(bytes(octets))
@@ -138,10 +139,10 @@ class Session(Conversation):
 
     def refuse_content(self, reply: Reply) -> None:
         """Drop the content that is coming in, and answer `reply` to each recipient at its end."""
-        if self.state is State.DATA:
+        if self.state is _DATA:
             self._framer.discard()
             self.current_transaction.refuse(reply)
-        elif self.state is State.CHUNKS:
+        elif self.state is _CHUNKS:
             self.current_transaction.refuse(reply)
 
     def lost(self) -> None:
@@ -166,7 +167,7 @@ class Session(Conversation):
         if self._framer.is_empty:
             return False
         if self.state in _WITHOUT_COMMANDS:
-            return self.state is State.DATA and self._advance_data()
+            return self.state is _DATA and self._advance_data()
         try:
             if (line := self._framer.line()) is None:
                 return False
@@ -206,7 +207,7 @@ class Session(Conversation):
 
     def _take_chunk(self, chunk: Chunk) -> bool:
         """Take a chunk, or skip it if it will be rejected; False until all its octets have come."""
-        if self.state is State.CHUNKS and self.current_transaction.has_room(chunk.octets):
+        if self.state is _CHUNKS and self.current_transaction.has_room(chunk.octets):
             if (octets := self._framer.chunk(chunk.octets)) is None:
                 return False
             self.current_transaction.add(octets)

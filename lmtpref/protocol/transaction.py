@@ -11,6 +11,7 @@ from lmtpref.protocol.handler import Envelope, Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.syntax import Path
+from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
 # An address is kept as a line, an argument, a path and its parts, and in what a handler and a journal note of it.
 COPIES_OF_AN_ADDRESS = 7
@@ -41,8 +42,9 @@ class Transaction:
     envelope_octets: int = field(init=False)
 
     def __post_init__(self) -> None:
-        origin = sum(sys.getsizeof(value) for value in self.envelope.origin.values())
-        self.envelope_octets = cost_of(self.envelope.reverse_path) + origin
+        origin = self.envelope.origin
+        origin_octets = _UNAVAILABLE_OCTETS if origin is UNAVAILABLE else _cost_of_origin(origin)
+        self.envelope_octets = cost_of(self.envelope.reverse_path) + origin_octets
 
     @property
     def kept_octets(self) -> int:
@@ -85,10 +87,17 @@ class Transaction:
         if self.refusal is None:
             self.envelope.content = content
 
-    @property
     def next_recipient(self) -> Recipient:
-        """Whose final reply is due."""
+        """Return the recipient whose final reply is due."""
         return self.envelope.recipients[-self.owed]
+
+
+def _cost_of_origin(origin: Origin) -> int:
+    return sum(sys.getsizeof(value) for value in origin.values())
+
+
+# Most clients say nothing of an origin.
+_UNAVAILABLE_OCTETS = _cost_of_origin(UNAVAILABLE)
 
 
 def cost_of(path: Path | None) -> int:

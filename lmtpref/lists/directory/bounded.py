@@ -5,33 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
-from lmtpref.lists.mailinglist import DirectoryError, Lookup
-from lmtpref.protocol.maybe import Maybe, waits
+from lmtpref.lists.mailinglist import DirectoryError, Lookup, MailingList
+from lmtpref.protocol.maybe import Maybe
 
-T = TypeVar("T")
-P = ParamSpec("P")
+T = TypeVar("T", Lookup, MailingList | None)
+About = TypeVarTuple("About")
 
 NO_ANSWER = Lookup(down=True)
 
 log = logging.getLogger(__name__)
 
 
-def ask(seconds: float, question: Callable[P, Maybe[T]], *about: P.args, **named: P.kwargs) -> Maybe[T | Lookup]:
+def ask(seconds: float, question: Callable[[*About], Maybe[T]], *about: *About) -> Maybe[T | Lookup]:
     """Return the directory's answer to `question`, or an awaitable of it.
 
     The answer is NO_ANSWER if the directory raises an exception or takes more than `seconds`; both are logged.
     """
     try:
-        answer = question(*about, **named)
+        answer = question(*about)
     except DirectoryError as error:
         log.error("the directory failed: %s", error)  # noqa: TRY400 - it says what there is to say
         return NO_ANSWER
     except Exception:
         log.exception("the directory failed")
         return NO_ANSWER
-    return _wait(answer, seconds) if waits(answer) else answer
+    return answer if answer is None or isinstance(answer, Lookup | MailingList) else _wait(answer, seconds)
 
 
 async def _wait(answer: Awaitable[T], seconds: float) -> T | Lookup:

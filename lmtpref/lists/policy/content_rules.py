@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lmtpref.lists.mailinglist import NullSender, Unvouched
+from lmtpref.lists.mailinglist import Judge, NullSender, Unvouched
 from lmtpref.lists.policy.facts import MessageFacts, Stage
-from lmtpref.lists.policy.rules import at, exceeds
+from lmtpref.lists.policy.rules import at, exceeds, no_post
 from lmtpref.lists.policy.verdicts import Accept, Defer, Discard, Hold, Reject, Verdict
 from lmtpref.protocol import catalogue as say
 from lmtpref.protocol.replies import Reply
@@ -13,44 +13,48 @@ from lmtpref.protocol.replies import Reply
 MAX_RECEIVED_FIELDS = 100
 
 
-@at(Stage.END_OF_DATA, may=(say.DIRECTORY_451,))
+@at(Stage.END_OF_DATA, may=(say.DIRECTORY_451,), needs=no_post)
 def directory_down_since(facts: MessageFacts) -> Verdict | None:
     """Defer if the list cannot be looked up again."""
     return _DIRECTORY_DOWN if facts.down else None
 
 
-@at(Stage.END_OF_DATA, may=(say.UNKNOWN_LIST_550,))
+@at(Stage.END_OF_DATA, may=(say.UNKNOWN_LIST_550,), needs=no_post)
 def list_removed(facts: MessageFacts) -> Verdict | None:
     """Reject the recipient if its list was removed after RCPT."""
     return _UNKNOWN_LIST if facts.list is None and facts.rcpt.list else None
 
 
-@at(Stage.END_OF_DATA, may=(Accept, Hold, Discard))
+@at(Stage.END_OF_DATA, may=(Accept, Hold, Discard), needs=no_post)
 def still_not_a_post(facts: MessageFacts) -> Verdict | None:
     """Keep the verdict of RCPT for mail that is not a post."""
     return None if facts.rcpt.is_post else facts.verdict
 
 
-@at(Stage.END_OF_DATA, may=(say.NULL_SENDER_554, Hold))
+@at(Stage.END_OF_DATA, may=(say.NULL_SENDER_554, Hold), needs=lambda mailing_list, _standing: mailing_list.null_sender != NullSender.ACCEPT)
 def null_sender(facts: MessageFacts) -> Verdict | None:
     """Reject or hold a post from the null sender, unless the list accepts it."""
     return None if facts.rcpt.sender or not facts.list else _NULL_SENDER_VERDICTS[facts.list.null_sender]
 
 
-@at(Stage.END_OF_DATA, may=(Reject, Defer))
+@at(Stage.END_OF_DATA, may=(Reject, Defer), needs=lambda mailing_list, _standing: mailing_list.judge == Judge.ENVELOPE_OR_FROM)
 def header_refuses(facts: MessageFacts) -> Verdict | None:
     """If the list also judges header senders, reject a post when none of its senders may post."""
     return facts.by_header if facts.by_header and facts.by_header.reply else None
 
 
-@at(Stage.END_OF_DATA, may=(say.OVER_LIST_LIMIT_552, Hold, Discard))
+@at(
+    Stage.END_OF_DATA,
+    may=(say.OVER_LIST_LIMIT_552, Hold, Discard),
+    needs=lambda mailing_list, _standing: mailing_list.max_message_octets is not None,
+)
 def too_big(facts: MessageFacts) -> Verdict | None:
     """Stop a post over the list's size limit, whatever size was declared."""
     over = facts.list and exceeds(len(facts.content), facts.list.max_message_octets)
     return _object(facts, say.OVER_LIST_LIMIT_552, "too big") if over else None
 
 
-@at(Stage.END_OF_DATA, may=(say.NO_FROM_554, Hold, Discard))
+@at(Stage.END_OF_DATA, may=(say.NO_FROM_554, Hold, Discard), needs=lambda mailing_list, _standing: mailing_list.require_from)
 def no_from(facts: MessageFacts) -> Verdict | None:
     """Stop a post without a From field (RFC 5322 section 3.6), if the list requires one."""
     if facts.list is None or not facts.list.require_from or facts.header.has_from:
@@ -71,14 +75,14 @@ def too_many_hops(facts: MessageFacts) -> Verdict | None:
     return _object(facts, say.TOO_MANY_HOPS_554, "too many hops") if facts.header.received > MAX_RECEIVED_FIELDS else None
 
 
-@at(Stage.END_OF_DATA, may=(Hold,))
+@at(Stage.END_OF_DATA, may=(Hold,), needs=lambda mailing_list, _standing: mailing_list.emergency)
 def emergency(facts: MessageFacts) -> Verdict | None:
     """While the list is in an emergency, hold every post that it would distribute."""
     holds = facts.list and facts.list.emergency and not facts.discarded
     return _HOLD_EMERGENCY if holds else None
 
 
-@at(Stage.END_OF_DATA, may=(Accept, Hold, Discard))
+@at(Stage.END_OF_DATA, may=(Accept, Hold, Discard), needs=lambda mailing_list, _standing: mailing_list.judge == Judge.ENVELOPE_OR_FROM)
 def header_allows(facts: MessageFacts) -> Verdict | None:
     """If the list also judges header senders, apply the most favourable of their verdicts."""
     return facts.by_header

@@ -16,6 +16,8 @@ from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import Reply
 
 log = logging.getLogger(__name__)
+# What the class of a named tuple calls, without a call of a Python function.
+_new = tuple.__new__
 
 Policy = tuple[Rule[Any], ...]
 _FROM_BEST_TO_WORST = (Accept, Hold, Discard, Defer, Reject)
@@ -102,8 +104,10 @@ def decide(stage: Stage, stage_rules: Policy, facts: object) -> Decision:
     for rule in stage_rules:
         try:
             if (verdict := rule.decide(facts)) is not None:
-                _check(rule, verdict)
-                return Decision(stage, rule, verdict)
+                # A class that the rule names is one of a verdict.
+                if rule.kinds is None or type(verdict) not in rule.kinds:
+                    _check(rule, verdict)
+                return _new(Decision, (stage, rule, verdict))
         except Exception:
             log.exception("the rule %s failed", rule.name)
             return Decision(stage, rule, RULE_FAILED)

@@ -26,32 +26,29 @@ _STRICT_FIELD = re.compile(rb"([!-9;-~]+):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)(?:\r\
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
 # The parser omits a mailbox with an unterminated quoted string, so this mark makes it omit the one that was cut.
 _CUT = '"'
+_NO_LISTS: frozenset[str] = frozenset()
 
 
 class Header:
     """The header of the message `content`: the fields before its first empty line, up to MAX_HEADER_OCTETS octets.
 
+    `has_from` says whether there is a From field, and `received` is the number of Received fields.
+    `lists` are the lists that List-Id and List-Post name, in the form of `MailingList.identities`.
     Lines end in CRLF or, because BDAT allows it, in LF.
     White space is allowed between a field's name and its colon (RFC 5322 section 4.5).
     """
 
-    __slots__ = ("_content", "_lists", "_lower", "_senders")
+    __slots__ = ("_content", "_lower", "_senders", "has_from", "lists", "received")
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._lower = b""
+        # The header in lower case, after a newline.
+        self._lower = lower = b"\n" + _header_of(content).lower()
         self._senders: tuple[Path, ...] | None = None
-        self._lists: frozenset[str] | None = None
-
-    @property
-    def has_from(self) -> bool:
-        """Whether there is a From field."""
-        return _begin_of("from").search(self._lower_case) is not None
-
-    @property
-    def received(self) -> int:
-        """The number of Received fields."""
-        return len(_begin_of("received").findall(self._lower_case))
+        # Each recipient of the message needs these.
+        self.has_from = _count("from", b"\nfrom", lower) > 0
+        self.received = _count("received", b"\nreceived", lower)
+        self.lists = frozenset(self._named_lists()) if b"\nlist-" in lower else _NO_LISTS
 
     @property
     def senders(self) -> tuple[Path, ...]:
@@ -66,16 +63,9 @@ class Header:
     def sole_author(self) -> Path | None:
         """The address in From; None unless From is one field with one address, and the header was read to its end."""
         bodies = list(self._bodies("from"))
-        if len(bodies) != 1 or bodies[0][1] or len(self._lower_case) > MAX_HEADER_OCTETS:
+        if len(bodies) != 1 or bodies[0][1] or len(self._lower) > MAX_HEADER_OCTETS:
             return None
         return sole_mailbox(bodies[0][0])
-
-    @property
-    def lists(self) -> frozenset[str]:
-        """The lists that List-Id and List-Post name, in the form of `MailingList.identities`."""
-        if self._lists is None:
-            self._lists = frozenset(self._named_lists()) if b"\nlist-" in self._lower_case else frozenset()
-        return self._lists
 
     @property
     def message_id(self) -> str | None:
@@ -100,25 +90,25 @@ class Header:
         """Yield the bodies of the fields called `name`, and whether each was truncated."""
         text, end = b"\n" + _header_of(self._content), 0
         for _ in range(MAX_FIELDS):
-            begin = _begin_of(name).search(self._lower_case, end)
+            begin = _begin_of(name).search(self._lower, end)
             if begin is None:
                 return
             start, end = begin.end(), _end_of_field(text, begin.end())
             body = text[start : min(end, start + MAX_VALUE_OCTETS)].decode("utf-8", "replace")
             yield _FOLD.sub("", body).strip(), end > start + MAX_VALUE_OCTETS
 
-    @property
-    def _lower_case(self) -> bytes:
-        """The header in lower case, after a newline."""
-        if not self._lower:
-            self._lower = b"\n" + _header_of(self._content).lower()
-        return self._lower
-
     def _named_lists(self) -> Iterator[str]:
         for body in self.values("list-id"):
             yield from map(fold_address, list_ids(body))
         for body in self.values("list-post"):
             yield from (fold_address(path.address) for path in list_posts(body))
+
+
+def _count(name: str, begin: bytes, lower: bytes) -> int:
+    """Return the number of fields `name` in a header in lower case; `begin` is a newline and the name."""
+    found = lower.count(begin)
+    # The regular expression is needed only for white space before the colon, and for a name that begins like this one.
+    return found if not found or found == lower.count(begin + b":") else len(_begin_of(name).findall(lower))
 
 
 @lru_cache(maxsize=16)

@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
 from typing import Generic, TypeVar
 
-from lmtpref.lists.mailinglist import Judge, NonmemberAction, NullSender, Standing
+from lmtpref.lists.mailinglist import Judge, MailingList, NonmemberAction, NullSender, Standing
 from lmtpref.lists.policy.facts import DataFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
 from lmtpref.lists.policy.verdicts import ACCEPT, Accept, Allowed, Defer, Discard, Hold, Reject, Verdict, kinds_of
 from lmtpref.protocol import catalogue as say
 from lmtpref.protocol.errors import UsageError
 
 F_contra = TypeVar("F_contra", contravariant=True)  # the facts of a stage
+# Whether a rule can have a verdict on a post to this list by a sender with this standing.
+Needs = Callable[[MailingList, Standing], bool]
+STAGES_OF_A_POST = frozenset({Stage.RCPT, Stage.END_OF_DATA})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Rule(Generic[F_contra]):
 
     `may` holds the verdicts that it may return: the class of a verdict, or the reply of a `Reject` or `Defer`.
     None allows every verdict.
+    If `needs` returns False for a list and a sender's standing there, `decide` returns None for every post of that sender
+    to that list, so it need not be called.
     """
 
     stage: Stage
@@ -32,14 +37,15 @@ class Rule(Generic[F_contra]):
     policy: str  # one sentence
     decide: Callable[[F_contra], Verdict | None]
     may: tuple[Allowed, ...] | None = None
-    _kinds: frozenset[object] | None = field(init=False, repr=False, compare=False)
+    needs: Needs | None = None
+    kinds: frozenset[object] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_kinds", None if self.may is None else kinds_of(self.may))
+        object.__setattr__(self, "kinds", None if self.may is None else kinds_of(self.may))
 
     def allows(self, verdict: Verdict) -> bool:
         """Return whether the rule may return `verdict`; two replies are alike if their codes are."""
-        kinds = self._kinds
+        kinds = self.kinds
         if kinds is None or type(verdict) in kinds:
             return True
         reply = verdict.reply
@@ -50,22 +56,33 @@ class Rule(Generic[F_contra]):
         return self.decide(facts)
 
 
-def at(stage: Stage, *, may: tuple[Allowed, ...] | None = None) -> Callable[[Callable[[F_contra], Verdict | None]], Rule[F_contra]]:
+def at(
+    stage: Stage, *, may: tuple[Allowed, ...] | None = None, needs: Needs | None = None
+) -> Callable[[Callable[[F_contra], Verdict | None]], Rule[F_contra]]:
     """Return a decorator that makes a function a rule of `stage`; its policy is the first line of the docstring.
 
     `may` holds the verdicts that the rule may return (see `Rule`).
+    `needs(mailing_list, standing)` tells whether the rule can have a verdict on a post to that list by a sender with that
+    standing.  It is called once for each such pair, not for each post.  A rule without `needs` is always asked.
 
-    Raises UsageError: if the function is `async`, because a rule never waits, or if `may` holds anything but classes of
-    verdicts and 4xx or 5xx replies.
+    Raises UsageError: if the function is `async`, because a rule never waits; if `may` holds anything but classes of
+    verdicts and 4xx or 5xx replies; or if `needs` is given for a stage without a list.
     """
+    if needs is not None and stage not in STAGES_OF_A_POST:
+        raise UsageError(f"no list is known at {stage.value}, so a rule there cannot say what it needs")
 
     def make(decide: Callable[[F_contra], Verdict | None]) -> Rule[F_contra]:
         if iscoroutinefunction(decide):
             raise UsageError(f"a rule never waits: {decide.__name__} is async")
         policy, *_ = (decide.__doc__ or "").splitlines() or [""]
-        return Rule(stage, decide.__name__, policy, decide, may)
+        return Rule(stage, decide.__name__, policy, decide, may, needs)
 
     return make
+
+
+def no_post(_list: MailingList, _standing: Standing) -> bool:
+    """Say that a rule has no verdict on posts."""
+    return False
 
 
 # Connect
@@ -98,19 +115,19 @@ def banned_everywhere(facts: SenderFacts) -> Verdict | None:
 # RCPT
 
 
-@at(Stage.RCPT, may=(say.DIRECTORY_451,))
+@at(Stage.RCPT, may=(say.DIRECTORY_451,), needs=no_post)
 def directory_down(facts: RecipientFacts) -> Verdict | None:
     """Defer if the lists cannot be looked up."""
     return _DIRECTORY_DOWN if facts.found.down else None
 
 
-@at(Stage.RCPT, may=(say.MEMBERS_450,))
+@at(Stage.RCPT, may=(say.MEMBERS_450,), needs=lambda _list, standing: not standing.known)
 def members_unreadable(facts: RecipientFacts) -> Verdict | None:
     """Defer a post if the list's members cannot be read."""
     return None if facts.found.standing.known or not facts.is_post else _MEMBERS_UNREADABLE
 
 
-@at(Stage.RCPT, may=(say.RETIRED_550,))
+@at(Stage.RCPT, may=(say.RETIRED_550,), needs=lambda mailing_list, _standing: mailing_list.retired)
 def retired(facts: RecipientFacts) -> Verdict | None:
     """Reject every post to a retired list."""
     found = facts.found
@@ -129,25 +146,25 @@ def banned_at_rcpt(facts: RecipientFacts) -> Verdict | None:
     return _BANNED_EVERYWHERE if facts.banned_everywhere else None
 
 
-@at(Stage.RCPT, may=(say.UNKNOWN_LIST_550,))
+@at(Stage.RCPT, may=(say.UNKNOWN_LIST_550,), needs=no_post)
 def unknown_list(facts: RecipientFacts) -> Verdict | None:
     """Reject an address that is neither a list nor a sub-address of one."""
     return _UNKNOWN_LIST if facts.found.list is None else None
 
 
-@at(Stage.RCPT, may=(Accept,))
+@at(Stage.RCPT, may=(Accept,), needs=no_post)
 def not_a_post(facts: RecipientFacts) -> Verdict | None:
     """Accept mail for a sub-address from any sender, because it is not distributed."""
     return None if facts.is_post else ACCEPT
 
 
-@at(Stage.RCPT, may=(say.BANNED_FROM_LIST_550,))
+@at(Stage.RCPT, may=(say.BANNED_FROM_LIST_550,), needs=lambda _list, standing: standing.banned)
 def banned(facts: RecipientFacts) -> Verdict | None:
     """Reject a post from a sender in the list's banned, member or not."""
     return _BANNED if facts.found.standing.banned else None
 
 
-@at(Stage.RCPT, may=(say.OVER_LIST_LIMIT_552,))
+@at(Stage.RCPT, may=(say.OVER_LIST_LIMIT_552,), needs=lambda mailing_list, _standing: mailing_list.max_message_octets is not None)
 def declared_too_big(facts: RecipientFacts) -> Verdict | None:
     """Reject a post whose declared size exceeds the list's limit."""
     return _TOO_BIG if facts.found.list and exceeds(facts.declared_octets, facts.found.list.max_message_octets) else None
@@ -159,13 +176,13 @@ def null_sender_waits(facts: RecipientFacts) -> Verdict | None:
     return ACCEPT if facts.sender is None else None
 
 
-@at(Stage.RCPT, may=(Accept,))
+@at(Stage.RCPT, may=(Accept,), needs=lambda _list, standing: standing.listed)
 def accept_these_nonmembers(facts: RecipientFacts) -> Verdict | None:
     """Accept a sender in the list's accept_these_nonmembers."""
     return ACCEPT if facts.found.standing.listed else None
 
 
-@at(Stage.RCPT, may=(Accept,))
+@at(Stage.RCPT, may=(Accept,), needs=lambda mailing_list, standing: mailing_list.judge == Judge.ENVELOPE_OR_FROM and not standing.member)
 def header_decides(facts: RecipientFacts) -> Verdict | None:
     """If the list also judges header senders, accept an unknown sender until the message arrives."""
     found = facts.found
@@ -174,7 +191,7 @@ def header_decides(facts: RecipientFacts) -> Verdict | None:
     return ACCEPT if found.list.judge == Judge.ENVELOPE_OR_FROM else None
 
 
-@at(Stage.RCPT, may=(Accept, Hold, Discard))
+@at(Stage.RCPT, may=(Accept, Hold, Discard), needs=lambda _list, standing: not standing.member)
 def generic_nonmember_action(facts: RecipientFacts) -> Verdict | None:
     """Accept, hold or discard a post from a non-member, unless the action is to reject it."""
     if facts.found.list is None or facts.found.standing.member:
@@ -182,7 +199,7 @@ def generic_nonmember_action(facts: RecipientFacts) -> Verdict | None:
     return _NONMEMBER_VERDICTS.get(facts.found.standing.action or facts.found.list.generic_nonmember_action)
 
 
-@at(Stage.RCPT, may=(Accept, Hold, Discard, say.MODERATED_550))
+@at(Stage.RCPT, may=(Accept, Hold, Discard, say.MODERATED_550), needs=lambda _list, standing: standing.member)
 def member(facts: RecipientFacts) -> Verdict | None:
     """Accept a member's post; hold, discard or reject a moderated member's, as the list says."""
     if facts.found.list is None or not facts.found.standing.member:

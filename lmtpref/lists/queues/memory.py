@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
-import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from lmtpref.lists.addresses import Subaddress
 from lmtpref.lists.arrivals import Arrivals
 from lmtpref.lists.message_parser import parse_message
 from lmtpref.lists.policy.verdicts import ACCEPT, Discard, Hold, Verdict
+from lmtpref.protocol.handler import Envelope, Recipient
 from lmtpref.protocol.printable import printable
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
 if TYPE_CHECKING:
     from lmtpref.lists.policy.default import Decision
+
+# A list's address, a sub-address and its detail.
+Target = tuple[str | None, Subaddress | None, str | None]
 
 QUEUES = ("in", "bounces", "command", "hold", "discard")
 MSGDATA_VERSION = 1
@@ -51,14 +55,25 @@ class Entry:
     moderator: str = ""
     _msg: EmailMessage | None = field(default=None, init=False, repr=False)
 
+    @classmethod
+    def of(cls, envelope: Envelope, recipient: Recipient, target: Target, trace: bytes, trail: tuple[Decision, ...]) -> Self:
+        """Return the entry for one recipient; `target` is its list, sub-address and detail.
+
+        Every message of every recipient needs one, and a call with these keywords would cost as much as the rules.
+        """
+        entry = object.__new__(cls)
+        entry.content, entry.trace, entry.trail, entry.verdict = envelope.content, trace, trail, trail[-1].verdict
+        entry.reverse_path = envelope.reverse_path.given if envelope.reverse_path else ""
+        entry.forward_path = recipient.path.given
+        entry.parameters, entry.origin = envelope.parameters, envelope.origin
+        entry.list, entry.subaddress, entry.detail = target
+        entry.site_owner, entry.moderator, entry._msg = "", "", None
+        return entry
+
     @property
     def queue(self) -> str:
         """The name of the entry's queue."""
-        if isinstance(self.verdict, Hold):
-            return "hold"
-        if isinstance(self.verdict, Discard):
-            return "discard"
-        return _BY_SUBADDRESS.get(self.subaddress, "command")
+        return _queue_of(self.verdict, self.subaddress)
 
     @property
     def head(self) -> bytes:
@@ -105,6 +120,14 @@ class Entry:
         return data
 
 
+def _queue_of(verdict: Verdict, subaddress: Subaddress | None) -> str:
+    if isinstance(verdict, Hold):
+        return "hold"
+    if isinstance(verdict, Discard):
+        return "discard"
+    return _BY_SUBADDRESS.get(subaddress, "command")
+
+
 def show(entry: Entry) -> None:
     """Print an entry's `msgdata`, one key a line, sorted and aligned, with control characters escaped."""
     data = entry.msgdata
@@ -119,22 +142,19 @@ class MemoryQueue(Arrivals[Entry]):
     """
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
-        self._lock = threading.Lock()
+        # Each method of a deque that is used here is atomic, so no lock is needed.
+        self._entries: deque[Entry] = deque()
 
     def put(self, entry: Entry) -> None:
         """Append an entry."""
-        with self._lock:
-            self._entries.append(entry)
+        self._entries.append(entry)
 
     def take(self) -> list[Entry]:
         """Remove all entries and return them."""
-        with self._lock:
-            taken, self._entries = self._entries, []
-        return taken
+        return [self._entries.popleft() for _ in range(len(self._entries))]
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(list(self._entries))
+        return iter(self._entries.copy())
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -148,7 +168,7 @@ class MemoryQueues(Mapping[str, MemoryQueue]):
 
     def put(self, entry: Entry) -> None:
         """Store `entry` in its queue."""
-        self._queues[entry.queue].put(entry)
+        self._queues[_queue_of(entry.verdict, entry.subaddress)].put(entry)
 
     def clear(self) -> None:
         """Remove all entries from every queue."""
