@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from lmtpref.cli.arguments import path_name, wire_line
 from lmtpref.cli.explain_facts import described
-from lmtpref.config.loader import Configuration, load
+from lmtpref.config.loader import Configuration, load_or_open
 from lmtpref.lists import Decision, Entry, Policy, Rule, rules_of
 from lmtpref.lists.policy.facts import Facts
 from lmtpref.net.listeners import known_peers
@@ -33,7 +33,7 @@ GOES_ON = (2, 3)  # first digits of replies after which a client goes on
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make `explain` one of the commands."""
     explain = commands.add_parser("explain", help="say which rules would decide about a message, and what the server would answer")
-    explain.add_argument("config", metavar="CONFIG.toml", help="whose lists and rules")
+    explain.add_argument("config", metavar="CONFIG.toml", help="whose lists and rules; or mailman:FILE, the configuration of a GNU Mailman")
     explain.add_argument(
         "--from", dest="sender", type=wire_line, required=True, metavar="ADDR", help="the envelope's sender; <> for the null sender"
     )
@@ -143,7 +143,7 @@ def _reply(wire: MemoryWire) -> Reply:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    configuration = load(options.config)
+    configuration = load_or_open(options.config)
     with contextlib.closing(configuration):
         explained = explanation(configuration, _mail(options), _peer(options, configuration), options.lhlo)
     if options.json:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from lmtpref.cli.background import background_log
 from lmtpref.cli.terminal import report
-from lmtpref.config.loader import Configuration, load
+from lmtpref.config.loader import Configuration, load_or_open
 from lmtpref.lists import ListHandler, MemoryQueues
 from lmtpref.net.milter import MailFrom, Milter
 from lmtpref.protocol.domains import a_labels
@@ -56,7 +56,7 @@ class ListJudge:
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make `milter` one of the commands."""
     milter = commands.add_parser("milter", help="answer for the lists at Postfix's or Sendmail's own RCPT")
-    milter.add_argument("config", metavar="CONFIG.toml", help="where the lists are")
+    milter.add_argument("config", metavar="CONFIG.toml", help="where the lists are; or mailman:FILE")
     milter.add_argument("--listen", action="append", required=True, metavar="inet:HOST:PORT|unix:PATH", help="where; may be repeated")
     milter.add_argument("--mixed", action="append", default=[], metavar="DOMAIN", help="it has mailboxes besides lists; may be repeated")
     milter.add_argument("--on-outage", choices=("tempfail", "continue"), default="tempfail", help="when the lists cannot be asked")
@@ -64,7 +64,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _milter(options: argparse.Namespace) -> int:
-    configuration = load(options.config)
+    configuration = load_or_open(options.config)
     judge = ListJudge(_handler(configuration), mixed=options.mixed, tempfail=options.on_outage == "tempfail")
     with background_log():
         asyncio.run(_until_told_to_stop(Milter(judge), judge, options, configuration.group()))
@@ -92,7 +92,7 @@ async def _until_told_to_stop(milter: Milter, judge: ListJudge, options: argpars
 
 def _read_again(judge: ListJudge, path: str) -> None:
     try:
-        before, judge.handler = judge.handler.directory, _handler(load(path))
+        before, judge.handler = judge.handler.directory, _handler(load_or_open(path))
         if close := getattr(before, "close", None):  # a database's connections
             close()
         report(f"{path} was read again")

@@ -48,6 +48,7 @@ NEWLINES = Kind('"reject" or "keep"', lambda value: value in ("reject", "keep"))
 REJECT_AT = Kind.one_of("mail", "rcpt")
 NORMALISE = Kind('a list of words: "batv"', lambda value: isinstance(value, list) and all(word in NORMALISATIONS for word in value))
 REQUIRE_TLS = Kind.one_of("no", "remote", "yes")
+JUDGE = Kind.one_of("envelope", "envelope-or-from")
 MTA = Kind.one_of("postfix", "exim", "sendmail")
 MAP_TYPE = Kind.one_of("regexp", "pcre", "texthash", "hash", "lmdb")
 MAP_CLASS = Kind.one_of("relay", "local", "mailbox", "virtual")
@@ -101,7 +102,8 @@ KEYS = (
     Key("queues", "timeout_seconds", SECONDS, "how long a message may wait for the engine, before 451 4.4.1"),
     Key("queues", "duplicate_seconds", PERIOD, "SQL: how long the same message sent again is dropped; 0: never"),
     Key("queues", "max_pending", COUNT, "the most entries that wait for the engine, before 452 4.3.1"),
-    Key("directory", "url", TEXT, "the database that has the lists, instead of [[list]]; a SQLite file is beside this file"),
+    Key("directory", "url", TEXT, "the database that has the lists, instead of [[list]], or mailman:FILE; a file is beside this file"),
+    Key("directory", "judge", JUDGE, "mailman: whose right to post counts, for every list; envelope-or-from as in Mailman itself"),
     Key("directory", "wait_seconds", SECONDS, "how long to wait for its answer, before the sender is told to try again"),
     Key("directory", "connections", COUNT, "how many of its connections to use at once"),
     Key("maps", "mta", MTA, "the MTA whose maps are made when the server starts, and at SIGHUP"),

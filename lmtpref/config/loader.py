@@ -17,7 +17,7 @@ from lmtpref.config.queue_table import queue_settings
 from lmtpref.config.toml import line_of, read_toml
 from lmtpref.lists.addresses import parse_address
 from lmtpref.lists.directory.memory import MemoryDirectory
-from lmtpref.lists.directory.open_database import open_database
+from lmtpref.lists.directory.open_database import names_mailman, open_directory
 from lmtpref.lists.handler import DIRECTORY_SECONDS, ListHandler
 from lmtpref.lists.mailinglist import ListDirectory, MailingList
 from lmtpref.lists.policy.authentication import parse_trust
@@ -118,6 +118,14 @@ _LIMITS = frozenset(field.name for field in fields(Limits))
 def load(path: Path | str) -> Configuration:
     """The configuration in the file `path`.  Raises ConfigurationError, naming file, line and key, for the first mistake."""
     return _File(Path(path)).configuration()
+
+
+def load_or_open(name: str) -> Configuration:
+    """Return the configuration in the file `name`; for `mailman:FILE`, the default one with the lists of that GNU Mailman.
+
+    Raises ConfigurationError: for the first mistake.
+    """
+    return Configuration(directory=open_directory(Path(), name)) if names_mailman(name) else load(name)
 
 
 def cast() -> Configuration:
@@ -234,7 +242,7 @@ class _File:
             if name in self.data:
                 raise self.error(f"{name}s stand here or in a database, not in both", f"{name} 0", key=name)
         try:
-            return open_database(self.path.parent, **table)
+            return open_directory(self.path.parent, **table)
         except ConfigurationError as error:
             raise self.placed(error, "directory") from None
 

@@ -10,7 +10,7 @@ from typing import Any
 from lmtpref.cli.maps import Maps
 from lmtpref.config.loader import Configuration
 from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
-from lmtpref.lists.mailinglist import MailingList
+from lmtpref.lists.mailinglist import Judge, MailingList
 from lmtpref.lists.queues.interface import QueueOptions
 from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
@@ -27,6 +27,7 @@ _CLASSES: tuple[tuple[str, Any], ...] = (
 def default_values() -> dict[tuple[str, str], str]:
     """Return the default of each key that has one, in TOML, by the table and the name."""
     return dict(_of_classes()) | {
+        ("directory", "judge"): json.dumps(Judge.ENVELOPE_OR_FROM),
         ("directory", "wait_seconds"): str(WAIT_SECONDS),
         ("directory", "connections"): str(CONNECTIONS),
         ("queues", "timeout_seconds"): str(QueueOptions().timeout_seconds),

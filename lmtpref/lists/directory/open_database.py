@@ -1,10 +1,12 @@
-"""The directory that the table [directory] of a configuration names; only this imports SQLAlchemy."""
+"""The directory that the table [directory] of a configuration names; only this imports SQLAlchemy and GNU Mailman."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from lmtpref.lists.mailinglist import ListDirectory
+from lmtpref.lists.mailinglist import Judge, ListDirectory
 from lmtpref.protocol.errors import ConfigurationError
 
 # The defaults of the settings.  Postfix waits 300 s for the reply to RCPT (lmtp_rcpt_timeout).
@@ -12,6 +14,26 @@ WAIT_SECONDS = 5.0
 CONNECTIONS = 4
 
 _SQLITE = "sqlite:///"
+_MAILMAN = "mailman:"
+
+
+def open_directory(folder: Path, url: str = "", *, judge: str | None = None, **settings: Any) -> ListDirectory:  # noqa: ANN401 - as open_database has them
+    """Return the directory at `url`, a database's or `mailman:FILE`; relative paths start in `folder`.
+
+    `judge` says whose right to post counts for Mailman's lists; None stands for `envelope-or-from`, as in Mailman itself.
+
+    Raises ConfigurationError, with the setting's key: if a setting is invalid, or a package is not installed.
+    """
+    if names_mailman(url):
+        return _open_mailman(folder / url.removeprefix(_MAILMAN), Judge(judge or Judge.ENVELOPE_OR_FROM), **settings)
+    if judge is not None:
+        raise ConfigurationError("only lists of GNU Mailman are judged alike; each list in a database has a judge of its own", key="judge")
+    return open_database(folder, url, **settings)
+
+
+def names_mailman(url: str) -> bool:
+    """Return whether `url` is that of a GNU Mailman installation."""
+    return url.startswith(_MAILMAN)
 
 
 def open_database(folder: Path, url: str = "", *, wait_seconds: float | None = None, connections: int | None = None) -> ListDirectory:
@@ -43,3 +65,16 @@ def _located(url: str, folder: Path) -> str:
     if not file.is_file():
         raise ConfigurationError(f"there is no file {name}; `lmtpref lists import` makes it", key="url")
     return _SQLITE + str(file)
+
+
+def _open_mailman(file: Path, judge: Judge, wait_seconds: float | None = None, connections: int | None = None) -> ListDirectory:
+    try:
+        opening = import_module("lmtpref.mailman.opening")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"lists of GNU Mailman need {(error.name or '').partition('.')[0]}; pip install 'lmtpref[mailman]' brings it", key="url"
+        ) from None
+    directory: ListDirectory = opening.open_mailman(
+        file, judge=judge, wait_seconds=wait_seconds or WAIT_SECONDS, connections=connections or CONNECTIONS
+    )
+    return directory
