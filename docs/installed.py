@@ -12,7 +12,7 @@ from pathlib import Path
 
 import lmtpref
 
-TRANSCRIPTS = ("rfc2033-4.2-no-recipient", "rfc2033-4.2-one-of-three-refused")
+TRANSCRIPTS = ("rfc2033-4.2-no-recipient", "rfc2033-4.2-one-of-three-rejected")
 TEST = """\
 def test_it(lmtp_server, lmtp_client):
     assert lmtp_client.sendmail("anne@home.test", ["ant@lists.example"], "Subject: hello\\n\\nHello.\\n") == {}

@@ -350,7 +350,7 @@ FOR_MESSAGES = (
     Mutant("one reply for all recipients", "rfc2033-4.2-three-recipients", reply=finals(only_first)),
     Mutant("one reply too few", "rfc2033-4.2-three-recipients", reply=finals(all_but_last)),
     Mutant("one reply too many", "rfc2033-4.2-one-recipient", reply=finals(one_more)),
-    Mutant("a reply for rejected recipients", "rfc2033-4.2-one-of-three-refused", reply=finals(for_rejected)),
+    Mutant("a reply for rejected recipients", "rfc2033-4.2-one-of-three-rejected", reply=finals(for_rejected)),
     Mutant("a reply for each address", "rfc2033-4.2-same-path-twice", reply=finals(once_each)),
     Mutant("replies in one of several lines", "rfc2033-4.2-three-recipients", reply=finals(in_one)),
     Mutant("replies in the opposite order", "rfc2033-4.2-verdicts-in-order", given="verdicts", reply=finals(backwards)),
@@ -363,14 +363,14 @@ FOR_MESSAGES = (
     Mutant("recipients of the message before", "rfc2033-4.2-recipient-of-the-message-before", reply=accepts_after_message),
     Mutant("a dot between bare LFs ends the message", "rfc2033-base-bare-lf-in-data", content=lambda c: c.replace(b"\n.\n", END)),
     Mutant("a doubled dot ends the message", "rfc2033-base-dots", content=lambda c: c.replace(b"..\r\n", b".\r\n", 1)),
-    Mutant("QUIT behind a message cancels its replies", "pipelining-quit-behind-the-dot", reply=cancelled_by_quit),
+    Mutant("QUIT behind a message cancels its replies", "pipelining-quit-after-the-dot", reply=cancelled_by_quit),
     Mutant("one 552 for two recipients", "size-over-the-limit", given="size-60", reply=finals(only_first)),
     Mutant("goes on after 421", "rfc2033-base-421-among-final-replies", given="bee-421", stays=True),
 )
 FOR_CHUNKS = (
     Mutant("LAST answered once", "rfc2033-4.3-two-recipients", reply=finals(only_first)),
     Mutant("LAST answered for each address", "rfc2033-4.3-same-path-twice", reply=finals(once_each)),
-    Mutant("LAST answered for rejected recipients", "rfc2033-4.3-one-of-two-refused", reply=finals(for_rejected)),
+    Mutant("LAST answered for rejected recipients", "rfc2033-4.3-one-of-two-rejected", reply=finals(for_rejected)),
     Mutant(
         "LAST answered without recipients",
         "rfc2033-4.3-no-recipient-then-mail",
@@ -429,10 +429,10 @@ FOR_SESSIONS = (
 )
 FOR_EXTENSIONS = (
     Mutant("all but the first of pipelined commands lost", "pipelining-group", deaf=True),
-    Mutant("pipelined RCPTs answered in the opposite order", "pipelining-group-with-a-refusal", reply=swapped),
+    Mutant("pipelined RCPTs answered in the opposite order", "pipelining-group-with-a-rejection", reply=swapped),
     Mutant("the last reply after a message held back", "rfc2033-4.2-one-recipient", reply=held_back),
     Mutant("RCPTs rejected because one was before RSET", "pipelining-second-attempt", reply=all_rejected_after_one),
-    Mutant("commands behind QUIT answered", "pipelining-behind-quit", reply=twice("QUIT")),
+    Mutant("commands behind QUIT answered", "pipelining-after-quit", reply=twice("QUIT")),
     Mutant("unknown parameters accepted", "rfc2033-4.1-extension-not-offered", reply=says("MAIL", "250 2.1.0 Ok")),
     Mutant("SIZE offered and rejected", "rfc2033-4.1-extension-parameter", command=refuses(".* SIZE=")),
     Mutant("BODY offered and rejected", "eightbitmime-parameter", command=refuses(".* BODY=")),

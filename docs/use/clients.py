@@ -41,7 +41,7 @@ class Choosy(Handler):
 
     def rcpt(self, _envelope: Envelope, recipient: Recipient) -> Reply | None:
         """Nobody is called no."""
-        return Reply(550, "5.1.1", "Nobody of that name") if recipient.path.local == "no" else None
+        return Reply(550, "5.1.1", "No such user") if recipient.path.local == "no" else None
 
     def deliver(self, _envelope: Envelope, recipient: Recipient) -> Reply | None:
         """Full is full."""

@@ -87,7 +87,7 @@ KEYS = (
     Key("delay", _is_seconds, "a number of seconds, above 0", "how long to wait before anything else"),
     Key("reply", _is_text, "a string", 'the answer: "452 4.2.2 Full"'),
     Key("drop", _is_true, "true", "close the connection in place of an answer"),
-    Key("drop_after_bytes", _is_octets, "a number of octets", "close it behind so many octets of the answer"),
+    Key("drop_after_bytes", _is_octets, "a number of octets", "close the connection after so many octets of the reply"),
     Key("reset", _is_true, "true", "as drop, with a reset"),
     Key("stall", _is_true, "true", "never answer"),
     Key("slice", _is_count, "a number of octets, above 0", "send the answer in pieces of so many octets"),

@@ -118,7 +118,7 @@ KEYS = (
     Key("list", "members", TEXTS, "its members"),
     Key("list", "members_file", TEXT, "a file with a member's address on each line, beside this file"),
     Key("list", "moderated", TEXTS, "members whose posts are held"),
-    Key("list", "reject_moderated", FLAG, "whether the posts of moderated members are refused instead"),
+    Key("list", "reject_moderated", FLAG, "whether posts of moderated members are rejected instead"),
     Key(
         "list",
         "accept_these_nonmembers",
@@ -126,7 +126,7 @@ KEYS = (
         "other senders that may post; @domain; @*.domain; ^pattern; @other-list, its members",
     ),
     Key("list", "banned", TEXTS, "senders that may not post, members or not; @domain; @*.domain; ^pattern; @other-list"),
-    Key("list", "generic_nonmember_action", TEXT, "accept, hold, reject or discard: the posts of everybody else"),
+    Key("list", "generic_nonmember_action", TEXT, "accept, hold, reject or discard: posts of non-members"),
     Key("list", "null_sender", TEXT, "reject, hold or accept: posts from <>"),
     Key("list", "judge", TEXT, "envelope or envelope-or-from: whose right to post counts"),
     Key("list", "normalise", NORMALISE, "which rewritten spellings of a sender are undone: batv (prvs= and btv1== tags)"),
@@ -136,7 +136,7 @@ KEYS = (
     Key("list", "unvouched", TEXT, "hold, reject or discard: posts of senders it does not know, if their content is rejected"),
     Key("list", "emergency", FLAG, "whether every post is held"),
     Key("list", "retired", FLAG, "whether no post is taken any more"),
-    Key("list", "require_from", FLAG, "whether a post without a From is refused"),
+    Key("list", "require_from", FLAG, "whether a post without a From is rejected"),
     Key("person", "addresses", TEXTS, "the addresses of one sender: what one may do, all may, and a ban of one holds for all"),
     Key("list", "max_message_octets", OCTETS, "the largest post; absent: the server's limit alone"),
 )

@@ -87,7 +87,7 @@ class Grammar:
             for reason in reasons:
                 unmet.pop(reason, None)
             if not reasons:
-                found.append(f"{text!r}: in the grammar, and refused" if in_grammar else f"{text!r}: not in the grammar, and taken")
+                found.append(f"{text!r}: in the grammar, but rejected" if in_grammar else f"{text!r}: not in the grammar, but accepted")
         return [*found, *(f"no text needs the departure: {reason}" for reason in unmet)]
 
 

@@ -49,7 +49,7 @@ class Block:
     def problem(self) -> str | None:
         """Why this block would not be what it seems; None if it is."""
         if self.argument != LANGUAGE:
-            return f"the directive's argument must be {LANGUAGE!r}, without blanks behind it: {self.argument!r}"
+            return f"the directive's argument must be {LANGUAGE!r}, without trailing blanks: {self.argument!r}"
         if self.name is not None and not _NAME.fullmatch(self.name):
             return f"a name is of small letters, digits, dots and hyphens, and begins with a letter: {self.name!r}"
         return None

@@ -87,7 +87,7 @@ NEED_BDAT_503 = _reply(503, "5.5.1", "This message comes with BDAT; go on, or sa
 NEED_TLS_530 = _reply(530, "5.7.0", "Say STARTTLS first", "all but NOOP, LHLO, STARTTLS and QUIT", "RFC 3207 section 4")
 ALREADY_SECURE_503 = _reply(503, "5.5.1", "This connection is secure already", "STARTTLS", "RFC 3207 section 4.2")
 NO_SERVICE_503 = _reply(503, "5.5.1", "No service here; say QUIT", "after a 554 greeting", "RFC 5321 section 3.1")
-PIPELINED_TLS_554 = _reply(554, "5.5.1", "Nothing may be sent behind STARTTLS", "STARTTLS", "RFC 3207 section 4")
+PIPELINED_TLS_554 = _reply(554, "5.5.1", "No command may follow STARTTLS before TLS", "STARTTLS", "RFC 3207 section 4")
 UNKNOWN_PARAMETER_555 = _reply(555, "5.5.4", "Parameter not recognised", "MAIL, RCPT", "RFC 5321 section 4.1.1.11")
 
 # Refused for good

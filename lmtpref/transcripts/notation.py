@@ -123,7 +123,7 @@ def parse(text: str, *, path: str = "transcript", line: int = 1, name: str | Non
             else:
                 lines.append(parse_line(written, number))
         if not lines:
-            raise UsageError("nobody says anything")  # noqa: TRY301 - named like the others
+            raise UsageError("the transcript has no lines")  # noqa: TRY301 - named like the others
         for step in _steps(lines):
             number = step.lines[-1].number
             _check_step(step, closed)

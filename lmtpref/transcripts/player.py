@@ -61,7 +61,7 @@ class _Player:
         self._come = 0
         fine = tuple(reply[0][:3] for reply in heard) == OPENING_CODES
         if not fine:
-            self._fault(self._transcript.lines[0].number, "greeting and LHLO, which go without saying, were not answered 220 and 250")
+            self._fault(self._transcript.lines[0].number, "the implied greeting and LHLO were not answered 220 and 250")
         return fine
 
     def _play(self, turn: Turn) -> None:

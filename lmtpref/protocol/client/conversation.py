@@ -159,7 +159,7 @@ class ClientConversation:
         if not delivery.has_live_recipients:
             if not delivery.accepted:
                 self._write(b".\r\nQUIT\r\n")  # RFC 2920 section 3.1; how many replies that earns, nobody can know
-            raise ReplyError("the server asked for a message that it had refused")
+            raise ReplyError("the server asked for a message that it had rejected")
 
     def _chunks(self, delivery: ClientDelivery) -> Talk[bool]:
         """Send the content in chunks; False when one was refused, and no more are sent (RFC 3030 section 2)."""
@@ -195,12 +195,12 @@ class ClientConversation:
     def _is_reset(self, reply: Reply) -> bool:
         """Whether RSET did its work; if not, nobody knows what state the server is in."""
         if not reply.positive:
-            self.problem = f"RSET was refused: {reply}"
+            self.problem = f"RSET was rejected: {reply}"
         return reply.positive
 
     def _give_up(self, stage: OutcomeStage, reply: Reply) -> bool:
         """The server will not have us: each message is answered with `reply`, and the conversation does not go on."""
-        self.problem = f"{stage} was refused: {reply}"
+        self.problem = f"{stage} was rejected: {reply}"
         self._record_all(reply, stage)
         return False
 
