@@ -29,6 +29,8 @@ from mailman.interfaces.member import MemberRole
 from mailman.interfaces.usermanager import IUserManager
 from mailman.runners.incoming import IncomingRunner
 from mailman.runners.lmtp import LMTPController, LMTPHandler
+from mailman.testing.documentation import dump_msgdata
+from mailman.testing.helpers import get_queue_messages
 from mailman.utilities.datetime import now
 from mailman_site import free_port
 from sqlalchemy import select
@@ -397,3 +399,50 @@ MESSAGES = {
     "a bare LF": b"From: anne@home.test\r\nMessage-ID: <a>\r\n\r\nHello.\nAgain.\r\n",
     "a defect": b"From: anne@home.test\r\nMessage-ID: <a>\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\nHello.\r\n",
 }
+
+
+# The session that Mailman documents: each recipient with its Message-ID and body, in that order.
+SESSION = {
+    "": ("<badger>", "I have something to say."),
+    "-bogus": ("<falcon>", "Please help me."),
+    "-request": ("<giraffe>", "Please help me."),
+    "-bounces": ("<hippopotamus>", "It came back."),
+    "-confirm": ("<jackal>", "confirm 123"),
+    "-confirm+123": ("<kangaroo>", ""),
+    "-join": ("<lemur>", ""),
+    "-subscribe": ("<mongoose>", ""),
+    "-leave": ("<narwhal>", ""),
+    "-unsubscribe": ("<ocelot>", ""),
+    "-owner": ("<panther>", ""),
+}
+
+
+def session() -> None:
+    """Play Mailman's documented session to our runner; print each refusal, and each message's queue and metadata by Mailman's helpers."""
+    getUtility(IDomainManager).add("lists.example")
+    server = Server(MailmanHandler(RunnerSettings())).start()
+    with smtplib.LMTP(server.host, server.port) as lmtp:
+        _send(lmtp, "", "<aardvark>", "Is there anybody?")
+        ant = create_list("ant@lists.example")
+        ant.send_welcome_message = False
+        anne = getUtility(IUserManager).create_address("anne@home.test")
+        anne.verified_on = now()
+        ant.subscribe(anne)
+        config.db.commit()
+        for suffix, (identity, body) in SESSION.items():
+            _send(lmtp, suffix, identity, body)
+            for queue in ("in", "command", "bounces"):
+                for entry in get_queue_messages(queue):
+                    print(f"{entry.msg['Message-ID']} in {queue}")
+                    dump_msgdata(entry.msgdata)
+    server.stop()
+
+
+def _send(lmtp: smtplib.LMTP, suffix: str, identity: str, body: str) -> None:
+    to = f"ant{suffix}@lists.example"
+    try:
+        lmtp.sendmail("anne@home.test", [to], f"From: anne@home.test\nTo: {to}\nMessage-ID: {identity}\n\n{body}\n")
+    except smtplib.SMTPResponseException as error:
+        print(f"{identity} {error.smtp_code} {error.smtp_error.decode()}")
+    except smtplib.SMTPRecipientsRefused as error:
+        print(*(f"{identity} {code} {text.decode()}" for code, text in error.recipients.values()))

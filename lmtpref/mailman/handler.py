@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from mailman.email.message import Message
 from mailman.utilities.datetime import now
 from sqlalchemy.exc import SQLAlchemyError
 
+from lmtpref.lists.mailinglist import ListDirectory
+from lmtpref.lists.policy.verdicts import Discard
 from lmtpref.lists.queues.interface import reply_to
 from lmtpref.mailman.bounded import BoundedCalls, with_session
+from lmtpref.mailman.envelope import judge_envelope
 from lmtpref.mailman.foresee import ACCEPTED, Action, Foreseen, foresee
 from lmtpref.mailman.messages import enqueue, metadata, parse
 from lmtpref.mailman.recipients import ListRecipient, find_recipient
@@ -39,11 +43,13 @@ class Delivery:
 class MailmanHandler(Handler):
     """A handler that accepts mail for Mailman's lists.
 
+    With a `directory` it judges posts at RCPT by the envelope sender, else at the end of data by what Mailman will do.
     Every call into Mailman runs in a thread of its own and is bounded; an error there is logged, and the reply is 4xx.
     """
 
-    def __init__(self, settings: RunnerSettings) -> None:
+    def __init__(self, settings: RunnerSettings, directory: ListDirectory | None = None) -> None:
         self._settings = settings
+        self._directory = directory
         self._lookups = BoundedCalls(LOOKUP_THREADS, settings.lookup_seconds)
         # Mailman keeps rules in tables that are shared by all threads, so one message at a time is judged.
         self._judging = BoundedCalls(1, settings.lookup_seconds)
@@ -53,45 +59,48 @@ class MailmanHandler(Handler):
         """Reject SMTPUTF8, which Mailman cannot pass on."""
         return ASCII_SENDERS_550 if envelope.smtputf8 else None
 
-    async def rcpt(self, envelope: Envelope, recipient: Recipient) -> Reply | None:  # noqa: ARG002 - as handlers have it
-        """Look up the recipient."""
-        try:
-            found = await self._lookups.run(find_recipient, recipient.path.address)
-        except (SQLAlchemyError, OSError) as error:
-            log.error("cannot look up %s: %s", recipient.path.address, _in_words(error))  # noqa: TRY400 - one line
-            return DIRECTORY_451.naming(recipient.path.address)
-        recipient.state = found
-        return None if found else UNKNOWN_LIST_550.naming(recipient.path.address)
+    async def rcpt(self, envelope: Envelope, recipient: Recipient) -> Reply | None:
+        """Look up the recipient, and judge the sender if that is done by the envelope."""
+        if self._directory:
+            verdict = await judge_envelope(self._directory, self._settings.lookup_seconds, envelope, recipient)
+            discarded = isinstance(verdict, Discard) and self._settings.discard == "reject"
+            reply = RULES_REJECT_550 if discarded else verdict.reply
+        else:
+            found = await self._find(recipient)
+            reply = found if isinstance(found, Reply) else None
+        return reply.naming(recipient.path.address) if reply else None
 
     async def message(self, envelope: Envelope) -> Reply | None:
         """Parse the message."""
-        sender = envelope.reverse_path.address if envelope.reverse_path else ""
-        message = await self._queueing.run(parse, envelope.content, sender)
+        message = await self._queueing.run(parse, envelope.content, sender_of(envelope))
         envelope.state = Delivery(message)
         return DEFECTIVE_554 if message.defects else None
 
     async def deliver(self, envelope: Envelope, recipient: Recipient) -> Reply | None:
         """Judge the message for this recipient and queue it; a repeated recipient gets the first reply again."""
-        target: ListRecipient = recipient.state
         delivery: Delivery = envelope.state
         address = recipient.path.address.lower()
         if address not in delivery.replies:
             delivery.replies[address] = LOCAL_ERROR_451
-            delivery.replies[address] = await self._deliver(envelope, target, delivery)
+            delivery.replies[address] = await self._deliver(envelope, recipient, delivery)
         reply = delivery.replies[address]
         return reply.naming(recipient.path.address) if reply else None
 
-    async def _deliver(self, envelope: Envelope, target: ListRecipient, delivery: Delivery) -> Reply | None:
+    async def _find(self, recipient: Recipient) -> ListRecipient | Reply:
+        """Return what the recipient stands for now, or the reply that rejects it."""
+        try:
+            return await self._lookups.run(find_recipient, recipient.path.address) or UNKNOWN_LIST_550
+        except (SQLAlchemyError, OSError) as error:
+            log.error("cannot look up %s: %s", recipient.path.address, _in_words(error))  # noqa: TRY400 - one line
+            return DIRECTORY_451
+
+    async def _deliver(self, envelope: Envelope, recipient: Recipient, delivery: Delivery) -> Reply | None:
+        target = await self._find(recipient)
+        if isinstance(target, Reply):
+            return target
         data = metadata(target, len(envelope.content), delivery.received)
-        if target.subaddress is None and self._settings.judge == "foresee":
-            sender = envelope.reverse_path.address if envelope.reverse_path else ""
-            try:
-                foreseen = await self._judging.run(judge, target.list_id, envelope.content, sender, dict(data))
-            except (SQLAlchemyError, OSError) as error:
-                log.error("cannot judge a post to %s: %s", target.list_address, _in_words(error))  # noqa: TRY400 - one line
-                return DIRECTORY_451
-            if reply := self._reply_to(foreseen):
-                return reply
+        if target.subaddress is None and not self._directory and (reply := await self._judge(envelope, target, data)):
+            return reply
         try:
             await self._queueing.run(enqueue, delivery.message, data)
         except OSError as error:
@@ -99,16 +108,26 @@ class MailmanHandler(Handler):
             return reply_to(error)
         return None
 
-    def _reply_to(self, foreseen: Foreseen | None) -> Reply | None:
+    async def _judge(self, envelope: Envelope, target: ListRecipient, data: dict[str, Any]) -> Reply | None:
         """Return the reply that rejects a post; None to accept it."""
+        try:
+            foreseen = await self._judging.run(judge, target.list_id, envelope.content, sender_of(envelope), dict(data))
+        except (SQLAlchemyError, OSError) as error:
+            log.error("cannot judge a post to %s: %s", target.list_address, _in_words(error))  # noqa: TRY400 - one line
+            return DIRECTORY_451
         if foreseen is None:
             return UNKNOWN_LIST_550
         rejected = foreseen.action is Action.REJECT or (foreseen.action is Action.DISCARD and self._settings.discard == "reject")
         return _rejection(foreseen.reasons) if rejected else None
 
 
+def sender_of(envelope: Envelope) -> str:
+    """Return the address of the envelope sender; empty for the null sender."""
+    return envelope.reverse_path.address if envelope.reverse_path else ""
+
+
 @with_session
-def judge(list_id: str, content: bytes, sender: str, data: dict[str, object]) -> Foreseen | None:
+def judge(list_id: str, content: bytes, sender: str, data: dict[str, Any]) -> Foreseen | None:
     """Foresee what Mailman will do with a post; None if the list is gone.
 
     A post that Mailman's own rules fail on is accepted, because Mailman keeps such posts for its postmaster.  Raises
