@@ -443,6 +443,6 @@ def _send(lmtp: smtplib.LMTP, suffix: str, identity: str, body: str) -> None:
     try:
         lmtp.sendmail("anne@home.test", [to], f"From: anne@home.test\nTo: {to}\nMessage-ID: {identity}\n\n{body}\n")
     except smtplib.SMTPResponseException as error:
-        print(f"{identity} {error.smtp_code} {error.smtp_error.decode()}")
+        print(identity, error.smtp_code, error.smtp_error)
     except smtplib.SMTPRecipientsRefused as error:
         print(*(f"{identity} {code} {text.decode()}" for code, text in error.recipients.values()))

@@ -220,6 +220,16 @@ NEEDS: dict[str, tuple[Callable[[], None], ...]] = {
 }
 
 
+def unavailable(name: str) -> str:
+    """Return why this engine cannot be had; nothing if it can."""
+    try:
+        for check in NEEDS[name]:
+            check()
+    except MissingToolError as error:
+        return str(error)
+    return ""
+
+
 def main(*words: str) -> int:
     """Run the command with the pages that can be played here."""
     played = []

@@ -9,6 +9,8 @@ from mailman.model.domain import Domain
 from mailman.model.mailinglist import MailingList
 from sqlalchemy import bindparam, func, select
 
+from lmtpref.mailman.database import connect
+
 # What follows the last hyphen of a local-part, and the canonical name of that sub-address.
 SUBADDRESSES = {
     "bounces": "bounces",
@@ -42,7 +44,7 @@ def find_recipient(address: str) -> ListRecipient | None:
     name = local.split(config.mta.verp_delimiter, 1)[0]
     head, _, suffix = name.rpartition("-")
     subaddress = SUBADDRESSES.get(suffix) if head else None
-    with config.db.engine.connect() as connection:
+    with connect() as connection:
         rows = connection.execute(_LISTS, {"domain": domain, "name": name, "head": head if subaddress else name}).all()
     found = {row.list_name: row for row in rows}
     if row := found.get(name):
@@ -56,6 +58,7 @@ _MAIN_DOMAIN = func.coalesce(
     select(Domain.mail_host).where(Domain.alias_domain == bindparam("domain")).order_by(Domain.id).limit(1).scalar_subquery(),
     bindparam("domain"),
 )
+# The empty string keeps the database from searching by the host, which thousands of lists may have in common.
 _LISTS = select(MailingList._list_id.label("list_id"), MailingList.list_name, MailingList.mail_host).where(  # noqa: SLF001
-    MailingList.list_name.in_([bindparam("name"), bindparam("head")]), MailingList.mail_host == _MAIN_DOMAIN
+    MailingList.list_name.in_([bindparam("name"), bindparam("head")]), MailingList.mail_host.concat("") == _MAIN_DOMAIN
 )

@@ -12,6 +12,8 @@ from mailman.config import config
 from mailman.core.runner import Runner as MailmanRunner
 from mailman.interfaces.runner import RunnerInterrupt
 
+from lmtpref.lists.mailinglist import Judge
+from lmtpref.mailman.directory import MailmanDirectory
 from lmtpref.mailman.handler import MailmanHandler
 from lmtpref.mailman.logs import MessageLog, logging_to_mailman
 from lmtpref.mailman.plugin import configured_file
@@ -59,8 +61,9 @@ def _server() -> Server:
     """Return the server that Mailman's configuration and our own describe.  Raises UsageError."""
     file = configured_file()
     settings = load(Path(file) if file else None)
+    envelope = MailmanDirectory(judge=Judge.ENVELOPE, wait_seconds=settings.lookup_seconds) if settings.judge == "envelope" else None
     return Server(
-        MailmanHandler(settings),
+        MailmanHandler(settings, envelope),
         listen=str(TcpAddress(config.mta.lmtp_host, int(config.mta.lmtp_port))),
         settings=settings.settings,
         limits=settings.limits,

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mailman.config import config
 from mailman.interfaces.member import MemberRole
 from mailman.model.address import Address
 from mailman.model.bans import Ban
@@ -19,6 +18,7 @@ from mailman.model.member import Member
 from mailman.model.user import User
 from sqlalchemy import BindParameter, Connection, Row, bindparam, func, literal, or_, select, union_all
 
+from lmtpref.mailman.database import connect
 from lmtpref.mailman.moderation import ListSettings, SenderRecords, these_nonmembers
 
 # The revisions of Mailman's schema (Alembic's names) in which these tables have the columns used here.
@@ -51,7 +51,8 @@ LISTS = (
         _lists.discard_these_nonmembers,
     )
     .select_from(MailingList.__table__.outerjoin(Domain.__table__, _domains.mail_host == _lists.mail_host))
-    .where(_lists.list_name.in_(_names), _lists.mail_host == _MAIL_HOST)
+    # The empty string keeps the database from searching by the host, which thousands of lists may have in common.
+    .where(_lists.list_name.in_(_names), _lists.mail_host.concat("") == _MAIL_HOST)
 )
 SERVES = select(_lists.id).where(_lists.mail_host == _MAIL_HOST).limit(1)
 BANS = select(_bans.email).where(
@@ -132,8 +133,8 @@ class TableReader:
 
 @contextmanager
 def table_reader() -> Iterator[TableReader]:
-    """Yield a reader on a connection of Mailman's engine."""
-    with config.db.engine.connect() as connection:
+    """Yield a reader on a connection to Mailman's database."""
+    with connect() as connection:
         yield TableReader(connection)
 
 

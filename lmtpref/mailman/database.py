@@ -1,0 +1,25 @@
+"""Connections to Mailman's database that stay open between questions."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from mailman.config import config
+from sqlalchemy import Connection, Engine, create_engine
+
+# Each thread that asks uses one; after this many seconds a connection is replaced by a new one.
+CONNECTIONS = 8
+RECYCLE_SECONDS = 10
+
+
+def connect() -> Connection:
+    """Return a connection for statements that only read; closing it ends its transaction, so that it sees changes when it is used again.
+
+    Mailman itself opens a connection to SQLite for each question, and each new connection reads the whole schema first.
+    """
+    return _engine(config.db.url).connect()
+
+
+@lru_cache(maxsize=1)
+def _engine(url: str) -> Engine:
+    return create_engine(url, pool_size=CONNECTIONS, max_overflow=CONNECTIONS, pool_recycle=RECYCLE_SECONDS, pool_pre_ping=True)
