@@ -37,6 +37,11 @@ else:
 DEFAULT_SETTINGS = Settings(hostname="lists.example")
 
 
+def listeners_of(configuration: Configuration) -> list[Listener]:
+    """Return where `configuration` listens."""
+    return [*map(Listener, configuration.listen), *(Listener(**listener) for listener in configuration.listeners)]
+
+
 class Journal(Protocol):
     """What wants to know of each transaction, and of what was decided in it."""
 
@@ -107,7 +112,7 @@ class Server(Generic[Q_co]):
         cls,
         configuration: Configuration,
         *,
-        listen: Iterable[str] = (),
+        listen: Iterable[str | Listener] = (),
         allow_remote: bool = False,
         uvloop: Uvloop = "no",
         observers: Sequence[ObserverFactory] = (),
@@ -124,7 +129,7 @@ class Server(Generic[Q_co]):
         server = cls(
             configuration.handler(queues),
             queues=queues,
-            listen=list(listen) or [*configuration.listen, *(Listener(**listener) for listener in configuration.listeners)],
+            listen=list(listen) or listeners_of(configuration),
             settings=configuration.settings,
             limits=configuration.limits,
             known_mtas=configuration.known_mtas,

@@ -26,6 +26,20 @@ def raise_limit() -> int | None:
     return None if hard == resource.RLIM_INFINITY else hard
 
 
+def share_of(configuration: Configuration, workers: int) -> Configuration:
+    """Return `configuration` with the part of its limits that each of `workers` has, as far as open files allow.
+
+    Raises UsageError if a part has no room for one message, or there can be no connection.
+    """
+    if workers > 1:
+        configuration = replace(configuration, limits=configuration.limits.shared_among(workers))
+        try:
+            configuration.limits.check(configuration.settings)
+        except UsageError as error:
+            raise UsageError(f"each of {workers} workers has an equal part of max_buffered_octets: {error}") from None
+    return fit_connections(configuration)
+
+
 def fit_connections(configuration: Configuration) -> Configuration:
     """Return `configuration` with no more connections than there can be open files, and report if they had to be fewer.
 

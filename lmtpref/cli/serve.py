@@ -14,11 +14,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from lmtpref.cli import log_json, serve_faults, serve_given
+from lmtpref.cli import log_json, serve_faults, serve_given, serve_workers
 from lmtpref.cli.arguments import path_name
 from lmtpref.cli.background import background_log
 from lmtpref.cli.open_files import fit_connections
 from lmtpref.cli.reload import reloading
+from lmtpref.cli.serve_lines import announce, print_summary
+from lmtpref.cli.serve_workers import Group
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, cast, load
 from lmtpref.lists import ListHandler, MemoryDirectory, MemoryQueues, Queues, QueueUnreachableError
@@ -49,6 +51,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--stdio", action="store_true", help="instead of listening, serve the one client on standard input and output; needs a spool"
     )
     serve.add_argument("--uvloop", choices=("auto", "yes", "no"), default="auto", help="the event loop (default: auto)")
+    serve.add_argument("--workers", type=int, metavar="N", help="serve in N processes (default: as CONFIG says, or 1)")
     serve_faults.add_to(serve)
     serve_given.add_to(serve)
     log_json.add_to(serve)
@@ -56,8 +59,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _run(options: argparse.Namespace) -> int:
-    configuration, given = fit_connections(_configuration(options)), serve_given.asked_for(options)
+    configuration, given = _configuration(options), serve_given.asked_for(options)
     _check_stdio(options, configuration)
+    workers = configuration.workers if options.workers is None else options.workers
+    if workers != 1:
+        return serve_workers.serve(options, configuration, workers, _work)
+    configuration = fit_connections(configuration)
     recorder, journal = serve_faults.recorder_for(options), log_json.journal_for(options)
     for condition in given:
         configuration, recorder = serve_given.under_condition(configuration, condition), serve_given.recorder_for(condition, recorder)
@@ -72,22 +79,41 @@ def _run(options: argparse.Namespace) -> int:
         server.handler = AcceptAll()
     _warn_of_forgeries(server)
     _spare_the_collector()
-    try:
-        with contextlib.ExitStack() as stack, asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
-            runner.run(_one_conversation(server, stack) if options.stdio else _until_told_to_stop(server, options, configuration, stack))
-    except ENDS_SERVER:  # a hook raised it; the server has stopped in order
-        _finish(server, options)
-        raise
-    finished = _finish(server, options)
+    finished = _run_until_end(server, options, configuration, None)
     missing = serve_faults.tell_missing(recorder) if options.faults else False
     return 0 if finished and not missing else FAILED_EXIT
 
 
-def _finish(server: Server, options: argparse.Namespace) -> bool:
-    """Close the queues and print what they hold; whether all was kept."""
-    finished = asyncio.run(server.queues.aclose())
-    if not options.stdio:
-        asyncio.run(_print_summary(server.queues))
+def _work(options: argparse.Namespace, configuration: Configuration, group: Group) -> int:
+    """Serve as one of several processes."""
+    server = Server.from_config(configuration, listen=group.listeners, journal=log_json.journal_for(options))
+    if options.accept_all:
+        server.handler = AcceptAll()
+    elif isinstance(server.queues, MemoryQueues):
+        raise UsageError(f"workers = {group.workers} needs a [spool] or [queues]: what is kept in memory belongs to one process")
+    return 0 if _run_until_end(server, options, configuration, group) else FAILED_EXIT
+
+
+def _run_until_end(server: Server, options: argparse.Namespace, configuration: Configuration, group: Group | None) -> bool:
+    """Serve until a signal, or until the one conversation is over; return whether all was kept."""
+    is_shown = not options.stdio and group is None
+    try:
+        with contextlib.ExitStack() as stack, asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
+            if options.stdio:
+                runner.run(_one_conversation(server, stack))
+            else:
+                runner.run(_until_told_to_stop(server, options, configuration, stack, group))
+    except ENDS_SERVER:  # a hook raised it; the server has stopped in order
+        _finish(server.queues, is_shown=is_shown)
+        raise
+    return _finish(server.queues, is_shown=is_shown)
+
+
+def _finish(queues: Queues, *, is_shown: bool) -> bool:
+    """Close the queues, and print what they hold if that is to be shown; return whether all was kept."""
+    finished = asyncio.run(queues.aclose())
+    if is_shown:
+        asyncio.run(print_summary(queues))
     return bool(finished)
 
 
@@ -134,17 +160,19 @@ def _check_stdio(options: argparse.Namespace, configuration: Configuration) -> N
 
 
 async def _until_told_to_stop(
-    server: Server, options: argparse.Namespace, configuration: Configuration, stack: contextlib.ExitStack
+    server: Server, options: argparse.Namespace, configuration: Configuration, stack: contextlib.ExitStack, group: Group | None
 ) -> None:
     """Serve until a signal; what is logged after the first lines is written in the background, until `stack` is closed."""
     stop = _told_to_stop()
     if options.wait and not await _reached(server, stop):
         return
-    async with server, reloading(server, options.config, configuration) if options.config else contextlib.nullcontext():
-        if isinstance(server.queues, MemoryQueues):
-            report("messages are kept in memory and end with this process")
-        for address in server.addresses:
-            print(f"listening on {address}", flush=True)
+    workers = group.workers if group else 1
+    async with server, reloading(server, options.config, configuration, workers=workers) if options.config else contextlib.nullcontext():
+        if group:
+            asyncio.get_running_loop().add_reader(group.lifeline, stop.set)
+            group.ready()
+        else:
+            announce(server.addresses, in_memory=isinstance(server.queues, MemoryQueues))
         stack.enter_context(background_log())
         await stop.wait()
 
@@ -184,12 +212,3 @@ def _told_to_stop() -> asyncio.Event:
         with contextlib.suppress(NotImplementedError):  # no such signals outside Unix: Ctrl-C ends it there
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
-
-
-async def _print_summary(queues: Queues) -> None:
-    try:
-        held = await queues.counts()
-    except OSError as error:
-        print(f"queued: not known: {error}", flush=True)
-    else:
-        print("queued: " + ", ".join(f"{name} {count}" for name, count in held.items()), flush=True)

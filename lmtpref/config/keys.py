@@ -40,6 +40,7 @@ NETWORKS = Kind("a list of networks, such as 192.0.2.0/24", _are_networks)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 OCTETS = Kind("a number of octets, above 0", _is_count)
 COUNT = Kind("a number above 0", _is_count)
+WORKERS = Kind("a number from 1 to 256", lambda value: _is_count(value) and value <= 256)
 SECONDS = Kind("a number of seconds, above 0, at most a year", lambda value: type(value) in {int, float} and 0 < value <= 31_536_000)
 PERIOD = Kind("a number of seconds, 0 or more, at most a year", lambda value: type(value) in {int, float} and 0 <= value <= 31_536_000)
 TEXT_LINE = Kind("a number of octets, 1000 or more", lambda value: _is_count(value) and value >= 1000)  # RFC 5321 section 4.5.3.1.6
@@ -73,6 +74,7 @@ KEYS = (
     Key("server", "site_owner", TEXT, "the sender of what a list's owners are sent (envsender)"),
     Key("server", "known_mtas", TEXTS, "networks and host names of the MTAs that may send; absent: loopback only"),
     Key("server", "allow_remote", FLAG, "whether to listen on other addresses than loopback; needs known_mtas"),
+    Key("server", "workers", WORKERS, "how many processes serve; more than one needs a [spool] or [queues]"),
     Key("server", "unix_group", TEXT, "the group that may use the Unix sockets; absent: that of the process"),
     Key("server", "tls_certificate", TEXT, "the file with the certificate and its chain, beside this file; absent: no STARTTLS"),
     Key("server", "tls_key", TEXT, "the file with its private key, beside this file"),

@@ -51,6 +51,7 @@ class Configuration:
     site_owner: str = ""
     known_mtas: tuple[str, ...] | None = None
     allow_remote: bool = False
+    workers: int = 1  # processes, each of which has an equal part of `limits`
     unix_group: Named | None = None
     tls_certificate: Named | None = None
     tls_key: Named | None = None

@@ -113,16 +113,21 @@ class Engine:
         """Whether the server is about to stop, or has."""
         return self._context.stopping
 
+    @property
+    def listeners(self) -> list[Listener]:
+        """The listeners with their bound sockets, for engines in other processes."""
+        return [listener._replace(bound=listening) for listener, listening in zip(self._listeners, self._sockets, strict=True)]
+
     def bind(self, listen: Iterable[str | Listener]) -> None:
         """Bind every address, or none: raises UsageError for one that cannot be had, port 25 and strangers' reach included."""
         try:
             for given in listen:
                 listener = given if isinstance(given, Listener) else Listener(given)
-                listening = bind(parse_address(listener.address), allow_remote=self._allow_remote, group=self._unix_group)
+                listening = listener.bound or bind(parse_address(listener.address), allow_remote=self._allow_remote, group=self._unix_group)
                 self._sockets.append(listening)
                 self._listeners.append(listener)
                 self._addresses.append(spell(listening))
-                if self._addresses[-1].startswith("unix:"):
+                if not listener.bound and self._addresses[-1].startswith("unix:"):
                     self._files.append(self._addresses[-1].removeprefix("unix:"))
         except BaseException:
             self.release()

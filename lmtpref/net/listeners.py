@@ -59,11 +59,13 @@ class Listener(NamedTuple):
 
     `proxy_from` are networks of load balancers, which begin every connection with a PROXY header; without any, none does.
     `require_tls` is as in `Settings`; None: as the server's settings have it.
+    `bound` is a socket that another engine has bound to the address; that engine also removes its file.
     """
 
     address: str
     proxy_from: tuple[str, ...] = ()
     require_tls: Literal["no", "remote", "yes"] | None = None
+    bound: socket.socket | None = None
 
 
 def parse_address(text: str) -> Address:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.extensions import MAX_COMMAND_LINE_OCTETS
@@ -26,6 +26,15 @@ class Limits:
     no_message_seconds: float = 7200.0  # of the client's time without a message; beyond: 421 4.4.2; source: twice transaction_seconds
     hook_seconds: float = 600.0  # for a hook that waits; beyond: 451 4.3.0; source: no client waits longer, RFC 5321 section 4.5.3.2.6
     max_buffered_octets: int = 268_435_456  # of all transactions under way; beyond: 452 4.3.1; source: 25 messages of 10 MiB
+
+    def shared_among(self, servers: int) -> Limits:
+        """Return an equal part of what is counted, for each of `servers`; seconds are the same for all."""
+        return replace(
+            self,
+            max_connections=max(1, self.max_connections // servers),
+            max_peer_connections=max(1, self.max_peer_connections // servers),
+            max_buffered_octets=self.max_buffered_octets // servers,
+        )
 
     def envelope_room(self, settings: Settings) -> int:
         """Return how much one transaction may keep before its message comes, so that the largest message still has room."""

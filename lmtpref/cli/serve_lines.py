@@ -1,0 +1,26 @@
+"""What `lmtpref serve` prints: where it listens, and at the end what the queues hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lmtpref.cli.terminal import report
+from lmtpref.lists import Queues
+
+
+def announce(addresses: Iterable[str], *, in_memory: bool) -> None:
+    """Print a line for each address."""
+    if in_memory:
+        report("messages are kept in memory and end with this process")
+    for address in addresses:
+        print(f"listening on {address}", flush=True)
+
+
+async def print_summary(queues: Queues) -> None:
+    """Print how many entries each queue holds."""
+    try:
+        held = await queues.counts()
+    except OSError as error:
+        print(f"queued: not known: {error}", flush=True)
+    else:
+        print("queued: " + ", ".join(f"{name} {count}" for name, count in held.items()), flush=True)
