@@ -119,15 +119,20 @@ async def drop(connection: AbstractConnection) -> None:
 
 def error_of(error: BaseException, name: str) -> OSError:
     """Return the OSError for an entry that the broker did not confirm."""
-    if isinstance(error, DeliveryError):
-        if isinstance(error.frame, Basic.Nack):
-            return OSError(errno.ENOSPC, f"{name}: the queue is full")
+    if is_missing(error):
         return QueueUnreachableError(f"{name}: there is no such queue")
+    if isinstance(error, DeliveryError):
+        return OSError(errno.ENOSPC, f"{name}: the queue is full")
     if isinstance(error, ChannelPreconditionFailed):
         return OSError(errno.EMSGSIZE, f"{name}: {problem_of(error)}")
     if isinstance(error, TimeoutError):
         return TimeoutError(errno.ETIMEDOUT, f"{name}: it did not answer in time")
     return QueueUnreachableError(f"{name}: {problem_of(error)}")
+
+
+def is_missing(error: BaseException) -> bool:
+    """Return whether the broker returned a message because its queue does not exist."""
+    return isinstance(error, DeliveryError) and not isinstance(error.frame, Basic.Nack)
 
 
 def problem_of(error: BaseException) -> str:

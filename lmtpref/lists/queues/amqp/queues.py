@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+from base64 import b64encode
 from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelPreconditionFailed
 
-from lmtpref.lists.queues.amqp.broker import PREFIX, QUEUED, connect, counts, declare, drop, error_of, limit_octets
+from lmtpref.lists.queues.amqp.broker import PREFIX, QUEUED, connect, counts, declare, drop, error_of, is_missing, limit_octets
 from lmtpref.lists.queues.duplicates import duplicate_key, has_received
 from lmtpref.lists.queues.entry_json import CONTENT_TYPE, to_json
 from lmtpref.lists.queues.group_commit import MAX_PENDING_ENTRIES, Commit, Committer
@@ -135,26 +137,26 @@ class AmqpQueues:
 
     async def _publish(self, channel: AbstractChannel, batch: Sequence[Commit]) -> list[tuple[Commit, BaseException]]:
         """Publish a batch and wait for the confirms; return the unconfirmed entries with their errors."""
-        results = await asyncio.gather(*(self._send(channel, commit) for commit in batch), return_exceptions=True)
+        contents: dict[int, _Content] = {}
+        for commit in batch:
+            content = commit.entry.content
+            if id(content) not in contents:
+                contents[id(content)] = _Content.of(content)
+        sending = (self._send(channel, commit.entry, contents[id(commit.entry.content)]) for commit in batch)
+        results = await asyncio.gather(*sending, return_exceptions=True)
         failed = [(commit, result) for commit, result in zip(batch, results, strict=True) if isinstance(result, BaseException)]
-        if channel.is_closed:
+        # A queue that was deleted is declared again with a new connection.
+        if channel.is_closed or any(is_missing(error) for _, error in failed):
             self._channel = None
         return failed
 
-    async def _send(self, channel: AbstractChannel, commit: Commit) -> None:
-        entry = commit.entry
+    async def _send(self, channel: AbstractChannel, entry: Entry, content: _Content) -> None:
         if self._limit is not None and len(entry.content) > self._limit:
             raise OSError(errno.EMSGSIZE, f"{self._name}: larger than the broker takes")
-        message = Message(
-            to_json(entry), content_type=CONTENT_TYPE, delivery_mode=DeliveryMode.PERSISTENT, message_id=self._message_id(entry)
-        )
+        body = to_json(entry, content.base64)
+        name = duplicate_key(entry, content.digest) if content.digest else self._names.next()
+        message = Message(body, content_type=CONTENT_TYPE, delivery_mode=DeliveryMode.PERSISTENT, message_id=name)
         await channel.default_exchange.publish(message, PREFIX + entry.queue, mandatory=True)
-
-    def _message_id(self, entry: Entry) -> str:
-        """Return a digest that duplicates share, so that a consumer can drop them; without a Received field, a unique name."""
-        if not has_received(entry.content):
-            return self._names.next()
-        return duplicate_key(entry, hashlib.sha256(entry.content).digest())
 
     async def _connected(self) -> AbstractChannel:
         """Return the channel, opened again if it was closed; aio-pika's robust connection would fail for seconds after an outage."""
@@ -167,3 +169,18 @@ class AmqpQueues:
         self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
         await declare(self._channel, self._name)
         return self._channel
+
+
+class _Content(NamedTuple):
+    """What the entries of one message share: the content in base64, and its digest if it has a Received field.
+
+    From the digest follows a message id that duplicates share, so that a consumer can drop them.
+    """
+
+    base64: bytes
+    digest: bytes | None
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """Encode a content, once for all its recipients."""
+        return cls(b64encode(content), hashlib.sha256(content).digest() if has_received(content) else None)
