@@ -25,7 +25,7 @@ from typing import Any
 sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "mta")]
 
 import private_postgresql  # found by the lines above
-from debian import SEARCH, MissingToolError
+from debian import SEARCH, MissingToolError, unpacked
 
 SKIPPED_EXIT = 77
 START_SECONDS = 90  # Erlang takes its time on a busy machine
@@ -214,6 +214,12 @@ def _check_haproxy() -> None:
         raise MissingToolError("HAProxy is not installed; Debian's package is haproxy")
 
 
+def _check_postfix() -> None:
+    if os.geteuid() != 0:
+        raise MissingToolError("Postfix starts for root only")
+    unpacked("postfix", "postfix-pcre", "postfix-lmdb")
+
+
 def _check_postgresql() -> None:
     if not private_postgresql.installed():
         private_postgresql.from_debian()
@@ -223,7 +229,7 @@ def _check_postgresql() -> None:
 NEEDS: dict[str, tuple[Callable[[], None], ...]] = {
     "postgresql": (_check_postgresql,),
     "rabbitmq": (_check_rabbitmq,),
-    "front-ends": (_check_postgresql, _check_rabbitmq, _check_haproxy),
+    "front-ends": (_check_postgresql, _check_rabbitmq, _check_haproxy, _check_postfix),
 }
 
 
