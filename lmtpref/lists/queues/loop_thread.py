@@ -31,7 +31,7 @@ class LoopThread:
         try:
             return future.result()
         except concurrent.futures.CancelledError:
-            raise TimeoutError("interrupted") from None
+            raise TimeoutError from None
 
     def interrupt(self) -> None:
         """Cancel the running coroutine."""
