@@ -37,6 +37,7 @@ MEASURED_EXAMPLE_SECONDS = 120  # the same without a mutation, when coverage mea
 START_SECONDS = 120  # for a run of pages, beside a multiple of what they took unchanged
 SLOWER = 10
 FIRST_PAGES = 3
+PAGE_SECONDS = 5.0  # added to what a page takes when pages are put in order, so that none is first for being quick alone
 NO_EXAMPLES = "exit code 5"
 OPTIONS = "-q -x -p no:cacheprovider -o timeout={} -o faulthandler_timeout={}"
 
@@ -113,12 +114,13 @@ class Reached:
         return {"seconds": seconds, "lines": {name: sorted(numbers) for name, numbers in lines.items()}}
 
     def pages(self, mutant: Mutant) -> list[str]:
-        """Return the pages that reach a mutant's line: first those that do more with its module than import it, the quickest first."""
+        """Return the pages that reach a mutant's line: first the quick ones that reach lines of its module that few pages reach."""
         lines = {page: set(kept["lines"].get(mutant.path, ())) for page, kept in self._pages.items()}
-        imported = set.intersection(*filter(None, lines.values())) if any(lines.values()) else set()
+        often = Counter(line for reached in lines.values() for line in reached)
+        imported = {line for line, count in often.items() if count == sum(map(bool, lines.values()))}
         # A process may end before what its threads reach is noted: then any page that uses the module may notice.
         found = [page for page in lines if mutant.line in lines[page]] or [page for page in lines if lines[page] - imported]
-        return sorted(found, key=lambda page: (lines[page] == imported, self._pages[page]["seconds"]))
+        return sorted(found, key=lambda page: -sum(1 / often[line] for line in lines[page]) / (PAGE_SECONDS + self._pages[page]["seconds"]))
 
     def seconds(self, names: list[str]) -> float:
         """Return how long these pages take."""
