@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Literal
 
 from lmtpref.lists.delivery_state import DeliveryTarget, MessageDelivery, RecipientDecision
-from lmtpref.lists.directory.bounded import NO_ANSWER, ask
+from lmtpref.lists.directory.bounded import ANSWERS, NO_ANSWER, ask
 from lmtpref.lists.early_answers import answer_after, begin_early
 from lmtpref.lists.mailinglist import Judge, ListDirectory, Lookup, MailingList
 from lmtpref.lists.persons import NOBODY, Persons
@@ -142,7 +142,7 @@ class ListHandler(Handler):
 
     def message(self, envelope: Envelope) -> None:
         """Prepare the trace and the header that the recipients share."""
-        line = trace(envelope, hostname=self.hostname, now=self.clock())
+        line = trace(envelope, hostname=self.hostname, clock=self.clock)
         envelope.state = MessageDelivery(line, Header(envelope.content), iter(envelope.recipients))
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:
@@ -171,7 +171,7 @@ class ListHandler(Handler):
         envelope.state.answers[decided.target] = LOCAL_ERROR_451
         mailing_list = decided.facts.found.list
         current = mailing_list and ask(self.directory_seconds, self.directory.find, mailing_list.path)
-        if decided.decision.rule is not header_decides and (current is None or isinstance(current, MailingList | Lookup)):
+        if decided.decision.rule is not header_decides and (current is None or isinstance(current, ANSWERS)):
             return self._deliver(envelope, recipient, current)
         return self._deliver_later(envelope, recipient, current)
 
@@ -181,13 +181,14 @@ class ListHandler(Handler):
         return self._judge(envelope, recipient, await found)
 
     def _judge(self, envelope: Envelope, recipient: Recipient, found: Lookup) -> Reply | None:
-        path, sender, mailing_list = recipient.path, envelope.reverse_path, found.list
-        served = found.served or not path.domain or a_labels(path.domain) == a_labels(self.hostname)
-        banned = (self.reject_banned_at == "rcpt" or found.persons is not NOBODY) and self._is_banned(sender, found.persons)
+        path, sender = recipient.path, envelope.reverse_path
+        mailing_list, subaddress, detail, _, served, _, persons = found
+        served = served or not path.domain or a_labels(path.domain) == a_labels(self.hostname)
+        banned = (self.reject_banned_at == "rcpt" or persons is not NOBODY) and self._is_banned(sender, persons)
         octets = envelope.declared_octets if envelope.parameters else None
         facts = _new(RecipientFacts, (envelope.peer, sender, octets, path, found, served, False, banned))
         decision = self._decide(self._at_rcpt, facts, found)
-        target = _new(DeliveryTarget, (mailing_list and mailing_list.address, found.subaddress, found.detail))
+        target = _new(DeliveryTarget, (mailing_list and mailing_list.address, subaddress, detail))
         recipient.state = _new(RecipientDecision, (facts, decision, target))
         reply = decision.verdict.reply
         return reply and _named(reply, recipient)

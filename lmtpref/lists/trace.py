@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from lmtpref.protocol.domains import ascii_name, u_labels
@@ -19,8 +21,8 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def trace(envelope: Envelope, *, hostname: str, now: datetime) -> bytes:
-    """Return the Return-Path and Received lines for `envelope`, each line ending in CRLF.
+def trace(envelope: Envelope, *, hostname: str, clock: Callable[[], datetime]) -> bytes:
+    """Return the Return-Path and Received lines for `envelope`, each line ending in CRLF, with the time of `clock`.
 
     The FOR clause names the recipient only if there is exactly one (section 4.4 item 3, section 7.6).
     """
@@ -28,27 +30,14 @@ def trace(envelope: Envelope, *, hostname: str, now: datetime) -> bytes:
     smtputf8 = bool(envelope.parameters) and envelope.smtputf8
     received = _received(peer.lhlo or "", peer.address, hostname, smtputf8, peer.secure)
     only = f"\r\n\tfor <{recipients[0].path.address}>" if len(recipients) == 1 else ""
-    return f"Return-Path: <{sender.address if sender else ''}>\r\n{received}{only}; {_DATE.text(now)}\r\n".encode()
+    date = _date(int(time.time())) if clock is utc_now else format_datetime(clock().replace(microsecond=0))
+    return f"Return-Path: <{sender.address if sender else ''}>\r\n{received}{only}; {date}\r\n".encode()
 
 
-class _Date:
-    """The text of the present second, formatted once: the same few MTAs send many messages in the same second."""
-
-    __slots__ = ("_last",)
-
-    def __init__(self) -> None:
-        self._last: tuple[int, timedelta | None, str] = (0, None, "")
-
-    def text(self, now: datetime) -> str:
-        second, offset = int(now.timestamp()), now.utcoffset()
-        last = self._last
-        # Equal times may differ in their offset.
-        if last[0] != second or last[1] != offset:
-            last = self._last = second, offset, format_datetime(now.replace(microsecond=0))
-        return last[2]
-
-
-_DATE = _Date()
+# The same few MTAs send many messages in the same second.
+@functools.lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
 @functools.lru_cache(maxsize=128)

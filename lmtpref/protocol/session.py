@@ -91,7 +91,7 @@ class Session(Conversation):
             elif self.state is _REPLIES:
                 self.next_delivery()
                 steps += 1
-            elif self._advance():
+            elif (self.chunk is not None or not self._framer.is_empty) and self._advance():
                 steps += 1
             elif self._eof and not self.closed:
                 self.close()

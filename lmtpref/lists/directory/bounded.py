@@ -14,6 +14,8 @@ T = TypeVar("T", Lookup, MailingList | None)
 About = TypeVarTuple("About")
 
 NO_ANSWER = Lookup(down=True)
+# What a directory answers if it need not wait, beside None.
+ANSWERS = (Lookup, MailingList)
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ def ask(seconds: float, question: Callable[[*About], Maybe[T]], *about: *About) 
     except Exception:
         log.exception("the directory failed")
         return NO_ANSWER
-    return answer if answer is None or isinstance(answer, Lookup | MailingList) else _wait(answer, seconds)
+    return answer if answer is None or isinstance(answer, ANSWERS) else _wait(answer, seconds)
 
 
 async def _wait(answer: Awaitable[T], seconds: float) -> T | Lookup:

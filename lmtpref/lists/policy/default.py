@@ -111,7 +111,7 @@ def decide(stage: Stage, stage_rules: Policy, facts: object) -> Decision:
         except Exception:
             log.exception("the rule %s failed", rule.name)
             return Decision(stage, rule, RULE_FAILED)
-    return Decision(stage, None, ACCEPT)
+    return _new(Decision, (stage, None, ACCEPT))
 
 
 def best(verdicts: Iterable[Verdict]) -> Verdict:

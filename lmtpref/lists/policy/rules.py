@@ -202,13 +202,15 @@ def generic_nonmember_action(facts: RecipientFacts) -> Verdict | None:
 @at(Stage.RCPT, may=(Accept, Hold, Discard, say.MODERATED_550), needs=lambda _list, standing: standing.member)
 def member(facts: RecipientFacts) -> Verdict | None:
     """Accept a member's post; hold, discard or reject a moderated member's, as the list says."""
-    if facts.found.list is None or not facts.found.standing.member:
+    found = facts.found
+    standing = found.standing
+    if found.list is None or not standing.member:
         return None
-    if facts.found.standing.action:
-        return _MEMBER_VERDICTS[facts.found.standing.action]
-    if not facts.found.standing.moderated:
+    if standing.action:
+        return _MEMBER_VERDICTS[standing.action]
+    if not standing.moderated:
         return ACCEPT
-    return _MODERATED if facts.found.list.reject_moderated else _HOLD_MODERATED
+    return _MODERATED if found.list.reject_moderated else _HOLD_MODERATED
 
 
 @at(Stage.RCPT, may=(say.CLOSED_LIST_550,))
