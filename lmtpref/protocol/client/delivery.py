@@ -151,10 +151,11 @@ def groups(commands: Iterable[ClientCommand], *, pipelining: bool) -> Iterator[l
     """`commands` in groups, each to be sent when those before it are answered (RFC 2920 section 3.1)."""
     most = MAX_GROUP_COMMANDS if pipelining else 1
     group: list[ClientCommand] = []
+    octets = 0
     for command in commands:
-        octets = sum(len(earlier.octets) for earlier in group)
-        if group and (len(group) == most or octets + len(command.octets) > MAX_GROUP_OCTETS):
+        octets += len(command.octets)
+        if group and (len(group) == most or octets > MAX_GROUP_OCTETS):
             yield group
-            group = []
+            group, octets = [], len(command.octets)
         group.append(command)
     yield group

@@ -32,6 +32,8 @@ class MailObject:
     content: bytes
     parameters: Parameters = field(default_factory=dict)
     rcpt_parameters: Parameters = field(default_factory=dict)
+    # Whether the content is not text: a CR or LF alone, or a NUL; or BODY=BINARYMIME was asked for (RFC 3030 section 3).
+    binary: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.forward_paths, str) or not self.forward_paths:
@@ -40,23 +42,26 @@ class MailObject:
             raise UsageError(f"a sender has a domain: {self.reverse_path!r}")
         for path in self.forward_paths:
             Path.parse(path)
+        if self.parameters or self.rcpt_parameters:
+            self._check_parameters()
+        object.__setattr__(self, "binary", self._is_binary())
+
+    def _check_parameters(self) -> None:
         try:
             parse_mail(f"FROM:<>{_spelt(self.parameters)}")
             parse_rcpt(f"TO:<postmaster>{_spelt(self.rcpt_parameters)}")
         except PeerError as problem:
             raise UsageError(f"not parameters (RFC 5321 section 4.1.2): {self.parameters} {self.rcpt_parameters}") from problem
 
+    def _is_binary(self) -> bool:
+        asked_for = any((name.upper(), (value or "").upper()) == ("BODY", "BINARYMIME") for name, value in self.parameters.items())
+        return asked_for or first_bare_newline(self.content) is not None or b"\0" in self.content
+
     @property
     def octets(self) -> int:
         """The message's size as SIZE counts it: with the CRLF that DATA adds to a content without one (RFC 1870 section 5)."""
         ends = not self.content or self.content.endswith(b"\r\n") or self.binary
         return len(self.content) + (0 if ends else 2)
-
-    @property
-    def binary(self) -> bool:
-        """Whether the content is not text: a CR or LF alone, or a NUL; or BODY=BINARYMIME was asked for (RFC 3030 section 3)."""
-        asked_for = any((name.upper(), (value or "").upper()) == ("BODY", "BINARYMIME") for name, value in self.parameters.items())
-        return asked_for or first_bare_newline(self.content) is not None or b"\0" in self.content
 
     @property
     def eight_bit(self) -> bool:

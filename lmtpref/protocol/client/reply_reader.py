@@ -46,7 +46,7 @@ class ReplyReader:
 
     def _line(self) -> bytes | None:
         end = self._buffer.find(b"\r\n", self._scanned)
-        if max(end, len(self._buffer) - 2 if end < 0 else 0) > MAX_LINE_OCTETS - 2:
+        if (end if end >= 0 else len(self._buffer) - 2) > MAX_LINE_OCTETS - 2:
             raise ReplyError(f"a reply line of more than {MAX_LINE_OCTETS} octets (RFC 5321 section 4.5.3.1.5)")
         if end < 0:
             self._scanned = max(0, len(self._buffer) - 1)

@@ -18,7 +18,7 @@ pairs replies with commands (RFC 2920 section 3.1).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 
 from lmtpref.protocol.catalogue import SHUTTING_DOWN_421
 from lmtpref.protocol.client.conversation import IDLE, TLS, Answered, ClientConversation, ClientEvent, Closed, Talk
@@ -30,6 +30,7 @@ from lmtpref.protocol.replies import Reply
 
 __all__ = ["Answered", "ClientEvent", "ClientSession", "Closed", "Done", "MailObject", "Outcome"]
 
+MAX_REPLY_OCTETS = 512  # of one line that is remembered (RFC 5321 section 4.5.3.1.5)
 CHUNK_OCTETS = 1_048_576  # of one BDAT; the next one waits for its reply
 
 # Seconds that each reply may take (RFC 5321 section 4.5.3.2); 600 for every final reply (RFC 1047, RFC 2033 section 5).
@@ -158,7 +159,7 @@ class ClientSession:
     def _take_reply(self, lines: tuple[bytes, ...]) -> None:
         """Take one reply: it is to what is awaited, whatever its code and its text (RFC 2920 section 3.1)."""
         try:
-            reply = Reply.parse([line.decode("utf-8", "backslashreplace") for line in lines])
+            reply = _short_reply(*lines) if len(lines) == 1 and len(lines[0]) <= MAX_REPLY_OCTETS else _reply(*lines)
         except UsageError as problem:
             raise ReplyError(str(problem)) from None
         if reply.code == SHUTTING_DOWN_421.code:
@@ -199,6 +200,14 @@ class ClientSession:
             self.closed = True
             self._awaited = IDLE
             self._conversation.end(problem)
+
+
+def _reply(*lines: bytes) -> Reply:
+    return Reply.parse([line.decode("utf-8", "backslashreplace") for line in lines])
+
+
+# A server says the same few replies again and again.
+_short_reply = lru_cache(maxsize=256)(_reply)
 
 
 def _line(verb: str, argument: str) -> bytes:
