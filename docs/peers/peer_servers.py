@@ -177,8 +177,8 @@ def mailman(stack: ExitStack, folder: Path) -> Peer:
     return Peer("GNU Mailman 3 LMTP runner", "3.3.10", f"127.0.0.1:{port}")
 
 
-def dovecot(stack: ExitStack, folder: Path) -> Peer:
-    """Start Dovecot's lmtpd."""
+def dovecot(stack: ExitStack, folder: Path, users: Sequence[str] = ("ant", "bee", "cat")) -> Peer:
+    """Start Dovecot's lmtpd, which stores the mail of `users` in `run/mail`, a Maildir for each, and syncs it."""
     needs_root()
     needs_users("dovecot", "dovenull", "vmail")
     port, run = free_port(), folder / "run"
@@ -186,7 +186,7 @@ def dovecot(stack: ExitStack, folder: Path) -> Peer:
         (run / name).mkdir(parents=True)
     shutil.chown(run / "mail", "vmail")
     folder.chmod(0o755)
-    (run / "users").write_text("".join(f"{name}@lists.example:{{PLAIN}}x\n" for name in ("ant", "bee", "cat")))
+    (run / "users").write_text("".join(f"{name}@lists.example:{{PLAIN}}x\n" for name in users))
     (run / "dovecot.conf").write_text((_HERE / "dovecot.conf").read_text().replace("RUN", str(run)).replace("PORT", str(port)))
     command: list[str | Path] = ["/usr/sbin/dovecot", "-F", "-c", run / "dovecot.conf"]
     if not Path("/usr/sbin/dovecot").exists():

@@ -19,10 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "use"))
+sys.path += [str(Path(__file__).resolve().parents[1] / name) for name in ("use", "peers", "mta")]
 
 import aio_pika
-import private_engines  # found by the line above
+import peer_servers  # found by the line above
+import private_engines
 from bench import CACHE, HERE, Load, configuration_in, machine
 from contenders import QUEUED, Contender, Running, running
 from plots import Bars, Curves, Point, figure
@@ -37,7 +38,9 @@ MODES = {
     "sqlite": "SQLite",
     "postgresql": "PostgreSQL",
     "rabbitmq": "RabbitMQ",
+    "dovecot": "Dovecot",
 }
+OURS = tuple(mode for mode in MODES if mode != "dovecot")
 LEAST_SHARE = 0.7  # of the rate in memory, that SQLite should have
 LEAST_TIMES = 4  # the spool's rate
 OWN = "spool, on a processor"
@@ -83,22 +86,39 @@ def contender(mode: str, url: str, configuration: Path, folder: Path) -> Contend
 
 def run(tools: Tools, load: Load, server: Contender, idle: Contender, seconds: float) -> Sample:
     """Send to a server, beside which another has nothing to do."""
-
-    def send(messages: int) -> float:
-        start = time.perf_counter()
-        command = tools.command("smtp-source", *load.options(messages), f"inet:127.0.0.1:{process.port}")
-        subprocess.run(command, env=tools.environment, check=True)
-        return messages / (time.perf_counter() - start)
-
-    first = FEWEST_MESSAGES + load.connections
     with running(server) as process, running(idle) as beside:
         for begins in (process, beside):
             begins.process.send_signal(signal.SIGUSR1)
-        messages = min(load.most, max(first, int(send(first) * seconds)))
-        rate = send(messages)
-    if process.kept(server) != (first + messages) * load.recipients:
-        raise RuntimeError(f"{server.name}: {first + messages} messages were acknowledged; it said: {process.said}")
+        messages, rate = send(tools, load, f"127.0.0.1:{process.port}", seconds)
+    if process.kept(server) != messages * load.recipients:
+        raise RuntimeError(f"{server.name}: {messages} messages were acknowledged; it said: {process.said}")
     return Sample(rate, *_beats(process), _beats(beside)[0])
+
+
+def send(tools: Tools, load: Load, address: str, seconds: float) -> tuple[int, float]:
+    """Send a few messages, and then as many as that takes time for; return how many in all, and how many of the latter a second."""
+
+    def rate(messages: int) -> float:
+        start = time.perf_counter()
+        subprocess.run(tools.command("smtp-source", *load.options(messages), f"inet:{address}"), env=tools.environment, check=True)
+        return messages / (time.perf_counter() - start)
+
+    first = FEWEST_MESSAGES + load.connections
+    messages = min(load.most, max(first, int(rate(first) * seconds)))
+    return first + messages, rate(messages)
+
+
+def run_dovecot(tools: Tools, load: Load, seconds: float) -> Sample:
+    """Send to Dovecot, which has a Maildir for each recipient and syncs it (mail_fsync = always); it has no loop of ours."""
+    names = ["ant", *(f"{number}ant" for number in range(1, load.recipients + 1))]
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        target = peer_servers.dovecot(stack, folder, names).target
+        messages, rate = send(tools, load, target, seconds)
+        stored = len(list(folder.glob("run/mail/*/Maildir/new/*")))
+    if stored != messages * load.recipients:
+        raise RuntimeError(f"Dovecot: {messages} messages were acknowledged, {stored} files are stored")
+    return Sample(rate, 0, 0, 0)
 
 
 def _beats(ended: Running) -> tuple[int, int]:
@@ -122,6 +142,9 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
                 # A fresh cluster and a purged queue: what an earlier run left is not this one's to count.
                 with private_engines.postgresql() as postgresql:
                     for mode, runs in turns.items():
+                        if mode == "dovecot":
+                            runs.append(run_dovecot(tools, load, seconds))
+                            continue
                         url = url_of(mode, f"{folder}/{load.name}.{number}.{mode}", Engines(postgresql, rabbitmq))
                         runs.append(run(tools, load, contender(mode, url, configuration, folder), idle, seconds))
                 purge(rabbitmq.url)
@@ -175,13 +198,15 @@ def missed(results: dict[str, Any], mode: str = "spool") -> list[str]:
     return [load for load, modes in results["loads"].items() if modes[mode]["own"] > MOST_MILLISECONDS]
 
 
+def share(modes: dict[str, Any], mode: str) -> float:
+    """SQLite's rate for one of that mode: the median over the rounds, for what loads the machine loads both runs of a round."""
+    return statistics.median(float(one) / other for one, other in zip(modes["sqlite"]["rates"], modes[mode]["rates"], strict=True))
+
+
 def slow(results: dict[str, Any]) -> dict[str, list[str]]:
     """The loads under which SQLite has less than its share of the rate in memory, and less than so many times the spool's."""
-    loads = results["loads"].items()
-    return {
-        "memory": [load for load, modes in loads if modes["sqlite"]["rate"] < LEAST_SHARE * modes["memory"]["rate"]],
-        "spool": [load for load, modes in loads if modes["sqlite"]["rate"] < LEAST_TIMES * modes["spool"]["rate"]],
-    }
+    least = {"memory": LEAST_SHARE, "spool": LEAST_TIMES}
+    return {mode: [load for load, modes in results["loads"].items() if share(modes, mode) < least[mode]] for mode in least}
 
 
 def table(results: dict[str, Any]) -> str:
@@ -189,11 +214,8 @@ def table(results: dict[str, Any]) -> str:
     loads = results["loads"].items()
     rates = [[load, *(f"{modes[mode]['rate']:,.0f}" for mode in MODES)] for load, modes in loads]
     beats = [[load, *map(str, _longest(modes).values()), "missed" if load in missed(results) else "met"] for load, modes in loads]
-    head = ["load", *MODES.values(), IDLE, OWN, f"at most {MOST_MILLISECONDS}"]
-    shares = [
-        [load, f"{modes['sqlite']['rate'] / modes['memory']['rate']:.2f}", f"{modes['sqlite']['rate'] / modes['spool']['rate']:.1f}"]
-        for load, modes in loads
-    ]
+    head = ["load", *(MODES[mode] for mode in OURS), IDLE, OWN, f"at most {MOST_MILLISECONDS}"]
+    shares = [[load, f"{share(modes, 'memory'):.2f}", f"{share(modes, 'spool'):.1f}"] for load, modes in loads]
     counted = [[MODES[mode], *map(str, found.values())] for mode, found in results["syncs"].items()]
     lines = [
         ".. Written by durable.py; not to be edited.",
@@ -201,7 +223,7 @@ def table(results: dict[str, Any]) -> str:
         *measured(results),
         *csv_table("Messages a second, median", ["load", *MODES.values()], rates),
         *csv_table(
-            "SQLite against memory and spool",
+            "SQLite against memory and spool, median of the rounds",
             ["load", f"to memory, at least {LEAST_SHARE}", f"to the spool, at least {LEAST_TIMES}"],
             shares,
         ),
@@ -212,7 +234,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _longest(modes: dict[str, Any]) -> dict[str, int]:
-    return {name: modes[mode]["longest"] for mode, name in MODES.items()} | {IDLE: modes["spool"]["idle"], OWN: modes["spool"]["own"]}
+    return {MODES[mode]: modes[mode]["longest"] for mode in OURS} | {IDLE: modes["spool"]["idle"], OWN: modes["spool"]["own"]}
 
 
 def plot(results: dict[str, Any]) -> str:
