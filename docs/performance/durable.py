@@ -200,7 +200,7 @@ def missed(results: dict[str, Any], mode: str = "spool") -> list[str]:
 
 def share(modes: dict[str, Any], mode: str) -> float:
     """SQLite's rate for one of that mode: the median over the rounds, for what loads the machine loads both runs of a round."""
-    return statistics.median(float(one) / other for one, other in zip(modes["sqlite"]["rates"], modes[mode]["rates"], strict=True))
+    return float(statistics.median(one / other for one, other in zip(modes["sqlite"]["rates"], modes[mode]["rates"], strict=True)))
 
 
 def slow(results: dict[str, Any]) -> dict[str, list[str]]:

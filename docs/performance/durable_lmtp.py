@@ -17,6 +17,7 @@ from pathlib import Path
 import uvloop
 
 from lmtpref import MaildirQueues, Server
+from lmtpref.cli.serve import SWITCH_SECONDS
 from lmtpref.config.loader import load
 from lmtpref.lists import QueueOptions, Queues, open_queues
 
@@ -67,6 +68,7 @@ async def serve(server: Server[Queues], heart: Heart) -> None:
 
 def main(url: str, configuration: str, held: str, port: str) -> None:
     """Serve, and say what came of it."""
+    sys.setswitchinterval(SWITCH_SECONDS)  # as `lmtpref serve` does
     alone = url.removeprefix("alone:")
     queues = MaildirQueues(Path(alone), max_batch=1) if alone != url else open_queues(url, QueueOptions(held=held))
     server = Server(load(configuration).handler(queues), queues=queues, listen=f"127.0.0.1:{port}")

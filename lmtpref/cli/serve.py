@@ -33,6 +33,8 @@ from lmtpref.testing.fault_injector import FaultInjector
 
 FAILED_EXIT = 1
 ATTEMPT_SECONDS = 1.0  # between two attempts to reach the engine of the queues
+# A thread of a queue may keep the event loop from Python for so long each time; 5 ms, the default, are more than a message takes.
+SWITCH_SECONDS = 0.0005
 COLLECTED_AFTER = (50_000, 20, 10)  # new objects, and so on; see gc.set_threshold
 
 
@@ -97,6 +99,7 @@ def _work(options: argparse.Namespace, configuration: Configuration, group: Grou
 def _run_until_end(server: Server, options: argparse.Namespace, configuration: Configuration, group: Group | None) -> bool:
     """Serve until a signal, or until the one conversation is over; return whether all was kept."""
     is_shown = not options.stdio and group is None
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         with contextlib.ExitStack() as stack, asyncio.Runner(loop_factory=loop_factory(options.uvloop)) as runner:
             if options.stdio:
