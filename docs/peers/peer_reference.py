@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, groupby
 
 from lmtpref.check import Case, CheckOptions, CommandTarget, ListeningTarget, Result, Target, run
 from lmtpref.cli.serve_given import NONE, reference
+from lmtpref.lists import Entry
+from lmtpref.lists.queues.spool_engine import SpoolStore
 
 TRANSPORTS = ("TCP", "Unix socket", "standard streams")
-_STRICTLY = CheckOptions(match="exact", strict=True)
 
 
 def results(cases: Sequence[Case], transport: str) -> list[Result]:
@@ -24,18 +26,32 @@ def results(cases: Sequence[Case], transport: str) -> list[Result]:
 
 def _results(given: Sequence[str], cases: Sequence[Case], transport: str) -> list[Result]:
     ids = {case.id for case in cases}
-    with _target(given, transport) as target:
-        return [result for result in run(cases, target, _STRICTLY).results if result.id in ids]
+    with _target(given, transport) as (target, entries):
+        # A server in a condition may keep nothing.
+        store = None if given else partial(_newest, entries)
+        options = CheckOptions(match="exact", strict=True, store=store)
+        return [result for result in run(cases, target, options).results if result.id in ids]
 
 
 @contextlib.contextmanager
-def _target(given: Sequence[str], transport: str) -> Iterator[Target]:
+def _target(given: Sequence[str], transport: str) -> Iterator[tuple[Target, Callable[[], Iterable[Entry]]]]:
+    """Yield a server in these conditions, and what returns the entries that it has stored."""
     conditions = frozenset(given)
     with tempfile.TemporaryDirectory() as folder:
+        spool = f"{folder}/spool"
         if transport == "standard streams":
             names = ",".join(given) or NONE
-            command = f"{sys.executable} -m lmtpref.cli.main serve --stdio --spool {folder}/spool --given {names}"
-            yield CommandTarget(command, given=conditions)
+            command = f"{sys.executable} -m lmtpref.cli.main serve --stdio --spool {spool} --given {names}"
+            yield CommandTarget(command, given=conditions), lambda: (stored.entry() for stored in SpoolStore(f"maildir:{spool}").stored())
             return
         with reference(given, listen=f"unix:{folder}/lmtp" if transport == "Unix socket" else "127.0.0.1:0") as server:
-            yield ListeningTarget(server.addresses[0], given=conditions)
+            yield ListeningTarget(server.addresses[0], given=conditions), lambda: chain.from_iterable(server.queues.values())
+
+
+def _newest(entries: Callable[[], Iterable[Entry]], recipient: str) -> bytes:
+    """Return the newest message that was stored for a recipient."""
+    octets = b""
+    for entry in entries():
+        if entry.forward_path.lower() == recipient.lower():
+            octets = entry.octets
+    return octets

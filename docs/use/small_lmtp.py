@@ -75,13 +75,18 @@ class Small(socketserver.StreamRequestHandler):
         if not self.recipients:
             return self.say("503 5.5.1 No recipient")
         self.say("354 Go on")
-        last = b"\r\n"
+        last, self.content = b"\r\n", b""
         while (line := self.rfile.readline()) and (line != b".\r\n" or not last.endswith(b"\r\n")):
+            self.keep(line)
             last = line
         if line:
             self.answer()
         self.begin()
         return None
+
+    def keep(self, line: bytes) -> None:
+        """Add a line to the message, without the dot that the client added."""
+        self.content += line.removeprefix(b".")
 
     def answer(self) -> None:
         """Give the replies after the message."""

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from lmtpref.check.cases import Case
 from lmtpref.check.results import CaseVerdict, Result
+from lmtpref.check.usage import unstuffed
 from lmtpref.protocol.errors import PeerError, TranscriptError, UsageError
 from lmtpref.protocol.syntax import parse_mail, parse_rcpt, split_verb
 from lmtpref.transcripts.notation import Transcript
@@ -65,7 +66,7 @@ def message(transcript: Transcript) -> MessageToSend | None:
     content = _PLAIN
     for frame in frames(transcript):
         if frame.kind == "content":
-            content = _unstuffed(frame.octets)
+            content = unstuffed(frame.octets)
         elif frame.kind == "command":
             verb, argument = split_verb(frame.octets.decode("utf-8", "surrogateescape").removesuffix("\r\n"))
             if verb == "MAIL":
@@ -78,11 +79,6 @@ def message(transcript: Transcript) -> MessageToSend | None:
             elif verb not in {"LHLO", "DATA", "RSET", "QUIT"}:
                 return None
     return MessageToSend(senders[0], tuple(recipients), content) if len(senders) == 1 and recipients else None
-
-
-def _unstuffed(octets: bytes) -> bytes:
-    lines = octets.removesuffix(b".\r\n").split(b"\r\n")
-    return b"\r\n".join(line.removeprefix(b".") for line in lines)
 
 
 def _played(case: Case, words: list[str], serve: Callable[[Script], PlaysScript], seconds: float) -> Result:

@@ -10,6 +10,7 @@ from lmtpref.check.cases import NOT_FOR_OTHERS, PAGE, Case
 from lmtpref.check.conditions import condition
 from lmtpref.check.probe import Probe, probe
 from lmtpref.check.results import CaseVerdict, Result, Run
+from lmtpref.check.stored import STORED, UNSEEN, MessageStore, look
 from lmtpref.check.sweeps import sweep
 from lmtpref.check.target import BoundedWire, Target
 from lmtpref.check.usage import recipients, rejected
@@ -24,12 +25,17 @@ SENDER = "anne@home.test"
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """How to play: `match` is the level at which replies are compared, `strict` makes SHOULD, MAY and second-best replies count."""
+    """How to play.
+
+    `match` is the level at which replies are compared; `strict` makes SHOULD, MAY and second-best replies count; `store`
+    returns what the server has stored.
+    """
 
     match: Level = "code"
     strict: bool = False
     world: World = field(default_factory=World)
     stop_at_first: bool = False
+    store: MessageStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ def each(cases: Iterable[Case], target: Target, found: Probe, options: CheckOpti
 
 def play_case(case: Case, target: Target, found: Probe, options: CheckOptions) -> Played:
     """Play one case, if it applies to `target`; whatever happens, it has a result."""
-    if reason := _skip(case, target, found, options.world):
+    if reason := _skip(case, target, found, options):
         return Played(case, _result(case, CaseVerdict.SKIPPED, reason))
     if reason := _unreached(case, found, options.world):
         return Played(case, _result(case, CaseVerdict.NOT_REACHED, reason))
@@ -79,7 +85,8 @@ def play_case(case: Case, target: Target, found: Probe, options: CheckOptions) -
     try:
         with target.connect(case.given) as wire:
             outcome = play(transcript, wire, level=loosest(options.match, transcript.level))
-            return Played(case, judge(case, outcome, wire, found, strict=options.strict), outcome)
+        result = judge(case, outcome, wire, found, strict=options.strict)
+        return Played(case, result if result.is_failure or not options.store else look(result, options.store), outcome)
     except OSError as error:
         return Played(case, _result(case, CaseVerdict.ERROR, f"the connection failed: {error}"))
 
@@ -116,17 +123,17 @@ def _failure(case: Case, reason: str, *, strict: bool) -> Result:
     return _result(case, CaseVerdict.NON_STRICT, f"{case.strength} only: {reason}")
 
 
-def _skip(case: Case, target: Target, found: Probe, world: World) -> str:
+def _skip(case: Case, target: Target, found: Probe, options: CheckOptions) -> str:
     """Return why `case` does not apply to this target; empty if it does."""
     for name in case.given:
         if name in {NOT_FOR_OTHERS, PAGE} or not target.takes(name):
             return f"given {name}: {condition(name).says}"
-    if address := world.missing(case):
+    if address := options.world.missing(case):
         return f"no address stands for {address}"
-    for lack in map(found.lacks, case.needs):
-        if lack:
+    for need in case.needs:
+        if lack := ("" if options.store else UNSEEN) if need == STORED else found.lacks(need):
             return lack
-    for address in () if case.given else rejected(world.spoken(case.transcript)):
+    for address in () if case.given else rejected(options.world.spoken(case.transcript)):
         if found.replies.get(address, "5")[:1] == "2":
             return f"the server accepts {address}, which it should not know"
     return ""

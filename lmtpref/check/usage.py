@@ -58,6 +58,12 @@ def command_lines(transcript: Transcript) -> Iterator[Line]:
             yield from frame.lines
 
 
+def unstuffed(octets: bytes) -> bytes:
+    """Return the content that DATA and the final dot enclose, without the dots that the client added (RFC 5321 section 4.5.2)."""
+    lines = octets.removesuffix(b".\r\n").split(b"\r\n")
+    return b"\r\n".join(line.removeprefix(b".") for line in lines)
+
+
 def _verb(frame: Frame) -> str:
     if _ends_message(frame):
         return END_OF_MESSAGE

@@ -13,6 +13,7 @@ from lmtpref.check.conditions import condition
 from lmtpref.check.report_text import counted
 from lmtpref.check.results import Run
 from lmtpref.check.runner import CheckOptions, Played, begins_session, each, examine
+from lmtpref.check.stored import command_store
 from lmtpref.check.sweeps import sweep
 from lmtpref.check.target import CommandTarget, ListeningTarget, Target
 from lmtpref.check.usage import recipients
@@ -65,6 +66,7 @@ def _add_world(check: argparse.ArgumentParser) -> None:
     check.add_argument("--recipient", action="append", default=[], metavar="ADDRESS", help="an address that the server accepts; up to 3")
     check.add_argument("--unknown", metavar="ADDRESS", help="an address that the server rejects")
     check.add_argument("--world", type=path_name, metavar="FILE.toml", help="which addresses stand for those of the transcripts")
+    check.add_argument("--store-command", metavar="COMMAND", help="prints the newest message stored for {recipient}")
     check.add_argument("--given", action="append", default=[], metavar="NAME", help="a condition that the server is in; may be repeated")
 
 
@@ -125,7 +127,8 @@ def _world(options: argparse.Namespace) -> World:
 
 
 def _play(chosen: Sequence[Case], target: Target, options: argparse.Namespace) -> int:
-    playing = CheckOptions(options.match, options.strict, _world(options), options.stop)
+    store = command_store(options.store_command) if options.store_command else None
+    playing = CheckOptions(options.match, options.strict, _world(options), options.stop, store)
     expected = known.load(Path(options.known)) if options.known else {}
     found = examine(chosen, target, playing)
     if found.problem and not any(not begins_session(case) and all(map(target.takes, case.given)) for case in chosen):
