@@ -26,6 +26,7 @@ import peer_servers  # found by the line above
 import private_engines
 from bench import CACHE, HERE, Load, configuration_in, machine
 from contenders import QUEUED, Contender, Running, running
+from debian import MissingToolError
 from plots import Bars, Curves, Point, figure
 from postfix_tools import Tools, find_tools
 from publish import publish
@@ -130,6 +131,7 @@ def _beats(ended: Running) -> tuple[int, int]:
 def measure(seconds: float, rounds: int) -> dict[str, Any]:
     """Every mode under every load, taking turns."""
     tools = find_tools(CACHE)
+    modes = tuple(MODES) if has_dovecot() else OURS
     results: dict[str, Any] = machine(tools) | {"rounds": rounds, "seconds": seconds, "loads": {}}
     with ExitStack() as running_engines:
         folder = Path(running_engines.enter_context(tempfile.TemporaryDirectory()))
@@ -137,7 +139,7 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
         configuration = configuration_in(folder)
         idle = contender("memory", "memory:", configuration, folder)
         for load in (*SMALL, *OTHERS):
-            turns: dict[str, list[Sample]] = {mode: [] for mode in MODES}
+            turns: dict[str, list[Sample]] = {mode: [] for mode in modes}
             for number in range(rounds):
                 # A fresh cluster and a purged queue: what an earlier run left is not this one's to count.
                 with private_engines.postgresql() as postgresql:
@@ -152,6 +154,22 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
             print(load.name, results["loads"][load.name], file=sys.stderr)
         results["syncs"] = {mode: syncs(tools, mode, configuration, folder) for mode in ("spool", "sqlite")}
     return results
+
+
+def has_dovecot() -> bool:
+    """Return whether Dovecot can be had here; the tables leave it out if not."""
+    try:
+        with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+            peer_servers.dovecot(stack, Path(name))
+    except MissingToolError as error:
+        print(f"without Dovecot: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def measured_in(results: dict[str, Any]) -> dict[str, str]:
+    """Return the modes that were measured, with their names."""
+    return {mode: name for mode, name in MODES.items() if all(mode in modes for modes in results["loads"].values())}
 
 
 def purge(url: str) -> None:
@@ -212,7 +230,8 @@ def slow(results: dict[str, Any]) -> dict[str, list[str]]:
 def table(results: dict[str, Any]) -> str:
     """The results as reStructuredText."""
     loads = results["loads"].items()
-    rates = [[load, *(f"{modes[mode]['rate']:,.0f}" for mode in MODES)] for load, modes in loads]
+    names = measured_in(results)
+    rates = [[load, *(f"{modes[mode]['rate']:,.0f}" for mode in names)] for load, modes in loads]
     beats = [[load, *map(str, _longest(modes).values()), "missed" if load in missed(results) else "met"] for load, modes in loads]
     head = ["load", *(MODES[mode] for mode in OURS), IDLE, OWN, f"at most {MOST_MILLISECONDS}"]
     shares = [[load, f"{share(modes, 'memory'):.2f}", f"{share(modes, 'spool'):.1f}"] for load, modes in loads]
@@ -221,7 +240,7 @@ def table(results: dict[str, Any]) -> str:
         ".. Written by durable.py; not to be edited.",
         "",
         *measured(results),
-        *csv_table("Messages a second, median", ["load", *MODES.values()], rates),
+        *csv_table("Messages a second, median", ["load", *names.values()], rates),
         *csv_table(
             "SQLite against memory and spool, median of the rounds",
             ["load", f"to memory, at least {LEAST_SHARE}", f"to the spool, at least {LEAST_TIMES}"],
@@ -243,20 +262,20 @@ def plot(results: dict[str, Any]) -> str:
     beats: dict[str, list[Point]] = {}
     for load, connections in SMALL.items():
         modes = results["loads"][load.name]
-        for name, point in _rates(modes, connections).items():
+        for name, point in _rates(results, modes, connections).items():
             rates.setdefault(name, []).append(point)
         for name, milliseconds in _longest(modes).items():
             beats.setdefault(name, []).append(Point.of(connections, milliseconds))
     panels: list[Curves | Bars] = [
         Curves("1 KiB: messages a second", "connections", rates),
         Curves("1 KiB: milliseconds between beats, at most", "connections", beats),
-        *(Bars(f"{load.name}: messages a second", _rates(results["loads"][load.name])) for load in OTHERS),
+        *(Bars(f"{load.name}: messages a second", _rates(results, results["loads"][load.name])) for load in OTHERS),
     ]
     return figure("Messages a second in memory and in a spool, and how long the event loop was busy at a stretch", panels)
 
 
-def _rates(modes: dict[str, Any], connections: int = 0) -> dict[str, Point]:
-    return {name: Point.of(connections, modes[mode]["rate"], modes[mode]["rates"]) for mode, name in MODES.items()}
+def _rates(results: dict[str, Any], modes: dict[str, Any], connections: int = 0) -> dict[str, Point]:
+    return {name: Point.of(connections, modes[mode]["rate"], modes[mode]["rates"]) for mode, name in measured_in(results).items()}
 
 
 def main() -> int:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import sys
 from collections.abc import Sequence
 
 from lmtpref import __version__
-from lmtpref.cli import check, explain, lists, maps, milter, mock, queues, send, serve
 from lmtpref.cli.terminal import LineFormatter, escaping, report
 from lmtpref.lists.queues.interface import QueueUnreachableError
 from lmtpref.protocol.errors import UsageError
 
+COMMANDS = ("serve", "check", "explain", "lists", "maps", "milter", "queues", "send", "mock")  # a module each, in `lmtpref.cli`
 FAILED_EXIT = 1
 USAGE_EXIT = 2
 
@@ -20,7 +21,8 @@ USAGE_EXIT = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     with escaping():
-        options = _parser().parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        options = _parser(words[:1]).parse_args(words)
         _begin_logging()
         try:
             code: int = options.run(options)
@@ -39,12 +41,16 @@ def _begin_logging() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(named: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of the command that is named, or of all commands if none is.
+
+    An MTA may start `serve --stdio` for each message, so a command does not import what the others need.
+    """
     parser = argparse.ArgumentParser(prog="lmtpref", description="The reference for LMTP (RFC 2033).")
     parser.add_argument("--version", action="version", version=f"lmtpref {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (serve, check, explain, lists, maps, milter, queues, send, mock):
-        command.add_to(commands)
+    for command in named if set(named) & set(COMMANDS) else COMMANDS:
+        importlib.import_module(f"lmtpref.cli.{command}").add_to(commands)
     return parser
 
 

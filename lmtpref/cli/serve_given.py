@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-from lmtpref.check.conditions import Condition, condition
 from lmtpref.config.loader import Configuration, cast
 from lmtpref.lists import MailingList, MemoryDirectory
 from lmtpref.protocol.errors import UsageError
@@ -16,6 +16,9 @@ from lmtpref.protocol.replies import Reply
 from lmtpref.server import Server
 from lmtpref.testing.fault_injector import FaultInjector
 from lmtpref.testing.recorder import Recorder
+
+if TYPE_CHECKING:
+    from lmtpref.check.conditions import Condition
 
 NONE = "none"
 
@@ -29,7 +32,15 @@ def asked_for(options: argparse.Namespace) -> list[Condition]:
     """Return the conditions that the options name.  Raises UsageError for one that does not exist, or for a CONFIG beside them."""
     if options.given and options.config:
         raise UsageError("--given changes the lists of the documents; it goes without a CONFIG")
-    return [condition(name) for name in (options.given or NONE).split(",") if name != NONE]
+    return _conditions([name for name in (options.given or NONE).split(",") if name != NONE])
+
+
+def _conditions(names: Sequence[str]) -> list[Condition]:
+    if not names:
+        return []
+    from lmtpref.check.conditions import condition  # noqa: PLC0415 - the suite takes as long to import as a server does
+
+    return [condition(name) for name in names]
 
 
 def under_condition(configuration: Configuration, given: Condition) -> Configuration:
@@ -59,7 +70,7 @@ def recorder_for(given: Condition, recorder: Recorder | None) -> Recorder | None
 def reference(names: Sequence[str], *, listen: str = "127.0.0.1:0") -> Server:
     """Return the reference server in these conditions, as `lmtpref serve --given` runs it."""
     configuration, recorder = cast(), None
-    given = [condition(name) for name in names]
+    given = _conditions(names)
     for one in given:
         configuration, recorder = under_condition(configuration, one), recorder_for(one, recorder)
     interpose = partial(FaultInjector, recorder) if recorder else None

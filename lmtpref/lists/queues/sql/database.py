@@ -122,7 +122,8 @@ class QueueDatabase:
         """
         try:
             connection = self._engine.raw_connection()
-            self._connections.add(connection.driver_connection)
+            driver = connection.driver_connection
+            self._connections.add(driver)
             try:
                 cursor = connection.cursor()
                 cursor.execute("BEGIN IMMEDIATE" if self.is_sqlite else "SET LOCAL synchronous_commit = on")
@@ -132,7 +133,7 @@ class QueueDatabase:
                 connection.invalidate()
                 raise
             finally:
-                self._connections.discard(connection.driver_connection)
+                self._connections.discard(driver)
                 connection.close()
         except (SQLAlchemyError, self.dialect.loaded_dbapi.Error) as error:
             raise self.translated(error) from error
