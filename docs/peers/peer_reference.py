@@ -6,6 +6,7 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, groupby
 
@@ -14,6 +15,8 @@ from lmtpref.cli.serve_given import NONE, reference
 from lmtpref.lists import Entry
 from lmtpref.lists.queues.spool_engine import SpoolStore
 
+PATIENCE_SECONDS = 10.0  # for a program to start while others do
+PARTS = 4  # of the cases, played side by side
 TRANSPORTS = ("TCP", "Unix socket", "standard streams")
 
 
@@ -21,7 +24,11 @@ def results(cases: Sequence[Case], transport: str) -> list[Result]:
     """Return the result of each case on one transport, those with the same conditions against one server."""
     ordered = sorted(cases, key=lambda case: case.given)
     groups = [(given, list(group)) for given, group in groupby(ordered, key=lambda case: case.given)]
-    return [result for given, group in groups for result in _results(given, group, transport)]
+    # A program is started for each case on standard streams, so there the many cases without a condition are divided too.
+    parts = [(given, group[start::PARTS]) for given, group in groups for start in range(PARTS)]
+    with ThreadPoolExecutor(PARTS) as beside:
+        found = beside.map(lambda part: _results(part[0], part[1], transport), [part for part in parts if part[1]])
+        return [result for results in found for result in results]
 
 
 def _results(given: Sequence[str], cases: Sequence[Case], transport: str) -> list[Result]:
@@ -42,7 +49,10 @@ def _target(given: Sequence[str], transport: str) -> Iterator[tuple[Target, Call
         if transport == "standard streams":
             names = ",".join(given) or NONE
             command = f"{sys.executable} -m lmtpref.cli.main serve --stdio --spool {spool} --given {names}"
-            yield CommandTarget(command, given=conditions), lambda: (stored.entry() for stored in SpoolStore(f"maildir:{spool}").stored())
+            yield (
+                CommandTarget(command, given=conditions, patience_seconds=PATIENCE_SECONDS),
+                lambda: (stored.entry() for stored in SpoolStore(f"maildir:{spool}").stored()),
+            )
             return
         with reference(given, listen=f"unix:{folder}/lmtp" if transport == "Unix socket" else "127.0.0.1:0") as server:
             yield ListeningTarget(server.addresses[0], given=conditions), lambda: chain.from_iterable(server.queues.values())

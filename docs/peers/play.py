@@ -1,4 +1,4 @@
-"""Play the suite to every server that can be had here, and write results.json, from which docs/peers.rst is made."""
+"""Play the suite to every server and client that can be had here, and write results.json, from which docs/peers.rst is made."""
 
 from __future__ import annotations
 
@@ -6,32 +6,53 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from debian import MissingToolError
+from peer_clients import CLIENTS, PeerClient
+from peer_matrix import matrix
 from peer_reference import TRANSPORTS, results
-from peer_servers import SERVERS, Peer, Start, running
+from peer_servers import SERVERS, Start, running
 
 import lmtpref
-from lmtpref.check import CheckOptions, CommandTarget, ListeningTarget, Result, known, load, run
+from lmtpref.check import CheckOptions, CommandTarget, ListeningTarget, Result, clients, known, load, run
 from lmtpref.check.report_text import SIGNS
+from lmtpref.testing.replay import ScriptServer
 
 HERE = Path(__file__).parent
 RECORD = HERE / "results.json"
-_PROTOCOL = [case for case in load() if case.suite == "protocol"]
+MATRIX = HERE / "matrix.inc"  # on the first page
+BESIDE = 2  # played side by side: most of the time one waits for another
+CLIENT_SECONDS = 30.0  # for a client to start, and to send its message
+_CASES = load()
+_PROTOCOL = [case for case in _CASES if case.suite == "protocol"]
+_CLIENT = [case for case in _CASES if case.suite == "client"]
 
 
 def main() -> int:
     """Try them all; a server that cannot be had is named, and keeps its old record."""
-    record: dict[str, Any] = json.loads(RECORD.read_text()) if RECORD.exists() else {"reference": {}, "peers": {}}
+    record: dict[str, Any] = json.loads(RECORD.read_text()) if RECORD.exists() else {"reference": {}, "peers": {}, "clients": {}}
     wanted = set(sys.argv[1:])
     for transport in TRANSPORTS:
         if not wanted or transport in wanted:
             record["reference"][transport] = _reference(transport)
-    unexpected = [line for start in SERVERS if not wanted or start.__name__ in wanted for line in _try(start, record["peers"])]
+    servers = [start for start in SERVERS if not wanted or start.__name__ in wanted]
+    senders = [client for client in CLIENTS if not wanted or client.__name__ in wanted]
+    with ThreadPoolExecutor(BESIDE) as beside:
+        tried = [
+            *beside.map(lambda start: _try(start.__name__, lambda: _server(start)), servers),
+            *beside.map(lambda client: _try(client.__name__, lambda: _client(client)), senders),
+        ]
+    unexpected = []
+    for kind, name, entry in filter(None, tried):
+        record.setdefault(kind, {})[name] = entry
+        unexpected += _unexpected(name, entry)
     record["lmtpref"] = lmtpref.__version__
     RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    MATRIX.write_text(matrix(record), "utf-8")
     print(*unexpected, sep="\n")
     return 1 if unexpected else 0
 
@@ -43,28 +64,42 @@ def _reference(transport: str) -> dict[str, Any]:
     return {"counts": _counts(found), "failed": [result.id for result in found if result.is_failure]}
 
 
-def _try(start: Start, record: dict[str, Any]) -> list[str]:
-    """Record one server; return what is not as its file of known failures has it, a line each."""
+def _try(name: str, play: Callable[[], tuple[str, str, dict[str, Any]]]) -> tuple[str, str, dict[str, Any]] | None:
+    """Return what came of a server or client, or None, and say so, if it cannot be had."""
     try:
-        with running(start) as peer:
-            record[peer.name] = _played(peer)
+        kind, full_name, entry = play()
     except MissingToolError as error:
-        print(f"{start.__name__} is missing: {error}")
-        return []
-    print(f"{peer.name} {peer.version}: {record[peer.name]['counts']}")
-    slug = re.sub("[^a-z0-9]+", "-", peer.name.lower()).strip("-")
+        print(f"{name} is missing: {error}")
+        return None
+    print(f"{full_name} {entry['version']}: {entry['counts']}")
+    return kind, full_name, entry
+
+
+def _unexpected(name: str, entry: dict[str, Any]) -> list[str]:
+    """Return what is not as the file of known failures has it, a line each."""
+    slug = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
     listed = known.load(HERE / "known" / f"{slug}.toml")
-    return [f"{peer.name}: {case} is not as {slug}.toml has it" for case in set(listed) ^ set(record[peer.name]["failed"])]
+    return [f"{name}: {case} is not as {slug}.toml has it" for case in set(listed) ^ set(entry["failed"])]
 
 
-def _played(peer: Peer) -> dict[str, Any]:
-    target = CommandTarget(peer.target) if peer.is_command else ListeningTarget(peer.target)
-    begun = time.monotonic()
-    found = run(_PROTOCOL, target, CheckOptions(world=peer.world))
-    seconds = round(time.monotonic() - begun, 1)
-    verdicts = {result.id: SIGNS[result.verdict] for result in found.results}
-    failed = {result.id: _told(result) for result in found.results if result.is_failure}
-    return {"version": peer.version, "seconds": seconds, "counts": _counts(found.results), "failed": failed, "verdicts": verdicts}
+def _server(start: Start) -> tuple[str, str, dict[str, Any]]:
+    with running(start) as peer:
+        target = CommandTarget(peer.target) if peer.is_command else ListeningTarget(peer.target)
+        begun = time.monotonic()
+        found = run(_PROTOCOL, target, CheckOptions(world=peer.world)).results
+        return "peers", peer.name, _entry(peer.version, found, time.monotonic() - begun)
+
+
+def _client(find: Callable[[], PeerClient]) -> tuple[str, str, dict[str, Any]]:
+    client, begun = find(), time.monotonic()
+    found = list(clients.run(_CLIENT, client.command, ScriptServer, seconds=CLIENT_SECONDS))
+    return "clients", client.name, _entry(client.version, found, time.monotonic() - begun)
+
+
+def _entry(version: str, found: Sequence[Result], seconds: float) -> dict[str, Any]:
+    verdicts = {result.id: SIGNS[result.verdict] for result in found}
+    failed = {result.id: _told(result) for result in found if result.is_failure}
+    return {"version": version, "seconds": round(seconds, 1), "counts": _counts(found), "failed": failed, "verdicts": verdicts}
 
 
 def _told(result: Result) -> str:
