@@ -57,7 +57,7 @@ pytest_collect_file = SybilCollection(PAGES).pytest()
 
 
 def pytest_report_header() -> str:
-    """What this run leaves out."""
+    """Return the line that names the pages this run leaves out."""
     return "" if "LMTP_MTAS" in os.environ else f"left out, for `nox -s mtas`: {' '.join(MTA_PAGES)}"
 
 

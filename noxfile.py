@@ -117,7 +117,7 @@ def mailman(session: nox.Session) -> None:
 
 
 def runs(name: str, why: str, command: str, *groups: str, python: list[str] | None = None, default: bool = False, **options: Any) -> None:  # noqa: ANN401 - as nox has them
-    """Let there be a session that runs one command, with these groups of dependencies."""
+    """Add a session that runs one command, with these groups of dependencies."""
 
     def run(session: nox.Session) -> None:
         install(session, *groups)
@@ -151,9 +151,14 @@ runs("peers", "Play `lmtpref check` to other people's servers and clients; write
 runs("sql", "The page about databases, on a PostgreSQL; what is skipped is named.", POSTGRESQL, "test", "sql", success_codes=[0, 77])
 runs("engines", "Queues on a PostgreSQL and a RabbitMQ of its own; what is skipped is named.", ENGINES, "test", "sql", **ENGINES_RUN)
 runs("headers", "The header reader on real mail, downloaded for it.", "python docs/corners/headers.py", "headers", success_codes=[0, 77])
-runs("fuzz", "Octets that nobody would think of; `-- SECONDS`, of which 60 are the default.", "python docs/corners/fuzz.py", "fuzz")
+runs("fuzz", "Random octets, guided by coverage; `-- SECONDS`, of which 60 are the default.", "python docs/corners/fuzz.py", "fuzz")
 runs("properties", "5,000 new examples of each property, or as many as LMTP_EXAMPLES says.", PROPERTIES, "test", **PROPERTIES_RUN)
-runs("mutants", "Small mistakes made on purpose: do the documents notice?  `-- COUNT SEED`", "python docs/corners/mutate.py", "test")
+runs(
+    "mutants",
+    "Deliberate mistakes, which the documents must notice.  `-- COUNT SEED`",
+    "python docs/corners/mutate.py",
+    "test",
+)
 runs("soak", "10,000 connections, 1,000,000 messages, minutes; `-- CONNECTIONS MESSAGES` for others.", "python docs/corners/soak.py")
 runs("bench", "How fast: all of docs/performance/, a quarter of an hour; `-- SCRIPT` runs one.", "python docs/performance", "test")
 runs("serve", "The reference server, with the cast's three lists unless `-- CONFIG.toml` names others.", "lmtpref serve")

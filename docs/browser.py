@@ -47,7 +47,7 @@ FLAGS = (
 )
 SHOWN = ("index", "rfc2033/4.2-data", "acceptance/matrix", "acceptance/codes", "acceptance/policy", "ledger", "flow", "use/configuration")
 
-# What a reader searches for, and the page that must come first.
+# Queries of readers, and the page that must come first.
 SEARCHES = {
     "550": "acceptance/codes",
     "5.7.2": "acceptance/codes",

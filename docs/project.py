@@ -33,7 +33,7 @@ class Project(TemporaryDirectory[str]):
             (self.folder / f"{name}.py").write_text(text)
 
     def pytest(self, *arguments: str, others: tuple[str, ...] = ()) -> str:
-        """What pytest prints, without the time it took; of other plugins only `others` take part."""
+        """Return what pytest prints, without the time; of other plugins only `others` are loaded."""
         left_out = [argument for other in OTHERS if other not in others for argument in ("-p", f"no:{other}")]
         with contextlib.redirect_stdout(io.StringIO()) as printed, self._alone():
             pytest.main([*OPTIONS, *left_out, f"--rootdir={self.folder}", *arguments])
@@ -42,7 +42,7 @@ class Project(TemporaryDirectory[str]):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """In the folder, with nothing left behind in this process."""
+        """Run in the folder, and restore this process afterwards."""
         modules = dict(sys.modules)
         process = mock.patch.multiple(sys, path=list(sys.path), dont_write_bytecode=True)
         with contextlib.chdir(self.folder), process, mock.patch.dict(os.environ, COLUMNS="80"):

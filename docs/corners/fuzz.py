@@ -1,4 +1,4 @@
-"""Octets that nobody would think of, made by atheris, which goes by what they reach in the code.
+"""Random octets made by atheris, which follows the branches that they reach in the code.
 
 `fuzz.py SECONDS` tries that long, each target in a process of its own, and prints what made one fail; exit code 1 if any did.
 """
@@ -38,11 +38,11 @@ REPLY_LINE = re.compile(rb"(?=.{,510}\Z)[2-5]\d\d[ -](\d\.\d+\.\d+ )?[\x20-\x7e\
 CAST = cast()
 
 
-# What must hold -------------------------------------------------------------------------------------------------------
+# Requirements -------------------------------------------------------------------------------------------------------
 
 
 def check_session(octets: bytes) -> None:
-    """Raise AssertionError unless the cast's server bears `octets`: the first says under which settings, the second how it is cut."""
+    """Raise AssertionError unless the cast's server survives `octets`; the first octet chooses the settings, the second the pieces."""
     if len(octets) < 2:
         return
     settings, rest = SETTINGS[octets[0] % len(SETTINGS)], octets[2:]
@@ -60,7 +60,7 @@ def check_session(octets: bytes) -> None:
 
 
 def check_toml(octets: bytes) -> None:
-    """Raise whatever is no ConfigurationError when `octets` are a configuration, and a server has it."""
+    """Load `octets` as a configuration and make a server of it; every exception but ConfigurationError is raised."""
     with tempfile.TemporaryDirectory() as folder, patch.object(config, "import_module", side_effect=ImportError):
         file = Path(folder, "lmtpref.toml")
         file.write_bytes(octets)
@@ -71,7 +71,7 @@ def check_toml(octets: bytes) -> None:
 
 
 def serve_once(configuration: Configuration) -> None:
-    """Let a handler of that configuration judge a recipient, as far as it does so at once."""
+    """Ask a handler of that configuration about a recipient, if it answers without waiting."""
     envelope = Envelope(Peer(), Address.parse("anne@home.test"))
     answer = configuration.handler(MemoryQueues()).rcpt(envelope, Recipient(Address.parse("ant@lists.example")))
     if isinstance(answer, Coroutine):
@@ -79,7 +79,7 @@ def serve_once(configuration: Configuration) -> None:
 
 
 def converse(pieces: Iterable[bytes], settings: Settings, *observers: Observer) -> tuple[bytes, int]:
-    """What the cast's server says to `pieces`, and how many entries it has then."""
+    """Return what the cast's server answers to `pieces`, and the number of its entries after that."""
     queues = MemoryQueues()
     handler: Handler = CAST.handler(queues)
     client = MemoryWire(handler, settings, observers=observers)
@@ -92,13 +92,13 @@ def converse(pieces: Iterable[bytes], settings: Settings, *observers: Observer) 
 
 
 def journal(pieces: Iterable[bytes], settings: Settings) -> tuple[tuple[bytes, int], list[Record]]:
-    """As `converse`, with a journal; and what stands in it."""
+    """Return the same as `converse`, and the lines of a journal."""
     records: list[Record] = []
     return converse(pieces, settings, JournalObserver(records.append)), records
 
 
 def cut(octets: bytes, seed: int) -> list[bytes]:
-    """`octets` in pieces, drawn by lot; with the seed 0, one by one."""
+    """Return `octets` cut into random pieces; the seed 0 cuts after every octet."""
     chance, pieces = random.Random(seed), []  # noqa: S311 - no secret
     while octets:
         end = chance.randint(1, 9) if seed else 1
@@ -108,7 +108,7 @@ def cut(octets: bytes, seed: int) -> list[bytes]:
 
 
 def replies_in(said: bytes) -> list[bytes]:
-    """The last line of each reply.  Raises AssertionError if anything else was said."""
+    """Return the last line of each reply.  Raises AssertionError if the text is not a sequence of replies."""
     reader, last = ReplyReader(), []
     reader.feed(said)
     while reply := reader.next():
@@ -118,18 +118,18 @@ def replies_in(said: bytes) -> list[bytes]:
     return last
 
 
-# What to begin with ---------------------------------------------------------------------------------------------------
+# First inputs ---------------------------------------------------------------------------------------------------
 
 
 def dialogues() -> list[bytes]:
-    """What clients say in the documents."""
+    """Return what the clients of the documents send."""
     blocks = [block for page in sorted(DOCS.rglob("*.rst")) for block in page.read_text().split(".. code-block:: lmtp")[1:]]
     said = [re.findall(r"^   C:(?: ([^<\n].*))?$", block, re.MULTILINE) for block in blocks]
     return [b"\0\7" + OPENING, *(("\0\7" + "".join(f"{line}\r\n" for line in lines)).encode() for lines in said if lines)]
 
 
 def configurations() -> list[bytes]:
-    """The cast's configuration, and one with a line for each key."""
+    """Return the cast's configuration, and one with a line for each key."""
     lines = {table: [f'{key.name} = "x"' for key in KEYS if key.table == table] for table in ("server", "spool", "maps", "list")}
     lists = "\n".join(["[[list]]", 'address = "ant@lists.example"', *lines["list"]])
     tables = ("\n".join([f"[{table}]", *lines[table]]) for table in ("server", "spool", "maps"))
@@ -140,7 +140,7 @@ Target = tuple[Callable[[bytes], None], Callable[[], list[bytes]]]
 TARGETS: dict[str, Target] = {"session": (check_session, dialogues), "toml": (check_toml, configurations)}
 
 
-# How it is tried ------------------------------------------------------------------------------------------------------
+# Runs ------------------------------------------------------------------------------------------------------
 
 
 RUN = """
@@ -154,7 +154,7 @@ atheris.Fuzz()
 
 
 def try_target(name: str, seconds: int) -> bool:
-    """Try one target so long, in a process of its own; whether it held."""
+    """Run one target for some seconds in its own process; return whether it passed."""
     with tempfile.TemporaryDirectory() as folder:
         corpus, found = Path(folder, "corpus"), Path(folder, "found")
         corpus.mkdir()
@@ -174,7 +174,7 @@ def try_target(name: str, seconds: int) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Try every target."""
+    """Run every target."""
     if not importlib.util.find_spec("atheris"):
         print("atheris is not installed; `nox -s properties` looks for much of the same")
         return 2

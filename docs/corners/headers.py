@@ -44,7 +44,7 @@ _NEXT_IN_MBOX = re.compile(rb"(?<=\n\n)(?=From \S+ )")
 
 
 class Reading(NamedTuple):
-    """What two readers found in one field of a message."""
+    """The results of two readers for one field of a message."""
 
     message: str
     field: str
@@ -100,7 +100,7 @@ def compared(name: str, content: bytes) -> Iterator[Reading]:
 
 
 def counts_agree(content: bytes) -> bool:
-    """Whether this reader and Python's parser see as many Received, From, Reply-To and Sender fields."""
+    """Return whether both parsers find the same number of Received, From, Reply-To and Sender fields."""
     header, parsed = Header(content), email.message_from_bytes(content)
     counts = [(header.received, "received"), *((len(header.values(name)), name) for name in FIELDS)]
     return all(min(ours, MAX_FIELDS) == min(len(parsed.get_all(name, [])), MAX_FIELDS) for ours, name in counts)

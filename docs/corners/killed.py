@@ -36,14 +36,14 @@ Copy = tuple[str, str]  # a Message-ID and a recipient
 
 
 def content_of(message_id: str) -> bytes:
-    """The message of that name: a few lines or many, and no other message has the same."""
+    """Return the message of that name, which has a few lines or many, and differs from every other."""
     lines = random.Random(message_id).choice([1, 20, 400])  # noqa: S311 - no secret
     received = f"Received: by mta.example id {message_id.strip('<>')}; Sat, 28 Nov 2026 12:00:00 +0000\r\n"
     return f"{received}Message-ID: {message_id}\r\n\r\n".encode() + f"This is a line of {message_id}.\r\n".encode() * lines
 
 
 class Killable(Protocol):
-    """The engine of the queues, where it is a process of its own."""
+    """The engine of the queues, if it is a separate process."""
 
     def signal(self, number: int) -> None:
         """Send a signal to all its processes."""
@@ -54,7 +54,7 @@ class Killable(Protocol):
 
 @dataclass
 class Trial:
-    """What clients sent to the queues at `url`, and what they were told, over all the rounds.
+    """The messages that clients sent to the queues at `url`, and the replies, over all rounds.
 
     `engine` is killed too, if there is one: the server alone, the engine alone, or both, in turn.
     """
@@ -87,12 +87,12 @@ class Trial:
         self.kills += 1
 
     def finish(self) -> None:
-        """Send again, to a server that lives, what was not answered; and a few more, so that there are some that were sent once."""
+        """Send the unanswered messages again to a running server, and a few new ones that are sent only once."""
         with serving(self.url, self.held) as (_, port):
             self._converse(port, [*self.unsettled(), *(f"<last.{count}@mta.example>" for count in range(CLIENTS))])
 
     def verdict(self) -> list[str]:
-        """What is wrong with what the spool holds; nothing is."""
+        """Return the differences between the queue and the acknowledged messages; there should be none."""
         wrong = []
         found: Counter[Copy] = Counter()
         for entry in entries(self.url):
@@ -109,11 +109,11 @@ class Trial:
         return wrong
 
     def unsettled(self) -> list[str]:
-        """The messages that were not answered 250 for each recipient."""
+        """Return the messages that were not answered 250 for each recipient."""
         return sorted({message_id for message_id, _ in self.unanswered if not all(self.accepted[message_id, path] for path in RECIPIENTS)})
 
     def _send(self, port: int, number: int, again: Iterable[str]) -> None:
-        """Send what is given, and then new messages, until the server is gone."""
+        """Send the given messages, then new ones, until the server is gone."""
         new = (f"<{self.kills}.{number}.{count}@mta.example>" for count in itertools.count())
         with suppress(ConnectionError):
             self._converse(port, itertools.chain(again, new))
@@ -148,13 +148,13 @@ class Client:
         self._replies = self._socket.makefile("rb")
 
     def greet(self) -> None:
-        """Hear the greeting, and say LHLO."""
+        """Read the greeting and send LHLO."""
         self.expect("220")
         self.send(b"LHLO mta.example\r\n")
         self.expect("250")
 
     def begin(self) -> None:
-        """Send the envelope, and wait until the message may come."""
+        """Send the envelope and wait for 354."""
         self.send(ENVELOPE.encode())
         for code in ["250", *["250" for _ in RECIPIENTS], "354"]:
             self.expect(code)
@@ -164,7 +164,7 @@ class Client:
         self._socket.sendall(octets)
 
     def expect(self, *codes: str) -> str:
-        """Read a reply, and return its code.  Raises ConnectionError if there is none, AssertionError if it is another."""
+        """Read a reply and return its code.  Raises ConnectionError without a reply, AssertionError for another code."""
         line = b"250-"
         while line[3:4] == b"-":
             line = self._replies.readline()
@@ -174,14 +174,14 @@ class Client:
         return line[:3].decode()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._replies.close()
         self._socket.close()
 
 
 @contextmanager
 def serving(url: str, held: str | None = None) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A real `lmtpref serve` with its queues at `url`: its process, which is ended one way or another, and its port."""
+    """Run `lmtpref serve` with its queues at `url`; yield the process, which the caller may kill, and the port."""
     command = [sys.executable, "-m", "lmtpref.cli.main", "serve", "--wait", "--listen", "127.0.0.1:0", "--queues", url]
     command += ["--held", held] if held else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -192,7 +192,7 @@ def serving(url: str, held: str | None = None) -> Iterator[tuple[subprocess.Pope
 
 
 def entries(url: str) -> Iterator[Entry]:
-    """What the queue `in` holds; on AMQP, where entries cannot be listed, it is consumed and returned."""
+    """Return the entries of the queue `in`; on AMQP they are consumed and returned, because a queue cannot be listed."""
     if url.startswith("amqp"):
         with consume(url, "in", wait=False, prefetch=0) as consumer:
             yield from (delivery.entry for delivery in consumer)
@@ -202,7 +202,7 @@ def entries(url: str) -> Iterator[Entry]:
 
 
 def play(trial: Trial, rounds: int) -> str:
-    """Play `rounds`; return what came of it in one line, and a line for everything that is wrong."""
+    """Play `rounds`; return a summary line, and a line for each error."""
     for _ in range(rounds):
         trial.round()
     trial.finish()
@@ -228,7 +228,7 @@ def trial_of(engine: str, folder: Path, chance: random.Random) -> Iterator[Trial
 
 
 def main(rounds: int, seed: int, *engines: str) -> int:
-    """Play `rounds` on each engine, and say what came of it."""
+    """Play `rounds` on each engine and print the results."""
     failed = False
     for engine in engines or ("spool", "sqlite"):
         chance = random.Random(seed)  # noqa: S311 - no secret

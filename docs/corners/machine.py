@@ -14,7 +14,7 @@ from lmtpref.transcripts.memory_wire import MemoryWire
 
 
 class Post(NamedTuple):
-    """What the model knows of a message for a recipient: its queue, the list, what is asked of it, and whose it is."""
+    """The model of a message for one recipient: its queue, list, sub-address and sender."""
 
     queue: str
     list: str | None
@@ -55,17 +55,17 @@ class Client:
     refused: bool = False
 
     def say(self, line: str) -> str:
-        """The codes of the replies to a line, with blanks between."""
+        """Return the codes of the replies to a line, separated by blanks."""
         self.wire.send(line.encode() + b"\r\n")
         return codes(self.wire.receive())
 
     def forget(self) -> None:
-        """The transaction is over."""
+        """End the transaction."""
         self.wanted, self.chunking, self.refused = None, False, False
 
 
 def codes(octets: bytes) -> str:
-    """The codes of replies, with blanks between."""
+    """Return the codes of replies, separated by blanks."""
     return " ".join(line[:3] for line in octets.decode().splitlines() if line[3:4] != "-")
 
 
@@ -74,7 +74,7 @@ several = st.lists(st.sampled_from(sorted(ADDRESSES)), min_size=1, max_size=4)
 
 
 class TwoClients(RuleBasedStateMachine):
-    """Each rule is something that a client does, or the owner of the lists; it says what must be answered."""
+    """Each rule is an action of a client or of the owner of the lists, with the required reply."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,17 +89,17 @@ class TwoClients(RuleBasedStateMachine):
         self.number = 0
 
     def connected(self) -> Client:
-        """A client that has said LHLO."""
+        """Connect a client and send LHLO."""
         wire = MemoryWire(self.handler, self.configuration.settings)
         wire.send(b"LHLO mta.example\r\n")
         assert codes(wire.receive()) == "220 250"
         return Client(wire)
 
-    # What clients do --------------------------------------------------------------------------------------------
+    # Actions of clients --------------------------------------------------------------------------------------------
 
     @rule(which=which, sender=st.sampled_from(SENDERS))
     def mail(self, which: int, sender: str) -> None:
-        """MAIL, in order or out of it."""
+        """Send MAIL, in order or out of order."""
         client = self.clients[which]
         expected = "503" if client.wanted is not None else "550" if sender == DANA else "250"
         assert client.say(f"MAIL FROM:<{sender}>") == expected
@@ -108,7 +108,7 @@ class TwoClients(RuleBasedStateMachine):
 
     @rule(which=which, address=st.sampled_from(sorted(ADDRESSES)))
     def rcpt(self, which: int, address: str) -> None:
-        """RCPT, to whatever there is or is not."""
+        """Send RCPT to an existing address or another."""
         client = self.clients[which]
         verdict = "250" if self.may_send(client.sender, address) else "550"
         expected = "503" if client.wanted is None or client.chunking else verdict
@@ -118,7 +118,7 @@ class TwoClients(RuleBasedStateMachine):
 
     @rule(which=which)
     def data(self, which: int) -> None:
-        """DATA, and where it is taken a message."""
+        """Send DATA, and a message if DATA is accepted."""
         client = self.clients[which]
         if not client.wanted or client.chunking:
             assert client.say("DATA") == "503"
@@ -131,7 +131,7 @@ class TwoClients(RuleBasedStateMachine):
 
     @rule(which=which, last=st.booleans())
     def bdat(self, which: int, *, last: bool) -> None:
-        """BDAT, whose first chunk names the message."""
+        """Send BDAT; the first chunk names the message."""
         client = self.clients[which]
         said = client.say(f"BDAT 2{' LAST' if last else ''}\r\n")
         if client.wanted is None:
@@ -150,7 +150,7 @@ class TwoClients(RuleBasedStateMachine):
 
     @rule(which=which, sender=st.sampled_from(SENDERS), addresses=several, end=st.sampled_from(["DATA", "BDAT", None]), late=st.booleans())
     def write(self, which: int, sender: str, addresses: list[str], end: str | None, *, late: bool) -> None:
-        """An envelope, and mostly a message, as a client says them that has something to send; `late` for a list that goes."""
+        """Send an envelope and usually a message; with `late`, the list is removed in between."""
         self.mail(which, sender)
         for address in addresses:
             self.rcpt(which, address)
@@ -163,12 +163,12 @@ class TwoClients(RuleBasedStateMachine):
 
     @rule(which=which, line=st.sampled_from(["NOOP", "VRFY anne", "EHLO mta.example", "MAIL FROM:anne", "RCPT TO:ant", "BDAT", "nonsense"]))
     def distract(self, which: int, line: str) -> None:
-        """Say what changes nothing."""
+        """Send a command that changes nothing."""
         assert len(self.clients[which].say(line)) == len("250")
 
     @rule(which=which, line=st.sampled_from(["RSET", "LHLO mta.example", "QUIT", None]))
     def give_up(self, which: int, line: str | None) -> None:
-        """Give up what is open; with QUIT, or without a word, hang up and come back."""
+        """Abandon the transaction: with RSET, or by closing with or without QUIT and connecting again."""
         client = self.clients[which]
         assert line is None or client.say(line) == ("221" if line == "QUIT" else "250")
         client.forget()
@@ -176,22 +176,22 @@ class TwoClients(RuleBasedStateMachine):
             client.wire.close()
             self.clients[which] = self.connected()
 
-    # What the owner of the lists does ---------------------------------------------------------------------------
+    # Actions of the owner of the lists ---------------------------------------------------------------------------
 
     @rule()
     def switch(self) -> None:
-        """Take a list away, whoever is writing to it; or put it back."""
+        """Remove a list, even during a transaction to it, or add it again."""
         if "bee" in self.lists:
             self.directory.remove("bee@lists.example")
         else:
             self.directory.add(MailingList("bee@lists.example", require_from=False, generic_nonmember_action="accept"))
         self.lists ^= {"bee"}
 
-    # What is kept -----------------------------------------------------------------------------------------------
+    # Queued messages -----------------------------------------------------------------------------------------------
 
     @invariant()
     def keeps_what_was_accepted(self) -> None:
-        """What was answered 250 after the dot is in its queue, once, in order; and nothing else is."""
+        """Check that exactly the messages answered 250 after the dot are in their queues, once and in order."""
         for name, queue in self.queues.items():
             kept = [Post(name, entry.list, entry.subaddress, entry.reverse_path, int(entry.msg["X-Number"] or 0)) for entry in queue]
             assert kept == [post for post in self.posts if post.queue == name]
@@ -199,7 +199,7 @@ class TwoClients(RuleBasedStateMachine):
     # The rules --------------------------------------------------------------------------------------------------
 
     def may_send(self, sender: str, address: str) -> bool:
-        """Whether RCPT is taken: what is no post always, a post from <> for now, a post from whom the list lets in or holds."""
+        """Return whether RCPT is accepted: always unless it is a post, for <>, and for senders that the list accepts or holds."""
         asked = ADDRESSES[address]
         if asked is None or asked[0] not in self.lists | {None}:
             return False
@@ -207,11 +207,11 @@ class TwoClients(RuleBasedStateMachine):
         return name in {None, "bee", "cat"} or subaddress is not None or sender in MEMBERS["ant"] | {NOBODY}
 
     def is_hopeless(self, client: Client) -> bool:
-        """Whether DATA is refused: <> writes to nothing but lists, as posts."""
+        """Return whether DATA is rejected: the sender is <>, and all recipients are posts."""
         return client.sender == NOBODY and all(is_post(address) for address in client.wanted or [])
 
     def finals(self, client: Client, number: int) -> str:
-        """The codes after the end of a message, and what is kept of it: each place once, whoever is named twice."""
+        """Return the final codes and the queued copies: one for each place, even if a recipient is given twice."""
         answers: dict[object, str] = {}
         for address in client.wanted or []:
             place = (ADDRESSES[address], address.partition("+")[2])
@@ -222,7 +222,7 @@ class TwoClients(RuleBasedStateMachine):
         return " ".join(codes)
 
     def deliver(self, sender: str, address: str, number: int) -> str:
-        """The code for one recipient."""
+        """Return the code for one recipient."""
         name, subaddress = ADDRESSES[address] or (None, None)
         if name is not None and name not in self.lists:
             return "550"
@@ -233,12 +233,12 @@ class TwoClients(RuleBasedStateMachine):
         return "250"
 
     def teardown(self) -> None:
-        """Both hang up."""
+        """Close both connections."""
         for client in self.clients:
             client.wire.close()
 
 
 def is_post(address: str) -> bool:
-    """Whether an address takes posts for a list."""
+    """Return whether an address is a list's posting address."""
     name, subaddress = ADDRESSES[address] or (None, None)
     return name is not None and subaddress is None

@@ -1,4 +1,4 @@
-"""Broken servers: the reference server behind a proxy that changes one thing of what it says or hears."""
+"""Broken servers: a proxy in front of the reference server changes one thing in the conversation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ END = b"\r\n.\r\n"
 
 @dataclass
 class Conversation:
-    """What a mutant may know of the connection that it spoils."""
+    """The facts about a connection that a mutant may use."""
 
     accepted: list[str] = field(default_factory=list)  # the paths of accepted RCPTs
     rejected: int = 0  # RCPTs of this transaction
@@ -87,7 +87,7 @@ class Proxy(socketserver.BaseRequestHandler):
                 pass
 
     def drain(self) -> None:
-        """Hear the reference to its end."""
+        """Read from the reference until it closes."""
         while self.hear(self.upstream.recv(65536)):
             pass
 
@@ -131,7 +131,7 @@ class Proxy(socketserver.BaseRequestHandler):
         return True
 
     def note(self, verb: str, line: bytes, changed: bytes) -> None:
-        """Remember what is due."""
+        """Record the replies that are due."""
         size = re.fullmatch(rb"BDAT (\d+)( LAST)?", line, re.IGNORECASE)
         if size and changed[:4].upper() == b"BDAT":
             self.chunk = int(size[1])
@@ -207,7 +207,7 @@ def spoil(reference: str, mutant: Mutant) -> Iterator[str]:
             thread.join()
 
 
-# What mutants do ----------------------------------------------------------------------------------------------------
+# Actions of mutants ----------------------------------------------------------------------------------------------------
 
 
 def says(verb: str, reply: str, *, instead_of: str = "") -> Reply:
@@ -335,14 +335,14 @@ def accepts_after_message(talk: Conversation, verb: str, spelt: bytes) -> list[b
 
 
 def all_rejected_after_one(talk: Conversation, verb: str, spelt: bytes) -> list[bytes]:
-    """Reject every recipient behind one that was rejected, RSET or not."""
+    """Reject every recipient after one that was rejected, even after RSET."""
     if verb == "RCPT" and spelt.startswith(b"550"):
         talk.held = [spelt]
     return [*talk.held] if verb == "RCPT" and talk.held else [spelt]
 
 
 def cancelled_by_quit(talk: Conversation, verb: str, spelt: bytes) -> list[bytes]:
-    """Give no reply after a message if QUIT came right behind it."""
+    """Give no reply after a message if QUIT follows it in the same write."""
     return [] if verb == "." and "QUIT" in talk.pending else [spelt]
 
 

@@ -1,4 +1,4 @@
-"""Do the documents notice when the code is wrong?  `python docs/corners/mutate.py COUNT SEED` changes it at random, and plays them.
+"""Deliberate mistakes in the code, which the documents must notice: `python docs/corners/mutate.py COUNT SEED`.
 
 Each mutant is a copy of the checkout with one small change (`mutations.py`).  The pages that reach the changed line are
 played until one fails.  A mutant that all of them pass survived: an example is missing, or the change changes nothing.
@@ -75,7 +75,7 @@ class Checkout:
         return failed[1] if failed else f"exit code {process.returncode}"
 
     def put(self, path: str, text: str) -> None:
-        """Write a module, so that the next process compiles it anew."""
+        """Write a module so that the next process compiles it again."""
         (self.folder / path).write_text(text)
         Path(importlib.util.cache_from_source(str(self.folder / path))).unlink(missing_ok=True)
 

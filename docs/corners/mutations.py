@@ -29,7 +29,7 @@ OPPOSITES: dict[type[ast.AST], str] = {
     ast.BitOr: "&",
     ast.BitAnd: "|",
 }
-# What says nothing about behaviour: types, and what only a debugger or a type checker reads.
+# Source without effect on behaviour: types, and text that only a debugger or a type checker reads.
 SILENT_CALLS = {"cast", "TypeVar", "getLogger"}
 
 

@@ -1,4 +1,4 @@
-"""A long day in short: many connections held, very many messages, and whether the server's memory stays what it was.
+"""A soak test: many connections, very many messages, and the server's memory over time.
 
 `soak.py [CONNECTIONS [MESSAGES]]` starts a server in a process of its own, and prints what that had resident as it went on.
 """
@@ -47,7 +47,7 @@ with asyncio.Runner(loop_factory=loop_factory("auto")) as runner:
 
 @dataclass
 class Figures:
-    """What was seen: resident octets before anybody came, with all connections held, at each step, and when they had gone."""
+    """The measured resident octets: before the first connection, with all connections, at each step, and after the last."""
 
     connections: int
     messages: int
@@ -59,7 +59,7 @@ class Figures:
 
     @property
     def growth(self) -> int:
-        """By how many octets the second half of the steps grew."""
+        """Return the growth over the second half of the steps, in octets."""
         return self.steps[-1] - self.steps[len(self.steps) // 2]
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ class Figures:
 
 @contextmanager
 def serving() -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A server in a process of its own, with lists and with queues that are emptied, and its port."""
+    """Run a server with lists and emptied queues in its own process; yield the process and the port."""
     with subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         yield process, int(process.stdout.readline())
@@ -81,13 +81,13 @@ def serving() -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 def resident(process: subprocess.Popen[str]) -> int:
-    """How many octets a process has in memory (Linux)."""
+    """Return the resident octets of a process (Linux)."""
     with Path(f"/proc/{process.pid}/statm").open() as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 async def soak(connections: int, messages: int) -> Figures:
-    """Hold so many connections, and send so many messages over some of them."""
+    """Hold open the given number of connections, and send the messages over some of them."""
     figures = Figures(connections, messages)
     with serving() as (process, port):
         figures.idle = resident(process)
@@ -110,7 +110,7 @@ async def soak(connections: int, messages: int) -> Figures:
 
 
 async def dial(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection that has said LHLO, and heard all of the answer."""
+    """Return a connection after LHLO and its whole reply."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"LHLO mta.example\r\n")
     while not (await reader.readline()).startswith(b"250 "):
@@ -119,7 +119,7 @@ async def dial(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 
 
 async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, messages: int) -> None:
-    """Send so many messages; raises AssertionError if a recipient of one is not told 250."""
+    """Send the given number of messages.  Raises AssertionError if a recipient's final reply is not 250."""
     for begin in range(0, messages, BATCH):
         count = min(BATCH, messages - begin)
         writer.write(b"".join(MAIL + CONTENT % (begin + number) for number in range(count)))
@@ -129,7 +129,7 @@ async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, messa
 
 
 def main(arguments: list[str]) -> int:
-    """Soak, and print the figures."""
+    """Run the soak and print the figures."""
     connections, messages = (int(word) for word in [*arguments, *["10000", "1000000"][len(arguments) :]])
     enough, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if connections + 100 > enough:

@@ -1,4 +1,4 @@
-"""What the properties of this folder are tried on: octets that a client may send, and handlers that may answer it."""
+"""Input for the properties of this folder: octets that a client may send, and handlers that may answer it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MORE = os.environ.get("LMTP_EXAMPLES")  # how many examples of each property; un
 
 
 def trying(examples: int) -> settings:
-    """How hard to try: `examples` times unless LMTP_EXAMPLES says how often, and with no limit on the time of one."""
+    """Return the settings for a property: `examples`, unless LMTP_EXAMPLES is set, without a time limit for an example."""
     return settings(max_examples=int(MORE or examples), derandomize=MORE is None, database=None, deadline=None)
 
 
-# What a client sends ---------------------------------------------------------------------------------------------
+# Octets of a client ---------------------------------------------------------------------------------------------
 
 COMMANDS = """LHLO mta.example|LHLO|EHLO mta.example|HELO x|NOOP|noop x|RSET|RSET x|VRFY anne|VRFY|HELP|QUIT|QUIT x|AUTH PLAIN|STARTTLS
 XFORWARD NAME=mta.test|XFORWARD|MAIL FROM:<anne@home.test>|mail from:<>|MAIL FROM:<bart@home.test> SIZE=50 BODY=8BITMIME
@@ -66,7 +66,7 @@ dialogues = grammatical | spoilt() | st.binary(max_size=60)
 
 @st.composite
 def cut(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> list[bytes]:
-    """What `whole` draws, cut anywhere."""
+    """Draw from `whole`, and cut the result anywhere."""
     octets = draw(whole)
     places = sorted(draw(st.lists(st.integers(0, len(octets)), max_size=6)))
     return [octets[begin:end] for begin, end in zip([0, *places], [*places, len(octets)], strict=True)]
@@ -83,7 +83,7 @@ servers = st.builds(
 )
 
 
-# How a handler answers -------------------------------------------------------------------------------------------
+# Answers of a handler -------------------------------------------------------------------------------------------
 
 
 class Waits:
@@ -113,7 +113,7 @@ ANSWERS: dict[str, Callable[[], object]] = {
     "not now": lambda: Reply(450, "4.2.1", "Not now"),
     "no": lambda: Reply(550, "5.7.1", "No", "and again", "no"),
     "away": lambda: Reply(421, "4.3.2", "Away"),
-    "a reply that is none of a handler's": lambda: Reply(354, None, "Go on"),
+    "a reply that a handler must not give": lambda: Reply(354, None, "Go on"),
     "a reply without a code": lambda: Reply(250, None, "Yes"),
     "a text": lambda: "250 2.0.0 Yes\r\n250 2.0.0 Yes",
     "a failure": _fail,
@@ -126,7 +126,7 @@ answers = st.lists(st.sampled_from(["nothing"] * 15 + [*ANSWERS]), max_size=25)
 
 
 class Fickle(AcceptAll):
-    """Gives one answer after the other, to whatever it is asked; then none."""
+    """Gives the answers in turn, whatever the question, and then returns None."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = deque(names)
@@ -138,10 +138,10 @@ class Fickle(AcceptAll):
 
 
 class BusyWire(MemoryWire):
-    """A wire to a server that may run out of memory."""
+    """A wire to a server that can run out of room."""
 
     def refuse(self) -> None:
-        """There is no room for the content that is coming in."""
+        """Reject the content that is arriving, as a full server does."""
         self._session.refuse_content(BUSY_452)
         self._run()
 
@@ -155,7 +155,7 @@ enhanced = st.tuples(st.integers(0, 999), st.integers(0, 999)).map(lambda pair: 
 
 @st.composite
 def replies(draw: st.DrawFn) -> Reply:
-    """Any reply that can be made."""
+    """Draw any valid reply."""
     code = draw(st.integers(200, 599))
     coded = code // 100 != 3 and draw(st.booleans())
     lines = draw(st.lists(texts, min_size=1, max_size=3))
@@ -168,7 +168,7 @@ domains = st.sampled_from(["home.test", "[127.0.0.1]", "[IPv6:::1]", "a-b.exampl
 
 @st.composite
 def paths(draw: st.DrawFn) -> Path:
-    """Any path with a domain, quoted throughout; whether it needs to be or not."""
+    """Draw any path with a domain, with a quoted local-part."""
     quoted = re.sub(r'(["\\])', r"\\\1", draw(locals_))
     return Path.parse(f'"{quoted}"@{draw(domains)}')
 
@@ -182,7 +182,7 @@ heads = st.lists(st.sampled_from(["# rule: 2033-4.2-c", "# match: code", "# give
 
 @st.composite
 def transcripts(draw: st.DrawFn) -> Transcript:
-    """Any transcript, of lines that need not make sense."""
+    """Draw any transcript; its lines need not make sense."""
     turns = draw(st.lists(said | raw | answered | marks, min_size=1, max_size=8))
     end = draw(st.sampled_from([[], ["S: <close>"], ["C: <close>", "S: <close>"]]))
     lines = [*draw(heads), *(line for turn in turns for line in turn), *end]

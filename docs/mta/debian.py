@@ -31,7 +31,7 @@ class Tree:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What its programs need; ours otherwise.  A program that is set-user-ID or set-group-ID would not heed it."""
+        """Return the environment that its programs need.  Set-user-ID and set-group-ID programs ignore it."""
         return {**os.environ, "LD_LIBRARY_PATH": self.libraries}
 
 
@@ -50,7 +50,7 @@ def unpacked(*packages: str, cache: Path = CACHE, search: str = SEARCH) -> Tree:
 
 
 def run(*command: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """What the command prints.  Raises MissingToolError, with the last thing it said, if it fails."""
+    """Return what the command prints.  Raises MissingToolError, with its last line, if it fails."""
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         complaint = (done.stderr.strip().splitlines() or ["no explanation"])[-1]

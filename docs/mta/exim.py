@@ -15,7 +15,7 @@ from talk import free_port, wait_until
 
 PACKAGES = ("exim4-daemon-heavy", nss.PACKAGE)
 USER = "Debian-exim"  # compiled into Debian's Exim, which does nothing if there is no such user
-IDENTITY = (64_999, 8)  # a uid that nobody has; the group is mail, as on every Debian system
+IDENTITY = (64_999, 8)  # an unused uid; the group is mail, as on every Debian system
 # As that user from the start; but it may reach what is in the home of who runs the tests
 UNPRIVILEGED = (
     "setpriv",
@@ -98,12 +98,12 @@ class Exim:
         wait_until(lambda: not list((self.folder / "spool/input").glob("*-H")), "Exim's queue to be empty")
 
     def captured(self) -> str:
-        """All that it had for other domains, bounces among them."""
+        """Return the messages for other domains, bounces among them."""
         file = self.folder / "captured"
         return file.read_text(errors="replace") if file.exists() else ""
 
     def bounces(self) -> int:
-        """How many bounces it has made since it was started."""
+        """Return the number of its bounces since the start."""
         return len(self.logged(" <= <> "))
 
     def logged(self, pattern: str = "") -> list[str]:

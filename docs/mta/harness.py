@@ -1,4 +1,4 @@
-"""What the pages about MTAs are played with: a folder, the configurations that they show, and processes, all stopped by their ids."""
+"""The harness of the pages about MTAs: a folder, their configurations, and processes that are stopped by their ids."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _agrees(shown: str, came: str) -> bool:
 
 
 class Page(ExitStack):
-    """What a page has while it is played; everything ends with it."""
+    """The folder and the processes of a page, which end with it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Page(ExitStack):
         return lists
 
     def lmtpref(self, *arguments: str | Path) -> str:
-        """What a command of lmtpref prints."""
+        """Return what a command of lmtpref prints."""
         return run(sys.executable, "-m", "lmtpref.cli.main", *arguments)
 
     def process(self, *arguments: str | Path, group: str | None = None) -> Process:
@@ -178,7 +178,7 @@ class Process:
             self._process.kill()
             self._process.wait()
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGTERM)  # what it has started, and left behind
+            os.killpg(self._process.pid, signal.SIGTERM)  # child processes that it left running
         if self._process.stdout:
             self._process.stdout.close()
 
@@ -203,17 +203,17 @@ class Lists(Process):
         return next(address.port for address in map(parse_address, self.addresses) if isinstance(address, TcpAddress))
 
     def queued(self, queue: str = "in") -> list[Entry]:
-        """What is in a queue now, oldest first."""
+        """Return the entries of a queue, oldest first."""
         return [file.entry() for file in Spool(self.spool)[queue].stored()]
 
     def wait_for(self, count: int, queue: str = "in") -> list[Entry]:
-        """What is in a queue, once there are `count`, and no more after."""
+        """Return the entries of a queue once there are exactly `count`."""
         wait_until(lambda: len(self.queued(queue)) >= count, f"{count} entries in {queue}")
         return self.queued(queue)
 
 
 def _serves(servers: ExitStack, script: Script, address: str) -> bool:
-    """Whether the script is served from now on: it is as soon as the one before has met its client, so that nobody finds the door shut."""
+    """Return whether the script is served: it listens before the previous one closes, so that no client is turned away."""
     try:
         servers.enter_context(serve_script(script, address))
     except UsageError:  # the address is in use
@@ -222,7 +222,7 @@ def _serves(servers: ExitStack, script: Script, address: str) -> bool:
 
 
 def runs_here() -> str:
-    """Why the MTAs of these pages cannot be run here; nothing if they can."""
+    """Return why the MTAs of these pages cannot run here; empty if they can."""
     try:
         system = platform.freedesktop_os_release()
     except OSError:
@@ -233,7 +233,7 @@ def runs_here() -> str:
 
 
 def begin_page(names: dict[str, Any]) -> None:
-    """Begin a page about an MTA; where none can be run its examples are skipped, and say why, but never in CI."""
+    """Begin a page about an MTA; if none can run, skip its examples with the reason, except in CI."""
     if reason := runs_here():
         if os.environ.get("CI"):
             raise MissingToolError(reason)

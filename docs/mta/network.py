@@ -19,7 +19,7 @@ _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
 class Namespace:
-    """A network namespace, in which nothing is but loopback and one end of the cable."""
+    """A network namespace with loopback and one end of the cable only."""
 
     def __init__(self, page: Page) -> None:
         self._holder = Process("unshare", "--net", "sh", "-c", "echo $$; exec sleep infinity")
@@ -30,7 +30,7 @@ class Namespace:
         self.into = ("nsenter", f"--net=/proc/{self.pid}/ns/net")  # what a command begins with to run in here
 
     def do(self, function: Callable[..., T], *arguments: object, **keywords: object) -> T:
-        """What the function returns when its thread is in here."""
+        """Return the function's result from a thread in this namespace."""
         with ThreadPoolExecutor(1, initializer=self._enter) as thread:
             return thread.submit(function, *arguments, **keywords).result()
 

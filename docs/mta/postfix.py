@@ -74,7 +74,7 @@ class Postfix:
         self.run("postmap", *tables)
 
     def run(self, program: str, *arguments: str, into: Sequence[str] = ()) -> str:
-        """What a program of Postfix prints.  Raises CalledProcessError if it fails."""
+        """Return what a program of Postfix prints.  Raises CalledProcessError if it fails."""
         command = [*into, str(self._tree.root / "usr/sbin" / program), *arguments]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -82,21 +82,21 @@ class Postfix:
         return done.stdout
 
     def queue(self) -> list[str]:
-        """The senders and recipients of what waits in its queue."""
+        """Return the senders and recipients of the messages in its queue."""
         return re.findall(r'"sender": "([^"]*)"', self.run("postqueue", "-j"))
 
     def logged(self, pattern: str = "") -> str:
-        """The lines of its log in which `pattern` is found."""
+        """Return the lines of its log that contain `pattern`."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(line for line in lines if re.search(pattern, line))
 
     def wait(self) -> Self:
-        """Wait until nothing waits in its queue."""
+        """Wait until its queue is empty."""
         wait_until(lambda: not self.queue(), f"Postfix's queue to be empty:\n{self.logged('status=')}")
         return self
 
     def bounces(self) -> int:
-        """How many bounces it has made since it was started: to senders, or to itself for undeliverable ones."""
+        """Return the number of its bounces since the start, to senders or, if undeliverable, to itself."""
         return len(self.logged("sender non-delivery notification").splitlines())
 
     def _prepare(self) -> None:

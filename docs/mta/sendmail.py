@@ -47,7 +47,7 @@ class Sendmail:
         captured.chmod(0o666)  # by whom it is written is Sendmail's to say
         for name, text in FILES.items():
             (self.folder / name).write_text(self._relocated(text))
-        text = self._relocated(BEFORE) + self._page.text(*names, **values) + self._relocated(BEHIND)
+        text = self._relocated(BEFORE) + self._page.text(*names, **values) + self._relocated(AFTER)
         (self.folder / "sendmail.mc").write_text(text)
         (self.folder / "sendmail.cf").write_text(self.run("usr/bin/m4", str(self.folder / "sendmail.mc")))
         self._daemon = Process(*self._command("-bD", "-q1s"), environment=self._environment)
@@ -67,11 +67,11 @@ class Sendmail:
         self.run("usr/libexec/sendmail/makemap", "-C", str(self.folder / "makemap.cf"), "hash", str(path), said=path.read_text())
 
     def sendmail(self, *arguments: str) -> str:
-        """What Sendmail prints when it is called with these.  Raises RuntimeError if it fails."""
+        """Return what Sendmail prints with these arguments.  Raises RuntimeError if it fails."""
         return self.run(*self._command(*arguments))
 
     def run(self, program: str, *arguments: str, said: str = "") -> str:
-        """What a program of the tree prints.  Raises RuntimeError if it fails."""
+        """Return what a program of the tree prints.  Raises RuntimeError if it fails."""
         command = [str(self._tree.root / program), *arguments]
         done = subprocess.run(command, env=self._environment, input=said, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -79,7 +79,7 @@ class Sendmail:
         return done.stdout
 
     def queue(self) -> list[str]:
-        """The names of the messages in its queue."""
+        """Return the names of the messages in its queue."""
         return sorted(file.name for file in self._queue.glob("qf*"))
 
     def settle(self) -> None:
@@ -87,11 +87,11 @@ class Sendmail:
         wait_until(lambda: not list(self._queue.iterdir()), "Sendmail's queue to be empty")
 
     def captured(self) -> str:
-        """All that it had for other domains, bounces among them."""
+        """Return the messages for other domains, bounces among them."""
         return (self.folder / "captured").read_text(errors="replace")
 
     def bounces(self) -> int:
-        """How many bounces it has made since it was started."""
+        """Return the number of its bounces since the start."""
         return self.captured().count("\nFrom: Mail Delivery Subsystem")
 
     def _command(self, *arguments: str) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ FEATURE(`nocanonify')dnl
 FEATURE(`accept_unresolvable_domains')dnl
 define(`SMART_HOST', `captured:nowhere')dnl
 """
-BEHIND = """\
+AFTER = """\
 MAILER(`local')dnl
 MAILER_DEFINITIONS
 Mcaptured, P=/bin/sh, F=lsDFMnu, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP, T=DNS/RFC822/X-Unix, A=sh SENDMAIL/capture $u

@@ -37,7 +37,7 @@ class Tap:
         else:
             self._listening = socket.socket(socket.AF_UNIX)
             self._listening.bind(place.path)
-            Path(place.path).chmod(0o777)  # whoever the MTA's process is
+            Path(place.path).chmod(0o777)  # for the MTA's process, whichever user runs it
             self._listening.listen()
         self._recordings: list[_Recording] = []
         self.writes: list[tuple[str, bytes]] = []
@@ -45,13 +45,13 @@ class Tap:
         self._thread.start()
 
     def dialogues(self, count: int = 1) -> list[str]:
-        """What was said on each connection since this was last asked, in their order, once `count` have ended."""
+        """Return the conversations since the last call, in order, once `count` have ended."""
         wait_until(lambda: sum(recording.ended for recording in self._recordings) >= count, f"{count} connections to end")
         recordings, self._recordings = self._recordings, []
         return [readable(str(recording)) for recording in recordings]
 
     def dialogue(self) -> str:
-        """What was said on the one connection since this was last asked, once it has ended."""
+        """Return the one conversation since the last call, once it has ended."""
         [dialogue] = self.dialogues()
         return dialogue
 
@@ -161,7 +161,7 @@ class Conversation:
 
 
 def readable(recorded: str) -> str:
-    """What was recorded, with tabs as they can be seen in a document."""
+    """Return the recorded text with visible tabs."""
     return re.sub(r"<raw ((?:[0-9a-f]{2} )+)0d 0a>", lambda mark: bytes.fromhex(mark[1]).decode("latin-1").replace("\t", TAB), recorded)
 
 
@@ -182,14 +182,14 @@ def wait_until(done: Callable[[], object], what: str, seconds: float = SECONDS) 
 
 
 def answers(port: int) -> bool:
-    """Whether somebody accepts connections on this port of loopback."""
+    """Return whether this port of loopback accepts connections."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
 
 
 def free_port() -> int:
-    """A port of loopback that nobody uses now."""
+    """Return an unused port of loopback."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port

@@ -221,7 +221,7 @@ def cyrus(stack: ExitStack, folder: Path) -> Peer:
 
 
 def mail_local(_stack: ExitStack, _folder: Path) -> Peer:
-    """Name sendmail's mail.local, started anew for each client, delivering to three users of this system."""
+    """Name sendmail's mail.local, started for each client, delivering to three users of this system."""
     needs_root()
     users = ("daemon", "games", "news")
     tree = unpacked("sendmail-bin", "liblockfile1")

@@ -43,7 +43,7 @@ async def serve(port: int) -> int:
 
 
 def runner(loop: str) -> Callable[[Coroutine[Any, Any, int]], int]:
-    """What runs a coroutine on asyncio's loop or on uvloop's."""
+    """Return the function that runs a coroutine on asyncio's loop or on uvloop's."""
     if loop == "asyncio":
         return asyncio.run
     import uvloop  # noqa: PLC0415 - only one of the two contenders has it loaded

@@ -34,7 +34,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmtp
 CONNECTIONS = 10
 IDLE_CONNECTIONS = 5000
 
-# What one run may leave in a server's memory, and in the kernel's table of closed connections.
+# The most that one run may leave in a server's memory, and in the kernel's table of closed connections.
 MOST_OCTETS = 256 * 1024 * 1024
 MOST_ENTRIES = 100_000
 MOST_CONNECTIONS = 10_000
@@ -201,7 +201,7 @@ def configuration_in(folder: Path) -> Path:
 
 
 def machine(tools: Tools) -> dict[str, Any]:
-    """Where and with what this was measured; the load average before the first run tells of other work."""
+    """Return the machine and versions of the measurement, with the load average before the first run."""
     models = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),

@@ -1,4 +1,4 @@
-"""What a message costs against its size, and against the connections: `python curves.py [SECONDS [ROUNDS]]`.
+"""Cost of a message against its size and the number of connections: `python curves.py [SECONDS [ROUNDS]]`.
 
 The servers of bench.py, and runs as it does them.  Writes curves.{json,inc} and curves-{size,concurrency}.svg.
 """
@@ -29,7 +29,7 @@ class Sweep(NamedTuple):
     values: tuple[int, ...]
 
     def load(self, value: int) -> Load:
-        """What is sent when it has grown to `value`."""
+        """Return the load for `value`."""
         size, connections = (value, CONNECTIONS) if self.name == "size" else (KIB, value)
         return Load(f"{octets(size)}, {connections} connections", octets=size, connections=connections)
 

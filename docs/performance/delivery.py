@@ -50,7 +50,7 @@ class Run(NamedTuple):
 
     @property
     def noted(self) -> Path:
-        """Where a server that keeps nothing on disk writes down when it got what."""
+        """Return the file in which a server without a spool writes its arrival times."""
         return self.folder / "times.json"
 
     def usable(self) -> list[float]:
@@ -75,7 +75,7 @@ def served_in_memory(run: Run) -> Process:
 
 
 def picked_up(seconds: float, run: Run) -> Process:
-    """What looks into virtual(8)'s Maildir, so long after it has seen to what was there."""
+    """Start the process that reads virtual(8)'s Maildir, and waits for `seconds` between two looks."""
     return script("delivery_pickup.py", run.configuration, run.folder / "spool", run.folder / "maildirs/ant", seconds)
 
 
@@ -89,7 +89,7 @@ def script(name: str, *arguments: object) -> Process:
 
 @dataclass(frozen=True)
 class Way:
-    """A way into the queue: the page's blocks for main.cf and master.cf, what runs behind Postfix, and how many rounds it has at most."""
+    """A way into the queue: the page's blocks for main.cf and master.cf, the receiving process, and the most rounds."""
 
     name: str
     main: str
@@ -134,12 +134,12 @@ class Bench:
         self._strangers = self._inject("bart@home.test", 1)
 
     def defaults(self) -> str:
-        """What Postfix has by itself for the settings of the page's delivery-knobs."""
+        """Return Postfix's defaults for the settings of the page's delivery-knobs."""
         names = [line.partition(" =")[0] for line in shown()["delivery-knobs"].splitlines()]
         return self._postfix.run("postconf", "-d", *names)
 
     def deliver(self, way: Way) -> tuple[Sample, dict[str, Any]]:
-        """Deliver all messages in this way, then one that is refused, then one when all is not well; what came of them."""
+        """Deliver all messages in this way, then a rejected one, then one while the receiver is down; return the results."""
         folder = self._page.folder / f"run{len(list(self._page.folder.glob('run*')))}"
         run = Run(folder, self._configuration, free_port())
         for name in "tmp", "new", "cur":
@@ -182,7 +182,7 @@ class Bench:
         return begun
 
     def _wait(self, run: Run) -> None:
-        """Wait until neither Postfix nor what is behind it has anything to do."""
+        """Wait until neither Postfix nor the receiving process has anything to do."""
         queues = [self._postfix.queues / name for name in ("hold", "incoming", "active", "deferred")]
 
         def done() -> bool:
@@ -209,13 +209,13 @@ class Bench:
         }
 
     def _refused(self, run: Run) -> dict[str, Any]:
-        """What Postfix notes of a post by Bart, who is no member, and how many bounces it writes."""
+        """Return Postfix's log line for a post by Bart, who is not a member, and the number of bounces."""
         noted = self._noted(run)
         self._wait(run)
         return {"noted": noted, "bounces": self._postfix.bounces()}
 
     def _in_trouble(self, run: Run, process: Process | None) -> str:
-        """What Postfix notes of a post when there is no server, or nobody who picks up, or no spool for a command."""
+        """Return Postfix's log line for a post without a server, a pick-up process, or a spool for a command."""
         if process:
             process.stop()
         else:
@@ -224,7 +224,7 @@ class Bench:
         return self._noted(run)
 
     def _noted(self, run: Run) -> str:
-        """What Postfix notes of Bart's post: the enhanced code, what it does, and why."""
+        """Return Postfix's log line for Bart's post: the enhanced code, the action and the reason."""
 
         def lines() -> list[str]:
             return self._postfix.logged(r"to=<ant@lists\.example>.*status=").splitlines()

@@ -1,6 +1,6 @@
-"""What takes messages out of virtual(8)'s Maildir: asks the rules, and keeps them in a spool.
+"""Pick-up process for virtual(8)'s Maildir: ask the rules, and keep the messages in a spool.
 
-delivery_pickup.py CONFIG SPOOL MAILDIR SECONDS: between two looks it waits for so long.  A message that is refused is put
+delivery_pickup.py CONFIG SPOOL MAILDIR SECONDS: it waits SECONDS between two looks.  A rejected message is put
 into `cur`: Postfix has delivered it, and the sender has gone.
 """
 

@@ -1,6 +1,6 @@
 """What pipe(8) starts for each message: asks the rules, and keeps it in a spool.  delivery_pipe.py CONFIG SPOOL SENDER RECIPIENT.
 
-The message is on standard input.  What the sender is told goes to standard output, an enhanced code first; the exit code
+The message is on standard input.  The reason for the sender goes to standard output, an enhanced code first; the exit code
 is one of sysexits.h.
 """
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 async def offer(handler: ListHandler, sender: str, recipient: str, message: bytes) -> Reply | None:
-    """What the lists answer to a message, its lines as in a file: None once it is kept; `sender` is "" for the null sender."""
+    """Return the lists' reply to a message with the line ends of a file, None once it is kept; `sender` is "" for the null sender."""
     envelope = Envelope(Peer(), Path.parse(sender) if sender else None)
     to = Recipient(Path.parse(recipient))
     for hook, *asked in (handler.mail,), (handler.rcpt, to), (handler.data,), (handler.message,), (handler.deliver, to):
@@ -37,7 +37,7 @@ async def offer(handler: ListHandler, sender: str, recipient: str, message: byte
 
 
 def without_waiting(coroutine: Coroutine[object, object, T]) -> T:
-    """What it returns: no loop runs, so nothing that it awaits takes any time."""
+    """Return the coroutine's result; no loop runs, so it must not wait."""
     try:
         coroutine.send(None)
     except StopIteration as stop:

@@ -1,4 +1,4 @@
-"""What durability costs: `python durable.py [SECONDS [ROUNDS]]` measures, and writes durable.{json,inc,svg}.
+"""Cost of durability: `python durable.py [SECONDS [ROUNDS]]` measures, and writes durable.{json,inc,svg}.
 
 Every engine is measured in one run, PostgreSQL and RabbitMQ as processes of our own.  All of them keep their files in the
 folder that TMPDIR names, which should be on the disk that is meant.

@@ -34,7 +34,7 @@ class Heart:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Reset the longest time."""
         self.longest = self.own = 0.0
 
     async def beat(self) -> None:

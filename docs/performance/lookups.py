@@ -1,4 +1,4 @@
-"""What a look-up costs, in directories of many sizes: `python lookups.py` measures, and writes lookups.{json,inc,svg}."""
+"""Cost of a look-up in directories of many sizes: `python lookups.py` measures, and writes lookups.{json,inc,svg}."""
 
 from __future__ import annotations
 

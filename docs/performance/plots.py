@@ -29,7 +29,7 @@ MOST_STEPS = 9  # on an axis; where there are more, the powers of ten have to do
 
 
 class Point(NamedTuple):
-    """What was measured at `x`: the median of the rounds, the least and the most."""
+    """The results at `x`: median, minimum and maximum of the rounds."""
 
     x: float
     y: float
@@ -52,7 +52,7 @@ class Log(NamedTuple):
     end: float
 
     def at(self, value: float) -> float:
-        """Where a value lies."""
+        """Return the position of a value."""
         return self.start + (self.end - self.start) * math.log(value / self.low) / math.log(self.high / self.low)
 
     @property

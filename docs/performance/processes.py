@@ -1,4 +1,4 @@
-"""What processes have used, to the nanosecond where the kernel says so, and those that have long ended included (Linux)."""
+"""Processor time of processes, including those that have ended, to the nanosecond where the kernel has it (Linux)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def children(pid: int) -> list[int]:
 
 
 def used_since(before: dict[int, float], pids: Iterable[int]) -> float:
-    """What these processes have used since `before` was noted of them, those that are new included."""
+    """Return the processor time of these processes since `before`, new processes included."""
     return sum(own_seconds(pid) - before.get(pid, 0) for pid in pids)
 
 

@@ -1,4 +1,4 @@
-"""What the scripts of this folder that measure have in common: they run, and their results are written beside them."""
+"""The common part of the measuring scripts: run them and write their results beside them."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What the table says of it."""
+        """Return the table's cell."""
         if self.target.wanted is None:
             return "reported"
         return "met" if self.ratio >= self.target.wanted else "missed"

@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote, against the reference and against a server that hangs up; writes clients.json.
+"""Clients of other projects, against the reference and against a server that hangs up; writes clients.json.
 
 swaks and curl are taken from PATH, nodemailer from NODE_PATH, aiosmtplib from this Python; one that is missing keeps its old record.
 """
@@ -37,14 +37,14 @@ transport.sendMail({envelope: {from: "anne@home.test", to}, raw: "Message-ID: <a
 
 
 class Choosy(Handler):
-    """Refuses one recipient at RCPT, another behind the dot."""
+    """Rejects one recipient at RCPT, another after the final dot."""
 
     def rcpt(self, _envelope: Envelope, recipient: Recipient) -> Reply | None:
-        """Nobody is called no."""
+        """Reject the recipient `no`."""
         return Reply(550, "5.1.1", "No such user") if recipient.path.local == "no" else None
 
     def deliver(self, _envelope: Envelope, recipient: Recipient) -> Reply | None:
-        """Full is full."""
+        """Defer the recipient `full`."""
         return Reply(452, "4.2.2", "Full") if recipient.path.local == "full" else None
 
 
@@ -87,7 +87,7 @@ def run(*command: str, content: str = "") -> tuple[int, str]:
 
 
 def swaks(port: int) -> str:
-    """The replies behind the dot as swaks shows them, and its exit code."""
+    """Return the replies after the final dot as swaks shows them, and its exit code."""
     options = ["--protocol", "LMTP", "--from", "anne@home.test", "--to", ",".join(RECIPIENTS), "--helo", "mta.example"]
     code, printed = run("swaks", "--server", f"127.0.0.1:{port}", *options)
     behind = printed.partition("\n -> .\n")[2].partition("\n -> QUIT")[0]
@@ -102,12 +102,12 @@ def curl(port: int) -> str:
 
 
 def nodemailer(port: int) -> str:
-    """What sendMail's promise comes to."""
+    """Return the result of sendMail's promise."""
     return run("node", "-e", NODEMAILER, str(port), *RECIPIENTS)[1].strip()
 
 
 def aiosmtplib(port: int) -> str:
-    """What its `send` raises, or returns."""
+    """Return what its `send` returns or raises."""
     library = importlib.import_module("aiosmtplib")
     place = {"hostname": "127.0.0.1", "port": port, "local_hostname": "mta.example"}
     sending = library.send(MESSAGE, sender="anne@home.test", recipients=RECIPIENTS, **place)
@@ -118,7 +118,7 @@ def aiosmtplib(port: int) -> str:
 
 
 def python(port: int) -> str:
-    """What `sendmail` returns, or raises."""
+    """Return what `sendmail` returns or raises."""
     with contextlib.closing(smtplib.LMTP("127.0.0.1", port, "mta.example")) as lmtp:
         try:
             return f"returns {lmtp.sendmail('anne@home.test', RECIPIENTS, MESSAGE)}"

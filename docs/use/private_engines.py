@@ -127,7 +127,7 @@ class RabbitMQ(Engine):
 
     @property
     def url(self) -> str:
-        """Where it takes connections."""
+        """Return its URL."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
 
     def start(self) -> None:
@@ -225,7 +225,7 @@ def _check_postgresql() -> None:
         private_postgresql.from_debian()
 
 
-# What each page needs, by a word in its name.
+# The engine that each page needs, by a word in its name.
 NEEDS: dict[str, tuple[Callable[[], None], ...]] = {
     "postgresql": (_check_postgresql,),
     "rabbitmq": (_check_rabbitmq,),

@@ -37,7 +37,7 @@ class Programs(NamedTuple):
 
     @property
     def version(self) -> str:
-        """What this PostgreSQL calls itself."""
+        """Return the name and version of this PostgreSQL."""
         return run(self.folder / "postgres", "--version", environment=self.environment).strip()
 
 
@@ -54,7 +54,7 @@ def main(command: Sequence[str]) -> int:
 
 
 def installed(root: Path = Path("/")) -> Programs | None:
-    """The programs that are installed here, of the newest version; None if there are none."""
+    """Return the newest installed programs; None if there are none."""
     folders = sorted(root.glob("usr/lib/postgresql/*/bin"), key=lambda folder: float(folder.parent.name), reverse=True)
     folders += [Path(found).parent for found in [shutil.which("initdb")] if found]
     complete = (folder for folder in folders if all((folder / name).exists() for name in ("initdb", "postgres", "pg_isready")))
@@ -109,7 +109,7 @@ def wait_for(programs: Programs, folder: Path) -> None:
 
 
 def unprivileged() -> pwd.struct_passwd | None:
-    """Who is to run it, because PostgreSQL refuses to be run by root; None if we are somebody else."""
+    """Return the user that runs it if we are root, because PostgreSQL does not run as root; else None."""
     if os.geteuid() != 0:
         return None
     accounts = {account.pw_name: account for account in pwd.getpwall()}

@@ -85,7 +85,7 @@ class SocketWire:
             self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
     def _read(self, seconds: float) -> bytes:

@@ -40,7 +40,7 @@ class Wire(Protocol):
         """Say that no more will be sent."""
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
 
 
 class MemoryWire:

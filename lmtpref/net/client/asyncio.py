@@ -87,7 +87,7 @@ class AsyncClient(ClientBase):
             self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._streams:
             self._leaving = self._streams[1]
             self._leaving.close()
