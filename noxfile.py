@@ -60,6 +60,14 @@ def lint(session: nox.Session) -> None:
         session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *names)
 
 
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly: ours, and those of a project that uses lmtpref."""
+    install(session, "types")
+    session.run("mypy")
+    session.run("pytest", "-o", "timeout=600", "docs/corners/outside-project.rst", env={"LMTP_TYPES": "1"})
+
+
 @nox.session(default=False)
 def clients(session: nox.Session) -> None:
     """Other people's clients: swaks and curl, if they are installed, nodemailer and aiosmtplib; writes docs/use/clients.json."""
@@ -143,7 +151,6 @@ PROPERTIES_RUN: dict[str, Any] = {"env": {"LMTP_EXAMPLES": os.environ.get("LMTP_
 BESIDE_DOCS = {"PYTHONPATH": "docs/mta"}  # what unpacks Debian's packages
 PYTHONS = nox.project.python_versions(PROJECT)
 runs("docs", "Render the documents into build/docs; a warning is an error.", SPHINX, "docs", default=True)
-runs("types", "Types, strictly.", "mypy", "types", default=True)
 runs("sockets", "The documents once more, transcripts over TCP and over a Unix socket.", BESIDE, "test", env={"LMTP_WIRES": "tcp,unix"})
 runs("pythons", "The documents on each Python we support that is found here; the others are named.", BESIDE, "test", python=PYTHONS)
 runs("mtas", "The pages about MTAs, with real ones, unpacked from Debian's packages; needs root.", MTAS, "test", env={"LMTP_MTAS": "1"})

@@ -17,6 +17,13 @@ from sybil.parsers.rest.lexers import DirectiveLexer
 _COMMAND = re.compile(r"^\$ (.+)\n?((?:(?!\$ ).*\n?)*)", re.MULTILINE)
 _TIME = re.compile(r" in [\d.]+s\b")
 _FOLDER = "/home/anne/shop"  # what the pages call the project's folder
+# How a page's commands are run by this Python.
+_MODULES = {
+    "lmtpref": ["-m", "lmtpref.cli.main"],
+    "python": [],
+    "mypy": ["-m", "mypy"],
+    "pyright": ["-m", "pyright", "--pythonpath", sys.executable],
+}
 # An option that brings its plugin with it; the other plugins stay out of the pages' projects.
 _PLUGINS = {"-n": "xdist", "--randomly-seed": "randomly", "asyncio_": "asyncio"}
 
@@ -88,8 +95,7 @@ def _run(project: Project, command: str) -> str:
     if program == "pytest":
         others = tuple(name for option, name in _PLUGINS.items() if any(argument.startswith(option) for argument in arguments))
         return project.pytest(*arguments, others=others).replace(str(project.folder), _FOLDER) + "\n"
-    module = {"lmtpref": ["-m", "lmtpref.cli.main"], "python": []}[program]
     done = subprocess.run(
-        [sys.executable, *module, *arguments], cwd=project.folder, text=True, capture_output=True, timeout=60, check=False
+        [sys.executable, *_MODULES[program], *arguments], cwd=project.folder, text=True, capture_output=True, timeout=300, check=False
     )
-    return done.stdout + done.stderr
+    return re.sub(r" +$", "", done.stdout + done.stderr, flags=re.MULTILINE)

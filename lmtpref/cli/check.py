@@ -19,13 +19,13 @@ from lmtpref.check.target import CommandTarget, ListeningTarget, Target
 from lmtpref.check.usage import recipients
 from lmtpref.check.world import World
 from lmtpref.cli.arguments import path_name, seconds
+from lmtpref.cli.exit_codes import FAILED_EXIT, UNSTARTED_EXIT
 from lmtpref.cli.terminal import report
 from lmtpref.net.socket_wire import PATIENCE_SECONDS
 from lmtpref.protocol.errors import UsageError
 from lmtpref.testing.replay import ScriptServer
 from lmtpref.transcripts.notation import LEVELS
 
-FAILED_EXIT, UNSTARTED_EXIT = 1, 4
 _CLIENT_SECONDS = 10.0  # for a client program to start, and to send its message
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import load
 from lmtpref.lists import MemoryDirectory
 from lmtpref.lists.mailinglist import DirectoryError
 from lmtpref.protocol.errors import ConfigurationError, UsageError
-
-FAILED_EXIT = 1
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -114,7 +114,10 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        line = {"time": _now(), "event": "log", "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        line: dict[str, object] = {"time": _now(), "event": "log", "level": record.levelname, "logger": record.name}
+        line["message"] = record.getMessage()
+        if connection := getattr(record, "connection", None):
+            line["connection"] = connection
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)

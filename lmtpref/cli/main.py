@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 
 from lmtpref import __version__
+from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.terminal import LineFormatter, escaping, report
 from lmtpref.lists.queues.interface import QueueUnreachableError
+from lmtpref.protocol.connection_log import ConnectionFilter
 from lmtpref.protocol.errors import UsageError
 
 COMMANDS = ("serve", "check", "explain", "lists", "maps", "milter", "queues", "send", "mock")  # a module each, in `lmtpref.cli`
-FAILED_EXIT = 1
 USAGE_EXIT = 2
 
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _begin_logging() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter())
+    handler.addFilter(ConnectionFilter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 

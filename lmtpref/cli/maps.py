@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lmtpref.cli.arguments import path_name
+from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.maps_addresses import places_of
 from lmtpref.cli.maps_files import Files, exim, postfix, sendmail
 from lmtpref.cli.terminal import report
@@ -21,7 +22,6 @@ from lmtpref.lists import MemoryDirectory
 from lmtpref.net.listeners import Address, TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.errors import UsageError
 
-FAILED_EXIT = 1
 _ANY = {"", "0.0.0.0", "::", "localhost"}  # noqa: S104 - an MTA on this machine finds us on loopback, by number: `localhost` needs a look-up
 
 

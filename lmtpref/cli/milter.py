@@ -9,12 +9,12 @@ import signal
 from collections.abc import Iterable
 
 from lmtpref.cli.background import background_log
+from lmtpref.cli.reload import on_hangup
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, load_or_open
 from lmtpref.lists import ListHandler, MemoryQueues
 from lmtpref.net.milter import MailFrom, Milter
 from lmtpref.protocol.domains import a_labels
-from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Envelope, Peer, Recipient
 from lmtpref.protocol.maybe import resolve
 from lmtpref.protocol.replies import Reply
@@ -75,26 +75,26 @@ def _handler(configuration: Configuration) -> ListHandler:
     return configuration.handler(MemoryQueues())  # in which nothing will ever be put
 
 
+def _handler_of(path: str) -> ListHandler:
+    return _handler(load_or_open(path))
+
+
 async def _until_told_to_stop(milter: Milter, judge: ListJudge, options: argparse.Namespace, group: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _read_again, judge, options.config)
-    async with contextlib.AsyncExitStack() as stack:
+
+    async def read_again() -> None:
+        before, judge.handler = judge.handler.directory, await asyncio.to_thread(_handler_of, options.config)
+        if close := getattr(before, "close", None):  # a database's connections
+            close()
+        report(f"{options.config} was read again")
+
+    async with on_hangup(read_again, options.config), contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(milter.aclose)
         for address in options.listen:
             await milter.listen(address.removeprefix("inet:"), group)
         for address in milter.addresses:
             print(f"listening on {address if address.startswith('unix:') else f'inet:{address}'}", flush=True)
         await stop.wait()
-
-
-def _read_again(judge: ListJudge, path: str) -> None:
-    try:
-        before, judge.handler = judge.handler.directory, _handler(load_or_open(path))
-        if close := getattr(before, "close", None):  # a database's connections
-            close()
-        report(f"{path} was read again")
-    except UsageError as error:
-        report(f"{error}; the old configuration stays")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.terminal import print_octets, report
 from lmtpref.lists import ACCEPT, DamagedEntryError, StoredEntry, show
 from lmtpref.lists.addresses import fold_address
@@ -21,7 +22,6 @@ from lmtpref.lists.queues.url import ENVIRONMENT, masked
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.printable import printable
 
-FAILED_EXIT = 1
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 

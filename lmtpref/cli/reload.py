@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from lmtpref.cli import maps
 from lmtpref.cli.open_files import share_of
@@ -21,11 +21,10 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def reloading(server: Server, path: str, configuration: Configuration, *, workers: int = 1) -> AsyncIterator[None]:
-    """While this lasts, SIGHUP lets `server`, which has `configuration`, do what the file `path` says then.
+async def on_hangup(read_again: Callable[[], Awaitable[None]], path: str) -> AsyncIterator[None]:
+    """Await `read_again` after each SIGHUP in the `async with` block; a failure is reported, and the old configuration stays.
 
-    What cannot be used is told in one line, and the old configuration stays.  Where there is no SIGHUP, nothing happens.
-    With `workers`, the server is one of so many processes, and the first process makes the MTA's maps.
+    Signals that arrive while it reads make it read once more.  Without SIGHUP, nothing happens.
     """
     if not hasattr(signal, "SIGHUP"):
         yield
@@ -33,9 +32,7 @@ async def reloading(server: Server, path: str, configuration: Configuration, *, 
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, asked.set)
-    if workers == 1:
-        await asyncio.to_thread(make_maps, configuration)
-    task = loop.create_task(_reload_loop(asked, server, path, configuration, workers))
+    task = loop.create_task(_reload_loop(asked, read_again, path))
     try:
         yield
     finally:
@@ -44,22 +41,40 @@ async def reloading(server: Server, path: str, configuration: Configuration, *, 
         await asyncio.wait([task])
 
 
-async def _reload_loop(asked: asyncio.Event, server: Server, path: str, current: Configuration, workers: int) -> None:
-    """Read the file each time that is asked for; asked several times while it reads, once more."""
+async def _reload_loop(asked: asyncio.Event, read_again: Callable[[], Awaitable[None]], path: str) -> None:
     while await asked.wait():
         asked.clear()
         try:
-            configuration, is_known, tls = await asyncio.to_thread(read_again, path, workers)  # a million members take seconds
-            server.reconfigure(configuration, is_known, tls)
-            current.close()
-            current = configuration
-            report(f"{path} was read again")
-            if workers == 1:
-                await asyncio.to_thread(make_maps, configuration)
+            await read_again()
         except UsageError as error:
             report(f"{error}; the old configuration stays")
         except Exception:
             log.exception("%s could not be read; the old configuration stays", path)
+
+
+@contextlib.asynccontextmanager
+async def reloading(server: Server, path: str, configuration: Configuration, *, workers: int = 1) -> AsyncIterator[None]:
+    """Let `server`, which has `configuration`, do what the file `path` says after each SIGHUP in the `async with` block.
+
+    With `workers`, the server is one of so many processes, and the first process makes the MTA's maps.
+    """
+    current = configuration
+
+    async def reload() -> None:
+        nonlocal current
+        # A million members take seconds, so a thread reads the file.
+        found, is_known, tls = await asyncio.to_thread(read_again, path, workers)
+        server.reconfigure(found, is_known, tls)
+        current.close()
+        current = found
+        report(f"{path} was read again")
+        if workers == 1:
+            await asyncio.to_thread(make_maps, found)
+
+    async with on_hangup(reload, path):
+        if hasattr(signal, "SIGHUP") and workers == 1:
+            await asyncio.to_thread(make_maps, configuration)
+        yield
 
 
 def make_maps(configuration: Configuration) -> None:

@@ -8,13 +8,12 @@ import smtplib
 import sys
 
 from lmtpref.cli.arguments import seconds, wire_line
+from lmtpref.cli.exit_codes import FAILED_EXIT, TIMED_OUT_EXIT
 from lmtpref.cli.terminal import report
 from lmtpref.net.client.sync import Client
 from lmtpref.net.listeners import UnixAddress, parse_address
 from lmtpref.protocol.client.session import Outcome
 from lmtpref.protocol.printable import printable
-
-FAILED_EXIT, TIMED_OUT_EXIT = 1, 3
 
 _NEWLINE = re.compile(rb"\r?\n")
 

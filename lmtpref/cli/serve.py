@@ -17,6 +17,7 @@ from pathlib import Path
 from lmtpref.cli import log_json, serve_faults, serve_given, serve_workers
 from lmtpref.cli.arguments import path_name
 from lmtpref.cli.background import background_log
+from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.open_files import fit_connections
 from lmtpref.cli.reload import reloading
 from lmtpref.cli.serve_lines import announce, print_summary
@@ -31,7 +32,6 @@ from lmtpref.protocol.handler import AcceptAll
 from lmtpref.server import Server
 from lmtpref.testing.fault_injector import FaultInjector
 
-FAILED_EXIT = 1
 ATTEMPT_SECONDS = 1.0  # between two attempts to reach the engine of the queues
 # A thread of a queue may keep the event loop from Python for so long each time; 5 ms, the default, are more than a message takes.
 SWITCH_SECONDS = 0.0005

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from lmtpref.cli.arguments import path_name
 from lmtpref.cli.terminal import report
-from lmtpref.config.toml import line_of, read_toml
-from lmtpref.protocol.errors import ConfigurationError, UsageError
+from lmtpref.config.keys import COUNT, OCTETS, TEXT, Kind
+from lmtpref.config.toml import TomlFile
+from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import Reply
 from lmtpref.testing.faults import Fault
 from lmtpref.testing.recorder import Message, Recorder
@@ -50,47 +51,30 @@ def tell_missing(recorder: Recorder | None) -> bool:
 # The file of faults -------------------------------------------------------------------------------------------------
 
 
-class Key(NamedTuple):
-    """A key of [[fault]]: its name, what its value must be, as a test and in words, and what it means."""
+class FaultKey(NamedTuple):
+    """A key of [[fault]]: its name, what its value must be, and what it means."""
 
     name: str
-    fits: Callable[[Any], bool]
-    words: str
+    kind: Kind
     meaning: str
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value is not True and value > 0
-
-
-def _is_octets(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and value is not True and value > 0
-
-
-def _is_true(value: object) -> bool:
-    return value is True
-
+SECONDS = Kind("a number of seconds, above 0", lambda value: type(value) in {int, float} and value > 0)
+OCTETS_OR_NONE = Kind("a number of octets", lambda value: type(value) is int and value >= 0)
+TRUE = Kind("true", lambda value: value is True)
 
 KEYS = (
-    Key("on", _is_text, "a string", 'the command: a verb, "connect", or "." for the replies after the end of the message'),
-    Key("to", _is_text, "a string", "the recipient that it is limited to"),
-    Key("after", _is_count, "a number above 0", "how many occasions are left out"),
-    Key("times", _is_count, "a number above 0", "how often it happens; absent: every time"),
-    Key("delay", _is_seconds, "a number of seconds, above 0", "how long to wait before anything else"),
-    Key("reply", _is_text, "a string", 'the answer: "452 4.2.2 Full"'),
-    Key("drop", _is_true, "true", "close the connection in place of an answer"),
-    Key("drop_after_bytes", _is_octets, "a number of octets", "close the connection after so many octets of the reply"),
-    Key("reset", _is_true, "true", "as drop, with a reset"),
-    Key("stall", _is_true, "true", "never answer"),
-    Key("slice", _is_count, "a number of octets, above 0", "send the answer in pieces of so many octets"),
+    FaultKey("on", TEXT, 'the command: a verb, "connect", or "." for the replies after the end of the message'),
+    FaultKey("to", TEXT, "the recipient that it is limited to"),
+    FaultKey("after", COUNT, "how many occasions are left out"),
+    FaultKey("times", COUNT, "how often it happens; absent: every time"),
+    FaultKey("delay", SECONDS, "how long to wait before anything else"),
+    FaultKey("reply", TEXT, 'the answer: "452 4.2.2 Full"'),
+    FaultKey("drop", TRUE, "close the connection in place of an answer"),
+    FaultKey("drop_after_bytes", OCTETS_OR_NONE, "close the connection after so many octets of the reply"),
+    FaultKey("reset", TRUE, "as drop, with a reset"),
+    FaultKey("stall", TRUE, "never answer"),
+    FaultKey("slice", OCTETS, "send the answer in pieces of so many octets"),
 )
 _KEYS = {key.name: key for key in KEYS}
 
@@ -100,43 +84,36 @@ def load(path: str) -> list[Fault]:
     return _File(Path(path)).faults()
 
 
-class _File:
+class _File(TomlFile):
     """A file of faults while it is read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.text, self.data = read_toml(path)
 
     def faults(self) -> list[Fault]:
         for name in self.data.keys() - {"fault"}:
-            raise self.error("unknown table or key", None, name)
+            raise self.error("unknown table or key", None, key=name)
         tables = self.data.get("fault", [])
         if not isinstance(tables, list):
-            raise self.error("faults are written [[fault]]", "fault", "fault")
+            raise self.error("faults are written [[fault]]", "fault", key="fault")
         return [self.fault(f"fault {number}", table) for number, table in enumerate(tables)]
 
     def fault(self, header: str, table: dict[str, Any]) -> Fault:
         for name, value in table.items():
             if name not in _KEYS:
-                raise self.error("unknown key in [[fault]]", header, name)
-            if not _KEYS[name].fits(value):
-                raise self.error(f"must be {_KEYS[name].words}, not {value!r}", header, name)
+                raise self.error("unknown key in [[fault]]", header, key=name)
+            if not _KEYS[name].kind.fits(value):
+                raise self.error(f"must be {_KEYS[name].kind.words}, not {value!r}", header, key=name)
         if "on" not in table:
-            raise self.error("a fault is on some command", header, "on")
+            raise self.error("a fault is on some command", header, key="on")
         done = [name for name in table if name not in {"on", "to", "after", "times"}]
         if not done:
-            raise self.error("nothing is to happen", header, "on")
+            raise self.error("nothing is to happen", header, key="on")
         name = "on"
         try:
             fault = Fault(table["on"], to=table.get("to"), after=table.get("after", 0))
             for name in done:
                 _do(fault, name, table[name], table.get("times"))
         except UsageError as error:
-            raise self.error(str(error), header, name) from None
+            raise self.error(str(error), header, key=name) from None
         return fault
-
-    def error(self, problem: str, header: str | None, name: str) -> ConfigurationError:
-        return ConfigurationError(problem, file=self.path, line=line_of(self.text, header, name), key=name)
 
 
 def _do(fault: Fault, name: str, value: Any, times: int | None) -> Fault:  # noqa: ANN401 - as TOML has it

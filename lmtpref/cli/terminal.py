@@ -89,7 +89,9 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of `record`."""
-        line = f"lmtpref: {printable(record.getMessage())}"
+        connection = getattr(record, "connection", None)
+        about = f"connection {connection}: " if connection else ""
+        line = f"lmtpref: {about}{printable(record.getMessage())}"
         return _indented(f"{line}\n{self.formatException(record.exc_info)}") if record.exc_info else line
 
 

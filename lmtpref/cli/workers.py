@@ -12,11 +12,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.terminal import report
 from lmtpref.lists import QueueUnreachableError
 from lmtpref.protocol.errors import UsageError
 
-FAILED_EXIT = 1
 USAGE_EXIT = 2
 # After a stop, workers that have not ended within this time are killed; the server's own grace is much shorter.
 STOP_SECONDS = 60.0

@@ -14,7 +14,7 @@ from lmtpref.config.host_files import Named, group_name, tls_context
 from lmtpref.config.keys import KEYS
 from lmtpref.config.members_file import read_members
 from lmtpref.config.queue_table import queue_settings
-from lmtpref.config.toml import line_of, read_toml
+from lmtpref.config.toml import TomlFile, line_of
 from lmtpref.lists.addresses import parse_address
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.directory.open_database import names_mailman, open_directory
@@ -134,12 +134,11 @@ def cast() -> Configuration:
     return load(CAST)
 
 
-class _File:
+class _File(TomlFile):
     """One configuration file while it is read."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.text, self.data = read_toml(path)
+        super().__init__(path)
         self.reported: set[str] = set()  # the keys whose old words were logged
 
     def configuration(self) -> Configuration:
@@ -326,6 +325,3 @@ class _File:
 
     def placed(self, error: ConfigurationError, header: str) -> ConfigurationError:
         return self.error(error.problem, header, key=error.key or "")
-
-    def error(self, problem: str, header: str | None, *, key: str) -> ConfigurationError:
-        return ConfigurationError(problem, file=self.path, line=line_of(self.text, header, key), key=key)

@@ -37,6 +37,21 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         raise ConfigurationError(str(error), file=path, line=int(at[1]) if at else None) from None
 
 
+class TomlFile:
+    """A TOML file while it is read, whose mistakes are reported with file, line and key.
+
+    Raises ConfigurationError: if it cannot be read, or is not TOML.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text, self.data = read_toml(path)
+
+    def error(self, problem: str, header: str | None, *, key: str) -> ConfigurationError:
+        """Return the error for a key of the table `header` (see `line_of`)."""
+        return ConfigurationError(problem, file=self.path, line=line_of(self.text, header, key), key=key)
+
+
 def line_of(text: str, header: str | None, key: str) -> int | None:
     """The number of the line of TOML on which `key` is set, as far as a search by line can tell; None if it cannot.
 

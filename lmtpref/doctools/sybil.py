@@ -25,6 +25,8 @@ from lmtpref.transcripts.memory_wire import Wire
 from lmtpref.transcripts.notation import Level, Transcript, parse
 from lmtpref.transcripts.player import play
 
+__all__ = ["Block", "TranscriptParser", "blocks", "identify", "problems"]
+
 LANGUAGE = "lmtp"
 
 Flip = Callable[[Transcript, dict[str, Any]], str]

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from lmtpref.lists.addresses import ListAddress, Subaddress, parse_local_part
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from lmtpref.lists.addresses import SUFFIXES, ListAddress, Subaddress, parse_local_part
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.handler import ListHandler
 from lmtpref.lists.mailboxes import Kept, Mailboxes
-from lmtpref.lists.mailinglist import Judge, ListDirectory, Lookup, MailingList, NonmemberAction, NullSender, Standing, Unvouched
+from lmtpref.lists.mailinglist import (
+    DirectoryError,
+    Judge,
+    ListDirectory,
+    Lookup,
+    MailingList,
+    NonmemberAction,
+    NullSender,
+    Standing,
+    Unvouched,
+)
+from lmtpref.lists.policy.authentication import Author, Trust, author_of, parse_trust
 from lmtpref.lists.policy.default import DEFAULT_POLICY, SESSION_LIMITS, Decision, Policy, decide, rules_of
 from lmtpref.lists.policy.facts import DataFacts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
+from lmtpref.lists.policy.header import MAX_SENDERS, Header
 from lmtpref.lists.policy.rules import Rule, at
 from lmtpref.lists.policy.verdicts import ACCEPT, Accept, Defer, Discard, Hold, Reject, Verdict
 from lmtpref.lists.queues.consume import Consumer, Delivery, consume
@@ -27,12 +42,25 @@ from lmtpref.lists.queues.maildir_writer import Disk
 from lmtpref.lists.queues.memory import Entry, MemoryQueue, MemoryQueues, show
 from lmtpref.lists.queues.registry import open_queues, open_store
 from lmtpref.lists.queues.spool import MaildirQueue, Spool, Stored
+from lmtpref.lists.queues.url import masked
+from lmtpref.lists.senders import Addresses, Senders
+
+if TYPE_CHECKING:
+    from lmtpref.lists.directory.sql import SqlDirectory as SqlDirectory
+    from lmtpref.lists.directory.sql_import import import_lists as import_lists
+
+# SQLAlchemy may not be there, so these are imported when they are first used.
+_HOMES = {"SqlDirectory": "sql", "import_lists": "sql_import"}
 
 __all__ = [
     "ACCEPT",
     "DEFAULT_POLICY",
+    "MAX_SENDERS",
     "SESSION_LIMITS",
+    "SUFFIXES",
     "Accept",
+    "Addresses",
+    "Author",
     "ClaimLostError",
     "Consumer",
     "DamagedEntryError",
@@ -40,10 +68,12 @@ __all__ = [
     "Decision",
     "Defer",
     "Delivery",
+    "DirectoryError",
     "Discard",
     "Disk",
     "Entry",
     "EntrySink",
+    "Header",
     "Hold",
     "Judge",
     "Kept",
@@ -71,20 +101,34 @@ __all__ = [
     "Reject",
     "Rule",
     "SenderFacts",
+    "Senders",
     "Spool",
+    "SqlDirectory",
     "Stage",
     "Standing",
     "Stored",
     "StoredEntry",
     "Subaddress",
+    "Trust",
     "Unvouched",
     "Verdict",
     "at",
+    "author_of",
     "consume",
     "decide",
+    "import_lists",
+    "masked",
     "open_queues",
     "open_store",
     "parse_local_part",
+    "parse_trust",
     "rules_of",
     "show",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Return a name of `_HOMES`, imported now."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"lmtpref.lists.directory.{_HOMES[name]}"), name)

@@ -15,6 +15,7 @@ from lmtpref.net.deadlines import Deadlines
 from lmtpref.net.hook_errors import ENDS_SERVER, ask_unheard, end_server
 from lmtpref.net.tls import begin_tls
 from lmtpref.protocol.catalogue import BUSY_452, SHUTTING_DOWN_421
+from lmtpref.protocol.connection_log import CURRENT_CONNECTION
 from lmtpref.protocol.events import Event
 from lmtpref.protocol.handler import Handler, Peer
 from lmtpref.protocol.replies import Reply
@@ -98,6 +99,7 @@ class Connection(asyncio.BufferedProtocol):
         """Stop what is under way; a recipient that was answered stays answered (RFC 5321 section 4.1.1.10)."""
         if self not in self._context.connections:
             return
+        CURRENT_CONNECTION.set(self._session.peer.connection)
         self._timer.cancel()
         self._context.dismiss(self, self._session.peer)
         if self._task:
@@ -185,6 +187,7 @@ class Connection(asyncio.BufferedProtocol):
     def _run(self) -> None:
         """Ask the session's questions until it needs more octets, a hook waits, or others should have their turn."""
         session = self._session
+        CURRENT_CONNECTION.set(session.peer.connection)
         session.envelope_room = -1 if self._context.crowded else self._envelope_room
         last_frame = session.frames + MAX_STEPS_A_TURN
         while event := session.turn(max_steps=last_frame - session.frames):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections import deque
@@ -17,8 +16,6 @@ from lmtpref.protocol.replies import Reply
 log = logging.getLogger(__name__)
 
 MAX_REJECTED = 1_000  # recipients of one transaction that a record names; it counts the others
-
-_serial = itertools.count(1)
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +55,6 @@ class JournalObserver(Observer):
 
     def __init__(self, tell: Callable[[Record], None]) -> None:
         self._tell = tell
-        self._connection = next(_serial)
         self._number = 0
         self._rejected = 0  # recipients of this transaction
         self._command: Command | None = None  # whose reply is still to come
@@ -115,7 +111,7 @@ class JournalObserver(Observer):
 
     def _begin(self, command: Command, reply: Reply) -> None:
         self._number += 1
-        self._record = Record(self._peer, self._connection, self._number, _address(command.argument), reply)
+        self._record = Record(self._peer, self._peer.connection, self._number, _address(command.argument), reply)
         self._unanswered = None
         self._rejected = 0
         if not reply.positive:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import inspect
 import ipaddress
+import itertools
 import logging
 import warnings
 import weakref
@@ -55,7 +56,7 @@ class Peer:
     """The other end of a connection.
 
     `address` is an IP address, or None on a Unix socket; `known` tells whether it is one of the server's `known_mtas`.
-    `state` belongs to the handler, for as long as the connection lasts.
+    `connection` is its number in this process, from 1.  `state` belongs to the handler, for as long as the connection lasts.
     """
 
     address: str | None = None
@@ -63,6 +64,7 @@ class Peer:
     known: bool = True
     secure: bool = False  # since STARTTLS
     lhlo: str | None = None  # what it calls itself; evidence of nothing (RFC 5321 section 4.1.4)
+    connection: int = field(default_factory=itertools.count(1).__next__, repr=False)
     state: Any = None
 
     @property

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import PeerError
+from lmtpref.protocol.states import GROUPED
 from lmtpref.protocol.syntax import Parameters, Path, parse_bdat, parse_mail, parse_rcpt, split_verb
 from lmtpref.transcripts.script_frames import Frame
 
 # Behind which more may be sent before their replies have come (RFC 2920 section 3.1; Postfix's XFORWARD says so of itself).
-_MAY_BE_FOLLOWED = frozenset({"MAIL", "RCPT", "RSET", "XFORWARD"})
 
 
 def command_agrees(expected: bytes, came: bytes, *, strict: bool) -> bool:
@@ -36,7 +36,7 @@ def may_follow(last: Frame | None, frame: Frame, *, pipelining: bool, strict: bo
         return last is not None
     if strict or not pipelining:
         return False
-    return last.kind == "content" or (last.verb in _MAY_BE_FOLLOWED and frame.verb != "BDAT")
+    return last.kind == "content" or (last.verb in GROUPED and frame.verb != "BDAT")
 
 
 def _split(line: bytes) -> tuple[str, str]:

@@ -75,6 +75,19 @@ class Committer(Generic[C]):
         """The number of waiting entries, including those of the current batch."""
         return len(self._pending) + len(self._busy)
 
+    def put(self, commit: C) -> asyncio.Future[None] | None:
+        """Commit an entry: in the next batch, with a future, if an event loop runs; else before the method returns.
+
+        Raises OSError, from the method or from the future: if the entry could not be stored.
+        """
+        with contextlib.suppress(RuntimeError):  # no running loop
+            commit.future = asyncio.get_running_loop().create_future()
+        if commit.future is None:
+            self.commit_now(commit)
+        else:
+            self.add(commit)
+        return commit.future
+
     def add(self, commit: C) -> None:
         """Add an entry to the next batch.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import os
@@ -88,13 +87,7 @@ class MaildirQueues(Spool):
         Raises OSError, from the method or from the future: if the disk fails.
         """
         commit = FileCommit(entry, maildir=_maildir(self.path, entry.queue, entry.list), name=self._names.next())
-        with contextlib.suppress(RuntimeError):  # no loop
-            commit.future = asyncio.get_running_loop().create_future()
-        if commit.future is None:
-            self._committer.commit_now(commit)
-        else:
-            self._committer.add(commit)
-        return commit.future
+        return self._committer.put(commit)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> bool:
         """Accept no more entries and wait up to `seconds` for the disk; return whether every entry was stored."""

@@ -45,7 +45,7 @@ def resolve(url: str) -> str:
 
 
 def masked(url: str) -> str:
-    """Return `url` with *** in place of every password, for messages and logs."""
+    """Return `url` with `***` in place of every password, for messages and logs."""
     return _PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1:***@", url))
 
 

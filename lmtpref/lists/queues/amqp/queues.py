@@ -72,13 +72,7 @@ class AmqpQueues:
         if entry.queue not in QUEUED:
             return self._held.put(entry)  # type: ignore[return-value]
         commit = Commit(entry)
-        with contextlib.suppress(RuntimeError):  # no running loop
-            commit.future = asyncio.get_running_loop().create_future()
-        if commit.future is None:
-            self._committer.commit_now(commit)
-        else:
-            self._committer.add(commit)
-        return commit.future
+        return self._committer.put(commit)
 
     async def counts(self) -> dict[str, int]:
         """Return the number of entries in each queue.

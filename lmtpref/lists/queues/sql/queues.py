@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import time
@@ -88,13 +87,7 @@ class SqlQueues:
         """
         name = self._names.next()
         commit = RowCommit(entry, name=name, row=_row(entry, name))
-        with contextlib.suppress(RuntimeError):  # no running loop
-            commit.future = asyncio.get_running_loop().create_future()
-        if commit.future is None:
-            self._committer.commit_now(commit)
-        else:
-            self._committer.add(commit)
-        return commit.future
+        return self._committer.put(commit)
 
     async def counts(self) -> dict[str, int]:
         """Return the number of entries in each queue.
