@@ -1,8 +1,10 @@
-"""The reference server on its three transports, in every condition, strictly and exactly."""
+"""The reference server on its three transports, in every condition, and in two processes; strictly and exactly."""
 
 from __future__ import annotations
 
 import contextlib
+import shlex
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,13 +18,15 @@ from lmtpref.lists import Entry
 from lmtpref.lists.queues.spool_engine import SpoolStore
 
 PATIENCE_SECONDS = 10.0  # for a program to start while others do
+_SERVE = (sys.executable, "-m", "lmtpref.cli.main", "serve")
 PARTS = 4  # of the cases, played side by side
-TRANSPORTS = ("TCP", "Unix socket", "standard streams")
+TRANSPORTS = ("TCP", "Unix socket", "standard streams", "two processes")
 
 
 def results(cases: Sequence[Case], transport: str) -> list[Result]:
     """Return the result of each case on one transport, those with the same conditions against one server."""
-    ordered = sorted(cases, key=lambda case: case.given)
+    # `lmtpref serve --workers` goes without --given.
+    ordered = sorted((case for case in cases if transport != "two processes" or not case.given), key=lambda case: case.given)
     groups = [(given, list(group)) for given, group in groupby(ordered, key=lambda case: case.given)]
     # A program is started for each case on standard streams, so there the many cases without a condition are divided too.
     parts = [(given, group[start::PARTS]) for given, group in groups for start in range(PARTS)]
@@ -46,16 +50,31 @@ def _target(given: Sequence[str], transport: str) -> Iterator[tuple[Target, Call
     conditions = frozenset(given)
     with tempfile.TemporaryDirectory() as folder:
         spool = f"{folder}/spool"
+
+        def stored() -> Iterable[Entry]:
+            return (entry.entry() for entry in SpoolStore(f"maildir:{spool}").stored())
+
         if transport == "standard streams":
-            names = ",".join(given) or NONE
-            command = f"{sys.executable} -m lmtpref.cli.main serve --stdio --spool {spool} --given {names}"
-            yield (
-                CommandTarget(command, given=conditions, patience_seconds=PATIENCE_SECONDS),
-                lambda: (stored.entry() for stored in SpoolStore(f"maildir:{spool}").stored()),
-            )
+            command = [*_SERVE, "--stdio", "--spool", spool, "--given", ",".join(given) or NONE]
+            yield CommandTarget(shlex.join(command), given=conditions, patience_seconds=PATIENCE_SECONDS), stored
+            return
+        if transport == "two processes":
+            with _serving("--workers", "2", "--spool", spool) as address:
+                yield ListeningTarget(address, given=conditions, patience_seconds=PATIENCE_SECONDS), stored
             return
         with reference(given, listen=f"unix:{folder}/lmtp" if transport == "Unix socket" else "127.0.0.1:0") as server:
             yield ListeningTarget(server.addresses[0], given=conditions), lambda: chain.from_iterable(server.queues.values())
+
+
+@contextlib.contextmanager
+def _serving(*options: str) -> Iterator[str]:
+    """Run `lmtpref serve` with these options; yield its address."""
+    with subprocess.Popen([*_SERVE, "--listen", "127.0.0.1:0", *options], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield process.stdout.readline().removeprefix("listening on ").strip()
+        finally:
+            process.terminate()
 
 
 def _newest(entries: Callable[[], Iterable[Entry]], recipient: str) -> bytes:
