@@ -28,7 +28,7 @@ class Pages(Sybil):
     """The documents, their transcripts on one wire; examples go by their names."""
 
     def identify(self, example: Example) -> str:
-        """The name of an example."""
+        """Return the name of an example."""
         return identify(example, self.name)
 
 

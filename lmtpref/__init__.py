@@ -84,7 +84,7 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:
-    """A public name, imported now."""
+    """Return a public name, imported now."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
@@ -93,5 +93,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """The public names too, imported or not."""
+    """Return the public names too, imported or not."""
     return sorted({*globals(), *_HOMES})

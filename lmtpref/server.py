@@ -46,10 +46,10 @@ class Journal(Protocol):
     """What wants to know of each transaction, and of what was decided in it."""
 
     def decided(self, decision: Decision, facts: Facts) -> None:
-        """A rule has decided."""
+        """Take the decision of a rule, with its facts."""
 
     def ended(self, record: Record) -> None:
-        """A transaction has ended."""
+        """Take the record of a transaction that has ended."""
 
 
 class Server(Generic[Q_co]):
@@ -119,7 +119,7 @@ class Server(Generic[Q_co]):
         interpose: Interpose | None = None,
         journal: Journal | None = None,
     ) -> Server[Any]:
-        """The server that `configuration` describes; `listen`, if there is any, is where it listens instead.
+        """Return the server that `configuration` describes; `listen`, if there is any, is where it listens instead.
 
         Whoever has the server closes its `queues` when it has stopped.
         """

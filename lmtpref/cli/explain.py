@@ -78,7 +78,7 @@ class ExplainRecorder:
         self.entries.append(entry)
 
     def take(self) -> tuple[Question, ...]:
-        """What was asked since this was last called."""
+        """Return what was asked since this was last called."""
         questions = tuple(self.questions)
         self.questions.clear()
         return questions
@@ -92,7 +92,7 @@ class Explanation(NamedTuple):
     entry: Entry | None
 
     def asked(self, decision: Decision) -> Iterator[tuple[Rule[Any], str]]:
-        """The rules that were asked until one decided, each with what it said: a verdict, or `-`."""
+        """Yield the rules that were asked until one decided, each with what it said: a verdict, or `-`."""
         for rule in rules_of(self.policy, decision.stage):
             yield rule, str(decision.verdict) if rule is decision.rule else "-"
             if rule is decision.rule:
@@ -100,7 +100,7 @@ class Explanation(NamedTuple):
 
 
 def explanation(configuration: Configuration, mail: MailObject, peer: Peer, lhlo: str) -> Explanation:
-    """What would become of `mail`: the conversation is held with the handler that serves, on a wire in memory."""
+    """Return what would become of `mail`: the conversation is held with the handler that serves, on a wire in memory."""
     recorder = ExplainRecorder()
     handler = configuration.handler(recorder)
     handler.on_decision = recorder.decided
@@ -121,7 +121,7 @@ def explanation(configuration: Configuration, mail: MailObject, peer: Peer, lhlo
 
 
 def _commands(lhlo: str, mail: MailObject, steps: list[ExplainedCommand]) -> Iterator[tuple[str, bytes]]:
-    """What the client says, and the octets of it; what it says after LHLO depends on what it heard."""
+    """Yield what the client says, and the octets of it; what it says after LHLO depends on what it heard."""
     yield _line(f"LHLO {lhlo}")
     offered = {line.partition(" ")[0]: () for line in steps[-1].reply.lines[1:]}
     for command in envelope_of(mail, offered, range(len(mail.forward_paths))):

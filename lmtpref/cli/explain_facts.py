@@ -16,7 +16,7 @@ _NOTHING = (None, False, "")
 
 
 def described(facts: object) -> dict[str, str]:
-    """The facts that a rule was told, each by its name: what is so; what is not so, or not known, is left out."""
+    """Return the facts that a rule was told, each by its name: what is so; what is not so, or not known, is left out."""
     return dict(_flat(facts._asdict())) if isinstance(facts, tuple) and hasattr(facts, "_asdict") else {}
 
 
@@ -61,7 +61,7 @@ def _standing(standing: Standing) -> str:
 
 
 def _settings(mailing_list: MailingList) -> Iterator[str]:
-    """The settings with one value that are not as they would be by themselves."""
+    """Yield the settings with one value that are not as they would be by themselves."""
     for field in fields(mailing_list):
         value = getattr(mailing_list, field.name)
         if field.init and isinstance(value, str | int) and field.name != "address" and value != field.default:

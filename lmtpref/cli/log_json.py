@@ -38,7 +38,7 @@ def add_to(serve: argparse.ArgumentParser) -> None:
 
 
 def journal_for(options: argparse.Namespace) -> JsonJournal | None:
-    """The journal that the options ask for; None if they ask for none.  Raises UsageError for a key that cannot be had."""
+    """Return the journal that the options ask for; None if they ask for none.  Raises UsageError for a key that cannot be had."""
     if not options.log_json:
         if options.log_key:
             raise UsageError("--log-key goes with --log-json")
@@ -60,7 +60,7 @@ class JsonJournal:
         self._rules: WeakKeyDictionary[Peer, Rules] = WeakKeyDictionary()  # a connection that is lost takes its rules along
 
     def decided(self, decision: Decision, facts: Facts) -> None:
-        """A rule has decided, in a transaction that has not ended yet."""
+        """Note what a rule decided in a transaction that has not ended yet."""
         address = ""
         if isinstance(facts, MessageFacts):
             facts = facts.rcpt
@@ -72,7 +72,7 @@ class JsonJournal:
                 rules.setdefault(address, {})[decision.stage.value] = decision.rule.name
 
     def ended(self, record: Record) -> None:
-        """A transaction has ended."""
+        """Take the record of a transaction that has ended."""
         rules = self._rules.pop(record.peer, {})
         line = {
             "time": _now(),
@@ -113,7 +113,7 @@ class JsonFormatter(logging.Formatter):
     """Whatever else is logged, as a line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         line: dict[str, object] = {"time": _now(), "event": "log", "level": record.levelname, "logger": record.name}
         line["message"] = record.getMessage()
         if connection := getattr(record, "connection", None):

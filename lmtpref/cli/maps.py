@@ -41,7 +41,7 @@ class Maps:
     then: str = ""
 
     def files(self, configuration: Configuration, where: Path) -> Files:
-        """The files by their names, for lists that are all known; `where` is the folder in which the MTA will find them."""
+        """Return the files by their names, for lists that are all known; `where` is the folder in which the MTA will find them."""
         if not isinstance(configuration.directory, MemoryDirectory):
             raise UsageError("the lists are in a database: the maps are made of [[list]] tables")
         places = places_of(configuration.directory)
@@ -88,7 +88,7 @@ def _maps(options: argparse.Namespace) -> int:
 
 
 def maps_of(configuration: Configuration) -> Maps | None:
-    """What the configuration's `[maps]` says; None if there is none."""
+    """Return what the configuration's `[maps]` says; None if there is none."""
     values: Mapping[str, Any] = configuration.maps
     return Maps(**{"address_class" if key == "class" else key: value for key, value in values.items()}) if values else None
 
@@ -156,7 +156,7 @@ def _run(command: str) -> int:
 
 
 def _reachable(address: Address) -> Address:
-    """The address as an MTA on this machine finds it.  Raises UsageError for port 0, which is another each time."""
+    """Return the address as an MTA on this machine finds it.  Raises UsageError for port 0, which is another each time."""
     if isinstance(address, UnixAddress):
         return UnixAddress(str(Path(address.path).absolute()))
     if not address.port:

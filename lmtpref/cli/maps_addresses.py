@@ -60,7 +60,7 @@ def places_of(lists: Iterable[MailingList]) -> list[ListAtDomain]:
 
 
 def domains_of(places: Iterable[ListAtDomain]) -> list[str]:
-    """The domains of `places`, sorted."""
+    """Return the domains of `places`, sorted."""
     return sorted({place.domain for place in places})
 
 
@@ -74,7 +74,7 @@ def addresses_of(places: Iterable[ListAtDomain]) -> Iterator[tuple[str, ListAtDo
 
 
 def quoted(text: str) -> str:
-    """A pattern that matches `text`, which is plain, and nothing else."""
+    """Return a pattern that matches `text`, which is plain, and nothing else."""
     return _SPECIAL.sub(r"\\\g<0>", text)
 
 

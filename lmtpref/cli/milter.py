@@ -36,7 +36,7 @@ class ListJudge:
         self._served: set[str] = set()
 
     async def __call__(self, mail: MailFrom, path: Path) -> Reply | None:
-        """The refusal for this sender and this recipient; None if there is none, or if it is not ours to say."""
+        """Return the refusal for this sender and this recipient; None if there is none, or if it is not ours to say."""
         envelope, recipient = Envelope(Peer(), mail.sender, mail.parameters), Recipient(path)
         refusal = await resolve(self.handler.rcpt(envelope, recipient))
         if not self._is_ours(recipient):

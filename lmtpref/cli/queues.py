@@ -67,12 +67,12 @@ def _act(stored: StoredEntry, options: argparse.Namespace) -> int:
 
 
 def _url(text: str) -> str:
-    """The URL that `text` is, or that of the spool in the folder `text`."""
+    """Return the URL that `text` is, or that of the spool in the folder `text`."""
     return text if text.startswith((ENVIRONMENT, *(f"{scheme}{end}" for scheme in schemes() for end in ":+"))) else f"maildir:{text}"
 
 
 def _seconds(text: str) -> float:
-    """The seconds in an age such as 12h."""
+    """Return the seconds in an age such as 12h."""
     number, unit = text[:-1], text[-1:]
     if unit not in _UNITS or not number.isdecimal():
         raise argparse.ArgumentTypeError(f"a number and s, m, h or d, not {text!r}")
@@ -83,7 +83,7 @@ def _seconds(text: str) -> float:
 
 
 def _list(store: Store, options: argparse.Namespace) -> int:
-    """A line for every entry; 1 if one of them is damaged."""
+    """Print a line for every entry; return 1 if one of them is damaged."""
     now, found, damaged = time.time(), [], False
     for data in map(_described, store.stored()):
         if not _is_wanted(data, options, now):
@@ -102,7 +102,7 @@ def _list(store: Store, options: argparse.Namespace) -> int:
 
 
 def _counts(store: Store, options: argparse.Namespace) -> int:
-    """A line for every queue."""
+    """Print a line for every queue."""
     held = dict(store.counts())
     if options.json:
         print(json.dumps(held))
@@ -112,7 +112,7 @@ def _counts(store: Store, options: argparse.Namespace) -> int:
 
 
 def _show(stored: StoredEntry, options: argparse.Namespace) -> int:
-    """An entry's data, an empty line, and the message as it is stored."""
+    """Print an entry's data, an empty line, and the message as it is stored."""
     entry = stored.entry()
     if options.json:
         print(json.dumps(_described(stored), indent=1))
@@ -128,13 +128,13 @@ def _show(stored: StoredEntry, options: argparse.Namespace) -> int:
 
 
 def _remove(stored: StoredEntry, _options: argparse.Namespace) -> int:
-    """An entry is gone."""
+    """Remove an entry."""
     stored.remove()
     return 0
 
 
 def _release(stored: StoredEntry, options: argparse.Namespace) -> int:
-    """A held entry goes to `in`, as if its list had accepted it."""
+    """Move a held entry to `in`, as if its list had accepted it."""
     if stored.queue != "hold":
         report(f"{stored.id} is in {stored.queue}, not in hold")
         return FAILED_EXIT
@@ -143,7 +143,7 @@ def _release(stored: StoredEntry, options: argparse.Namespace) -> int:
 
 
 def _move(stored: StoredEntry, options: argparse.Namespace) -> int:
-    """An entry goes to another queue as it is."""
+    """Move an entry to another queue as it is."""
     if options.to not in QUEUES:
         raise UsageError(f"no queue {options.to!r}; there are {', '.join(QUEUES)}")
     stored.move(options.to)
@@ -197,6 +197,6 @@ def _line(data: dict[str, Any], now: float) -> str:
 
 
 def _age(seconds: float) -> str:
-    """An age in its largest unit that fits."""
+    """Return an age in its largest unit that fits."""
     unit = max((unit for unit, length in _UNITS.items() if length <= max(seconds, 1)), key=_UNITS.__getitem__)
     return f"{max(0, int(seconds)) // _UNITS[unit]}{unit}"

@@ -64,7 +64,7 @@ def _tell(client: Client, error: OSError | None) -> int:
 
 
 def _spelt(outcome: Outcome) -> str:
-    """A recipient and a reply, on one line."""
+    """Print a recipient and a reply on one line."""
     reply = outcome.reply
     return " ".join([f"{outcome.address}:", str(reply.code), *([str(reply.enhanced)] if reply.enhanced else []), *reply.lines])
 

@@ -145,7 +145,7 @@ def _configuration(options: argparse.Namespace) -> Configuration:
 
 
 def _with_queues(configuration: Configuration, options: argparse.Namespace) -> Configuration:
-    """The configuration, with the queues of the command line in the place of its own."""
+    """Return the configuration, with the queues of the command line in the place of its own."""
     if options.held:
         configuration = replace(configuration, queue_options=replace(configuration.queue_options, held=options.held))
     if options.queues:
@@ -209,7 +209,7 @@ async def _one_conversation(server: Server, stack: contextlib.ExitStack) -> None
 
 
 def _told_to_stop() -> asyncio.Event:
-    """What is set at SIGTERM and SIGINT."""
+    """Return what is set at SIGTERM and SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # no such signals outside Unix: Ctrl-C ends it there

@@ -31,7 +31,7 @@ def add_to(serve: argparse.ArgumentParser) -> None:
 
 
 def recorder_for(options: argparse.Namespace) -> Recorder | None:
-    """A recorder that does what the options say; None if they say nothing.  Raises ConfigurationError, UsageError."""
+    """Return a recorder that does what the options say; None if they say nothing.  Raises ConfigurationError, UsageError."""
     if not options.faults and not options.capture:
         return None
     recorder = Recorder(keep=False, on_message=_capture(options.capture) if options.capture else None)
@@ -80,7 +80,7 @@ _KEYS = {key.name: key for key in KEYS}
 
 
 def load(path: str) -> list[Fault]:
-    """The faults in the file `path`.  Raises ConfigurationError, naming file, line and key, for the first mistake."""
+    """Return the faults in the file `path`.  Raises ConfigurationError, naming file, line and key, for the first mistake."""
     return _File(Path(path)).faults()
 
 
@@ -147,7 +147,7 @@ def _capture(path: str) -> Callable[[Message], None]:
 
 
 def as_json(message: Message) -> dict[str, object]:
-    """A message as `--capture` writes it: the content as text where it is UTF-8, and in base64 where it is not."""
+    """Return a message as `--capture` writes it: the content as text where it is UTF-8, and in base64 where it is not."""
     envelope: dict[str, object] = {
         "peer": message.peer,
         "lhlo": message.lhlo,

@@ -28,12 +28,12 @@ class Named(NamedTuple):
         return self.config.parent / self.name
 
     def error(self, problem: str) -> ConfigurationError:
-        """The error that names file, line and key."""
+        """Return the error that names file, line and key."""
         return ConfigurationError(problem, file=self.config, line=self.line, key=self.key)
 
 
 def tls_context(certificate: Named, key: Named) -> ssl.SSLContext:
-    """What STARTTLS needs, from the files as they are now.  Raises ConfigurationError for what is of no use."""
+    """Return what STARTTLS needs, from the files as they are now.  Raises ConfigurationError for what is of no use."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with _blaming(certificate, "holds no certificate"):
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(certificate.path)
@@ -43,7 +43,7 @@ def tls_context(certificate: Named, key: Named) -> ssl.SSLContext:
 
 
 def group_name(group: Named) -> str:
-    """The name of the group.  Raises ConfigurationError if there is none of that name."""
+    """Return the name of the group.  Raises ConfigurationError if there is none of that name."""
     try:
         import grp  # noqa: PLC0415 - Unix alone has it
 

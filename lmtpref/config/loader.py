@@ -72,7 +72,7 @@ class Configuration:
     directory: ListDirectory = attribute(default_factory=MemoryDirectory)
 
     def handler(self, queues: EntrySink) -> ListHandler:
-        """The handler that answers for these lists, and puts what was accepted into `queues`."""
+        """Return the handler that answers for these lists, and puts what was accepted into `queues`."""
         return ListHandler(
             self.directory,
             queues,
@@ -89,16 +89,16 @@ class Configuration:
         )
 
     def queues(self) -> Queues:
-        """The queues that it names, which are yet to be opened.  Raises UsageError."""
+        """Return the queues that it names, which are yet to be opened.  Raises UsageError."""
         url = f"maildir:{self.maildir}" if self.maildir else self.queues_url or "memory:"
         return open_queues(url, self.queue_options)
 
     def tls(self) -> ssl.SSLContext | None:
-        """What STARTTLS needs, from the files as they are now; None without a certificate.  Raises ConfigurationError."""
+        """Return what STARTTLS needs, from the files as they are now; None without a certificate.  Raises ConfigurationError."""
         return tls_context(self.tls_certificate, self.tls_key) if self.tls_certificate and self.tls_key else None
 
     def group(self) -> str | None:
-        """The group of the Unix sockets; None for that of the process.  Raises ConfigurationError if there is no such group."""
+        """Return the group of the Unix sockets; None for that of the process.  Raises ConfigurationError if there is no such group."""
         return group_name(self.unix_group) if self.unix_group else None
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ _LIMITS = frozenset(field.name for field in fields(Limits))
 
 
 def load(path: Path | str) -> Configuration:
-    """The configuration in the file `path`.  Raises ConfigurationError, naming file, line and key, for the first mistake."""
+    """Return the configuration in the file `path`.  Raises ConfigurationError, naming file, line and key, for the first mistake."""
     return _File(Path(path)).configuration()
 
 
@@ -130,7 +130,7 @@ def load_or_open(name: str) -> Configuration:
 
 
 def cast() -> Configuration:
-    """The cast's configuration: ant, bee and cat, in a directory of their own."""
+    """Return the cast's configuration: ant, bee and cat, in a directory of their own."""
     return load(CAST)
 
 
@@ -142,7 +142,7 @@ class _File(TomlFile):
         self.reported: set[str] = set()  # the keys whose old words were logged
 
     def configuration(self) -> Configuration:
-        """What the file says."""
+        """Return what the file says."""
         for name in self.data.keys() - _KINDS.keys():
             raise self.error("unknown table or key", None, key=name)
         server = self.data.get("server", {})
@@ -179,7 +179,7 @@ class _File(TomlFile):
             raise self.error(str(error), "server", key=key) from None
 
     def listeners(self, server: Mapping[str, Any]) -> dict[str, Any]:
-        """The listeners that have settings of their own; with some, there are no others by default."""
+        """Return the listeners that have settings of their own; with some, there are no others by default."""
         tables = server.get("listener", ())
         for number, table in enumerate(tables):
             self.check(f"server.listener {number}", table, table="server.listener")
@@ -198,7 +198,7 @@ class _File(TomlFile):
             raise self.placed(error, "server") from None
 
     def named(self, server: Mapping[str, Any]) -> dict[str, Named]:
-        """What is not looked for before the server starts."""
+        """Return what is not looked for before the server starts."""
         for key, other in ("tls_certificate", "tls_key"), ("tls_key", "tls_certificate"):
             if key in server and other not in server:
                 raise self.error(f"there is no {other} to go with it", "server", key=key)
@@ -225,7 +225,7 @@ class _File(TomlFile):
         return table | {"out": self.path.parent / table["out"]} if "out" in table else dict(table)
 
     def rule(self, name: str) -> Rule[Any]:
-        """The rule that `name` says where to find."""
+        """Return the rule that `name` says where to find."""
         module, _, attribute_name = name.partition(":")
         try:
             found = getattr(import_module(module), attribute_name)

@@ -23,7 +23,7 @@ def queue_settings(table: Mapping[str, Any], folder: Path, *, has_spool: bool) -
 
 
 def _url(url: str, folder: Path, key: str) -> str:
-    """The URL, with the whole path of its file; that of a variable is looked at when the queues are opened."""
+    """Return the URL, with the whole path of its file; that of a variable is looked at when the queues are opened."""
     try:
         if not is_variable(url):
             engine_for(url)

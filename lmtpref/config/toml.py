@@ -26,7 +26,7 @@ def read_text(path: Path) -> str:
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    """The text of the file `path`, and what it says.  Raises ConfigurationError, with the line, for what is no TOML."""
+    """Return the text of the file `path`, and what it says.  Raises ConfigurationError, with the line, for what is no TOML."""
     text = read_text(path)
     try:
         return text, tomllib.loads(text)
@@ -53,7 +53,7 @@ class TomlFile:
 
 
 def line_of(text: str, header: str | None, key: str) -> int | None:
-    """The number of the line of TOML on which `key` is set, as far as a search by line can tell; None if it cannot.
+    """Return the number of the line of TOML on which `key` is set, as far as a search by line can tell; None if it cannot.
 
     `header` is the table: "server", "list 0" for the first [[list]], or None for the top of the file.  Where the key
     is not found the line is that of the header.

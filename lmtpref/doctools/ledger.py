@@ -170,7 +170,7 @@ class Ledger:
 
 
 def _examples(page: Path, docs: Path) -> Iterable[Example]:
-    """The transcripts of a page; one without a name goes by the number of its first line."""
+    """Return the transcripts of a page; one without a name goes by the number of its first line."""
     for block in blocks(page):
         transcript = block.parse()
         name = block.name or f"line-{block.line}"

@@ -12,7 +12,7 @@ _VERBS = r"LHLO|HELO|EHLO|MAIL|RCPT|DATA|BDAT|RSET|NOOP|VRFY|EXPN|HELP|QUIT|STAR
 
 
 def _groups(*tokens: object) -> object:
-    """A token for each group of a pattern."""
+    """Return a token for each group of a pattern."""
     return bygroups(*tokens)  # type: ignore[no-untyped-call]  # types-Pygments leaves it untyped
 
 

@@ -57,7 +57,7 @@ class Block:
         return None
 
     def parse(self) -> Transcript:
-        """The transcript.  Raises TranscriptError if there is none to be read."""
+        """Return the transcript.  Raises TranscriptError if there is none to be read."""
         if self.problem:
             raise TranscriptError(f"{self.path}:{self.line}: {self.problem}")
         return parse(self.text, path=self.path, line=self.line, name=self.name)
@@ -74,7 +74,7 @@ class TranscriptParser:
         self._connect, self._level, self._flip = connect, level, flip
 
     def __call__(self, document: Document) -> Iterator[Region]:
-        """The transcripts of `document`, as Sybil wants them."""
+        """Yield the transcripts of `document`, as Sybil wants them."""
         for region, block in _blocks(document):
             yield Region(region.start, region.end, block, self.evaluate)
 
@@ -94,7 +94,7 @@ class TranscriptParser:
 
 
 def identify(example: Example, wire: str = "") -> str:
-    """What an example is called: its `:name:`, or the section that it stands in and its number there; then the wire."""
+    """Return what an example is called: its `:name:`, or the section that it stands in and its number there; then the wire."""
     if name := _name(example.region):
         return f"{name}[{wire}]" if wire else name
     sections = _sections(example.document.text)
@@ -105,12 +105,12 @@ def identify(example: Example, wire: str = "") -> str:
 
 
 def blocks(path: Path) -> list[Block]:
-    """The transcripts of the document at `path`."""
+    """Return the transcripts of the document at `path`."""
     return [block for _, block in _blocks(Document(path.read_text(encoding="utf-8"), str(path)))]
 
 
 def sections(path: Path) -> dict[str, str]:
-    """What stands in each section of the document at `path`, by the name that its examples there go by."""
+    """Return what stands in each section of the document at `path`, by the name that its examples there go by."""
     text = path.read_text(encoding="utf-8")
     begun = [(0, "top"), *_sections(text)]
     found: dict[str, str] = {}
@@ -120,7 +120,7 @@ def sections(path: Path) -> dict[str, str]:
 
 
 def problems(paths: Iterable[Path]) -> list[str]:
-    """What would keep the transcripts of these documents from being run, or found by their names; a line each.
+    """Return what would keep the transcripts of these documents from being run, or found by their names; a line each.
 
     A name must be the only one of its kind in all of them, also as the anchor that docutils makes of it.
     """
@@ -136,7 +136,7 @@ def problems(paths: Iterable[Path]) -> list[str]:
 
 
 def anchor(name: str) -> str:
-    """What docutils makes of `name` for HTML: dots become hyphens."""
+    """Return what docutils makes of `name` for HTML: dots become hyphens."""
     return _NOT_IN_ANCHOR.sub("-", name.lower()).strip("-")
 
 

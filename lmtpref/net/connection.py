@@ -86,11 +86,11 @@ class Connection(asyncio.BufferedProtocol):
         return not self._session.peer.secure
 
     def pause_writing(self) -> None:
-        """The peer does not read: ask no more questions on its behalf."""
+        """Ask no more questions on behalf of a peer that does not read."""
         self._pressure.write_paused = True
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Go on: the peer reads again."""
         self._pressure.write_paused = False
         self._deadlines.progress = self._loop.time()
         self._continue()

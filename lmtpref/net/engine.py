@@ -224,7 +224,7 @@ class Engine:
 
 
 def loop_factory(uvloop: Uvloop) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the event loop: `uvloop` is `yes`, `no`, or `auto` (if it is installed).  None is asyncio's own.
+    """Return what makes the event loop: `uvloop` is `yes`, `no`, or `auto` (if it is installed).  None is asyncio's own.
 
     Raises UsageError for `yes` where uvloop is not installed.
     """

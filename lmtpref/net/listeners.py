@@ -69,7 +69,7 @@ class Listener(NamedTuple):
 
 
 def parse_address(text: str) -> Address:
-    """The address that `text`, HOST:PORT or unix:PATH, names.  Raises UsageError for anything else, and for port 25."""
+    """Return the address that `text`, HOST:PORT or unix:PATH, names.  Raises UsageError for anything else, and for port 25."""
     if text.startswith("unix:") and len(text) > len("unix:"):
         return UnixAddress(text.removeprefix("unix:"))
     match = _TCP.fullmatch(text)
@@ -86,7 +86,7 @@ def refuse_smtp_port(text: str, port: int) -> None:
 
 
 def tcp_among(addresses: Iterable[str]) -> TcpAddress:
-    """The first of a server's addresses that is a TCP port.  Raises UsageError if none is."""
+    """Return the first of a server's addresses that is a TCP port.  Raises UsageError if none is."""
     for address in map(parse_address, addresses):
         if isinstance(address, TcpAddress):
             return address
@@ -94,7 +94,7 @@ def tcp_among(addresses: Iterable[str]) -> TcpAddress:
 
 
 def unix_among(addresses: Iterable[str]) -> UnixAddress:
-    """The first of a server's addresses that is a Unix socket.  Raises UsageError if none is."""
+    """Return the first of a server's addresses that is a Unix socket.  Raises UsageError if none is."""
     for address in map(parse_address, addresses):
         if isinstance(address, UnixAddress):
             return address
@@ -102,7 +102,7 @@ def unix_among(addresses: Iterable[str]) -> UnixAddress:
 
 
 def bind(address: Address, *, allow_remote: bool = False, group: str | int | None = None) -> socket.socket:
-    """A socket that listens on `address`, in the caller's thread: what cannot be had is known at once.
+    """Return a socket that listens on `address`, in the caller's thread: what cannot be had is known at once.
 
     Raises UsageError that names the address and says why; among the reasons is an address other than loopback
     without `allow_remote` (RFC 2033 section 5: not across wide area networks).
@@ -115,7 +115,7 @@ def bind(address: Address, *, allow_remote: bool = False, group: str | int | Non
 
 
 def spell(listening: socket.socket) -> str:
-    """The address of a bound socket, as `parse_address` reads it."""
+    """Return the address of a bound socket, as `parse_address` reads it."""
     name = listening.getsockname()
     return str(UnixAddress(name) if isinstance(name, str) else TcpAddress(name[0], name[1]))
 
@@ -169,7 +169,7 @@ def _remove_stale(path: str) -> None:
 
 
 def known_peers(known_mtas: Iterable[str] | None) -> Callable[[str | None], bool]:
-    """The test that tells whether an IP address (None: a Unix socket's peer) is one of `known_mtas`.
+    """Return the test that tells whether an IP address (None: a Unix socket's peer) is one of `known_mtas`.
 
     Networks and addresses are taken as they are, a host name means the addresses that it has now; without any,
     loopback alone is known.  Peers on a Unix socket are known: file permissions decided.  Raises UsageError for a

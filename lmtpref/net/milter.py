@@ -116,7 +116,7 @@ class Milter:
             await asyncio.sleep(0)  # a client that pipelines has no more than a packet in each turn of the loop
 
     async def _answer(self, mail: MailFrom | None, data: bytes) -> bytes:
-        """The answer to RCPT."""
+        """Return the answer to RCPT."""
         recipient = _path(_words(data)[0])
         if mail is None or recipient is None:
             return _CONTINUE
@@ -131,12 +131,12 @@ class Milter:
 
 
 def reply_packet(reply: Reply) -> bytes:
-    """The packet that has the client told `reply`, as it is."""
+    """Return the packet that has the client told `reply`, as it is."""
     return _REPLY + reply.octets.removesuffix(b"\r\n").replace(b"%", b"%%") + b"\0"  # mfdef.h: it is a format to the MTA
 
 
 def parse_mail_packet(data: bytes) -> MailFrom | None:
-    """What MAIL's packet says; None for a sender that is no address with a domain, of whom no list can know anything."""
+    """Return what MAIL's packet says; None for a sender that is no address with a domain, of whom no list can know anything."""
     given, *words = _words(data)
     sender = _path(given)
     if sender is None and given not in ("<>", ""):
@@ -147,7 +147,7 @@ def parse_mail_packet(data: bytes) -> MailFrom | None:
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
-    """The next packet: its letter and its data."""
+    """Return the next packet: its letter and its data."""
     async with asyncio.timeout(IDLE_SECONDS):
         [octets] = _HEAD.unpack(await reader.readexactly(_HEAD.size))
         if not 0 < octets <= MAX_PACKET_OCTETS:
@@ -159,7 +159,7 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 
 def _agreed(data: bytes) -> bytes:
-    """The answer to the MTA's offer: that nothing will be changed, and what need not be sent."""
+    """Return the answer to the MTA's offer: that nothing will be changed, and what need not be sent."""
     if len(data) < _OPTIONS.size:
         raise PacketError("an offer that is too short")
     version, _, protocol = _OPTIONS.unpack_from(data)
@@ -167,12 +167,12 @@ def _agreed(data: bytes) -> bytes:
 
 
 def _words(data: bytes) -> list[str]:
-    """The words of a command, which end in a NUL each; the first is an address."""
+    """Return the words of a command, which end in a NUL each; the first is an address."""
     return data.decode("utf-8", "replace").removesuffix("\0").split("\0")
 
 
 def _path(given: str) -> Path | None:
-    """The address that stands in angle brackets, or should; None if there is none with a domain."""
+    """Return the address that stands in angle brackets, or should; None if there is none with a domain."""
     try:
         path = Path.parse(given.removeprefix("<").removesuffix(">"))
     except UsageError:

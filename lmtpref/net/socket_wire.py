@@ -28,7 +28,7 @@ class SocketWire:
 
     @classmethod
     def dial(cls, address: str, *, patience_seconds: float = PATIENCE_SECONDS) -> Self:
-        """A wire to `HOST:PORT` or `unix:PATH`.  Raises UsageError for another form, OSError if no server answers."""
+        """Return a wire to `HOST:PORT` or `unix:PATH`.  Raises UsageError for another form, OSError if no server answers."""
         place = parse_address(address)
         if isinstance(place, TcpAddress):
             return cls(socket.create_connection(place, patience_seconds), patience_seconds=patience_seconds)
@@ -65,7 +65,7 @@ class SocketWire:
                 return
 
     def receive(self) -> bytes:
-        """What has come since; empty if nothing came for as long as our patience lasts, or the server has closed."""
+        """Return what has come since; empty if nothing came for as long as our patience lasts, or the server has closed."""
         early = bytes(self._early)
         self._early.clear()
         return early or self._read(self._patience)
@@ -89,7 +89,7 @@ class SocketWire:
         self._socket.close()
 
     def _read(self, seconds: float) -> bytes:
-        """What comes within `seconds`; notes the end of the stream."""
+        """Return what comes within `seconds`; notes the end of the stream."""
         if self._ended or not self._wait(selectors.EVENT_READ, seconds):
             return b""
         try:

@@ -92,7 +92,7 @@ _MAIL_PARAMETERS = {e.parameter: e.legal for e in EXTENSIONS if e.parameter and 
 
 @lru_cache(maxsize=64)
 def greeting(hostname: str) -> Reply:
-    """What is said first: our name, and what is spoken here (RFC 5321 section 4.2)."""
+    """Return what is said first: our name, and what is spoken here (RFC 5321 section 4.2)."""
     return Reply(220, None, f"{ascii_name(hostname)} LMTP lmtpref")
 
 

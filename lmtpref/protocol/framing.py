@@ -202,7 +202,7 @@ def _is_stuffed(octets: bytes | bytearray, begin: int, end: int) -> bool:
 
 
 def first_bare_newline(content: bytes) -> int | None:
-    """The offset of the first CR or LF that is not half of a CRLF; None if there is none (RFC 5321 section 2.3.8).
+    """Return the offset of the first CR or LF that is not half of a CRLF; None if there is none (RFC 5321 section 2.3.8).
 
     The standard library's decoder tells in one pass which line ends there are.
     """

@@ -14,31 +14,31 @@ class Observer:
     """
 
     def connected(self, peer: Peer) -> None:
-        """The conversation began."""
+        """Note that the conversation began."""
 
     def fed(self, octets: bytes) -> None:
-        """The peer sent these octets."""
+        """Note the octets that the peer sent."""
 
     def received(self, command: Command) -> None:
-        """The peer sent a command line; its reply follows in `replied`."""
+        """Note a command line of the peer; its reply follows in `replied`."""
 
     def message(self, envelope: Envelope) -> None:
-        """A message has come, whole and within the limits; the handler is asked about it next."""
+        """Note a message that has come whole and within the limits; the handler is asked about it next."""
 
     def replied(self, reply: Reply, recipient: Recipient | None) -> None:
-        """A reply was given: to RCPT and after the end of the message for `recipient`, else to the command received last.
+        """Note a reply: to RCPT and after the end of the message for `recipient`, else to the command received last.
 
         A 421 that answers no command closes the conversation.
         """
 
     def taken(self, octets: bytes) -> None:
-        """These octets were handed out to be sent."""
+        """Note the octets that were handed out to be sent."""
 
     def ended(self, envelope: Envelope, answered: bool) -> None:  # noqa: FBT001 - an event, not an option
-        """A transaction ended: `answered` if each recipient has its final reply, else it was given up."""
+        """Note the end of a transaction: `answered` if each recipient has its final reply, else it was given up."""
 
     def ended_input(self) -> None:
-        """The peer will send no more, and the server has not closed."""
+        """Note that the peer will send no more, and the server has not closed."""
 
     def lost(self) -> None:
-        """The connection was lost before the server closed it; an open transaction ends next."""
+        """Note that the connection was lost before the server closed it; an open transaction ends next."""

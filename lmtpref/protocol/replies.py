@@ -34,7 +34,7 @@ class EnhancedCode(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The code that `text` spells.  Raises UsageError for anything else."""
+        """Return the code that `text` spells.  Raises UsageError for anything else."""
         if not (match := _ENHANCED.fullmatch(text)):
             raise UsageError(f"not an enhanced status code (RFC 2034 section 4): {text!r}")
         return cls(*map(int, match.groups()))
@@ -90,7 +90,7 @@ class Reply:
 
     @classmethod
     def parse(cls, lines: list[str]) -> Self:
-        """The reply that a peer's `lines` (without CRLF) are; looser than the constructor, as RFC 5321 section 4.2 asks.
+        """Return the reply that a peer's `lines` (without CRLF) are; looser than the constructor, as RFC 5321 section 4.2 asks.
 
         Raises UsageError where no reply can be read: no code, or lines whose codes differ.
         """
@@ -108,7 +108,7 @@ class Reply:
         return 200 <= self.code < 300
 
     def naming(self, address: str) -> Reply:
-        """This reply with `<address>` before its text, as RFC 2920 section 3.2 item 10 asks.
+        """Return this reply with `<address>` before its text, as RFC 2920 section 3.2 item 10 asks.
 
         An address that is long or not ASCII is left out (RFC 6531 section 3.7.4.2).
         """
@@ -167,7 +167,7 @@ def _folded(line: str) -> list[str]:
 
 
 def _split_enhanced(codes: set[str], texts: list[str]) -> tuple[EnhancedCode | None, list[str]]:
-    """The enhanced code that stands on every line, and the texts without it; (None, texts) if there is none."""
+    """Return the enhanced code that stands on every line, and the texts without it; (None, texts) if there is none."""
     first = _ENHANCED.match(texts[0])
     if not first or first[1] not in {code[0] for code in codes} or not all(f"{text} ".startswith(f"{first[0]} ") for text in texts):
         return None, texts

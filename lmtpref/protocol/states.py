@@ -60,7 +60,7 @@ def out_of_order(verb: str, state: State, *, tls_needed: bool) -> Reply | None:
 
 
 def refusal_of(verb: str) -> Reply:
-    """The reply to a verb that this server does not perform in any state."""
+    """Return the reply to a verb that this server does not perform in any state."""
     if verb in {"HELO", "EHLO"}:
         return say.NOT_SMTP_500
     return say.NOT_IMPLEMENTED_502 if verb in _NOT_IMPLEMENTED else say.UNKNOWN_COMMAND_500

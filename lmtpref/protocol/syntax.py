@@ -79,7 +79,7 @@ class Path(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Path:
-        """The path that `text` (without angle brackets) spells.  Raises UsageError if it is none."""
+        """Return the path that `text` (without angle brackets) spells.  Raises UsageError if it is none."""
         if not (match := _PATH.fullmatch(text)):
             if text.lower() == "postmaster":
                 return cls(text, "", text, text)
@@ -141,7 +141,7 @@ def is_host(word: str) -> bool:
 
 
 def split_verb(line: str) -> tuple[str, str]:
-    """The verb of a command line in capitals, and its argument without blanks around it (RFC 5321 sections 2.4, 4.1.1).
+    """Return the verb of a command line in capitals, and its argument without blanks around it (RFC 5321 sections 2.4, 4.1.1).
 
     Raises PeerError for a line without a command, and for control characters.
     """
@@ -161,7 +161,7 @@ def expect_no_argument(argument: str) -> None:
 
 
 def parse_mail(argument: str) -> tuple[Path | None, Parameters]:
-    """The reverse-path (None for `<>`) and the parameters of MAIL.  Raises PeerError for anything else.
+    """Return the reverse-path (None for `<>`) and the parameters of MAIL.  Raises PeerError for anything else.
 
     No blank may stand beside the colon (RFC 5321 section 3.3).
     """
@@ -173,7 +173,7 @@ def parse_mail(argument: str) -> tuple[Path | None, Parameters]:
 
 
 def parse_rcpt(argument: str) -> tuple[Path, Parameters]:
-    """The forward-path and the parameters of RCPT.  Raises PeerError for anything else."""
+    """Return the forward-path and the parameters of RCPT.  Raises PeerError for anything else."""
     inside, parameters = _split_path("TO:", argument, RCPT_SYNTAX_501)
     return _path(inside, BAD_RECIPIENT_501), _parse_parameters(parameters)
 

@@ -72,11 +72,11 @@ class Transaction:
         self._chunks.clear()
 
     def end_chunks(self) -> None:
-        """The last chunk is here: what came is the content."""
+        """End the content with the last chunk."""
         self._end(bytes(self._chunks))
 
     def end_data(self, content: bytes | Reply) -> None:
-        """The final dot is here: `content` is what came before it, or why it cannot be taken."""
+        """End the content with the final dot: `content` is what came before it, or why it cannot be taken."""
         refusal = content if isinstance(content, Reply) else _unfit(content, self.settings)
         if refusal:
             self.refuse(refusal)
@@ -106,7 +106,7 @@ def cost_of(path: Path | None) -> int:
 
 
 def _unfit(content: bytes, settings: Settings) -> Reply | None:
-    """The reply that refuses content which is not text as RFC 5321 section 2.3.8 has it; None if it is."""
+    """Return the reply that refuses content which is not text as RFC 5321 section 2.3.8 has it; None if it is."""
     if settings.bare_newlines == "reject" and (offset := first_bare_newline(content)) is not None:
         return Reply(554, "5.6.0", f"Bare CR or LF at octet {offset} of the message")
     limit = settings.max_text_line_octets

@@ -19,7 +19,7 @@ _VALUE = re.compile(r"[!#-'*+\-./0-9:=?A-Z\[\]^-~]+")  # decoded: no blanks, no 
 
 
 def parse_xforward(argument: str) -> dict[str, str | None]:
-    """The attributes that one XFORWARD sets, names in capitals, values decoded; None where `[UNAVAILABLE]` was said.
+    """Return the attributes that one XFORWARD sets, names in capitals, values decoded; None where `[UNAVAILABLE]` was said.
 
     A value that is not xtext is taken as it is, for old Postfix sends such.  Raises PeerError (501) for anything else.
     """

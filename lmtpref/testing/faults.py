@@ -133,7 +133,7 @@ class Faults:
         self._faults: list[Fault] = []
 
     def on(self, command: str, *, to: str | None = None, after: int = 0) -> Fault:
-        """A fault at `command`, that its methods describe; see `Fault`.
+        """Return a fault at `command`, that its methods describe; see `Fault`.
 
         `command` is a verb, ``"connect"``, or ``"."`` for a recipient's reply after the end of the message; `to` limits it to one
         recipient, `after` leaves out so many occasions.
@@ -147,7 +147,7 @@ class Faults:
         return fault
 
     def meet(self, command: str, address: str | None) -> Fault | None:
-        """What is to happen now: of those that are due the first; all of them count the occasion."""
+        """Return what is to happen now: of those that are due the first; all of them count the occasion."""
         with self._lock:
             due = [fault for fault in self._faults if fault.meet(command, address)]
             if not due:

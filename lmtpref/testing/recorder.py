@@ -36,7 +36,7 @@ class Message:
 
     @classmethod
     def of(cls, envelope: Envelope) -> Message:
-        """The message in `envelope`, before anybody was answered."""
+        """Return the message in `envelope`, before anybody was answered."""
         sender = envelope.reverse_path.given if envelope.reverse_path else ""
         recipients = [recipient.path.given for recipient in envelope.recipients]
         return cls(sender, recipients, envelope.content, envelope.peer.address, envelope.peer.lhlo)
@@ -124,7 +124,7 @@ class Recorder:
     # What a conversation tells --------------------------------------------------------------------------------------
 
     def record(self) -> Recording:
-        """A recording for a conversation that begins."""
+        """Return a recording for a conversation that begins."""
         recording = Recording()
         if self._keep:
             with self._lock:
@@ -141,7 +141,7 @@ class Recorder:
             self.messages.append(message)
 
     def failed(self, error: BaseException) -> None:
-        """A hook raised this."""
+        """Note what a hook raised."""
         with self._lock:
             self._failures.append(error)
 

@@ -44,7 +44,7 @@ class ScriptServer:
         self._stop.set()
 
     def _meet(self, until: float) -> socket.socket | None:
-        """The first client that comes; nobody else is let in."""
+        """Return the socket of the first client; no other is accepted."""
         connected = None
         with self._listening as listening:
             listening.settimeout(_TICK_SECONDS)

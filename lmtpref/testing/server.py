@@ -63,7 +63,7 @@ class LmtpServer(Server[MemoryQueues]):
         return f"lmtp://{tcp_among(self.addresses)}"
 
     def on(self, command: str, *, to: str | None = None, after: int = 0) -> Fault:
-        """A fault at `command`: a verb, ``"connect"``, or ``"."`` for a recipient's reply after the end of the message.
+        """Return a fault at `command`: a verb, ``"connect"``, or ``"."`` for a recipient's reply after the end of the message.
 
         `to` limits it to one recipient, `after` leaves out so many occasions.  What is to happen is said with the methods of
         `Fault`: reply, delay, drop, reset, stall, slice.
@@ -179,7 +179,7 @@ class ServerPool(contextlib.ExitStack):
         self._servers: list[tuple[Mapping[str, Any], LmtpServer]] = []
 
     def take(self, config: Mapping[str, Any]) -> LmtpServer:
-        """A server made with these arguments, as if it had just been started; another one if a test has stopped it."""
+        """Return a server made with these arguments, as if it had just been started; another one if a test has stopped it."""
         lasting = {key: value for key, value in config.items() if key not in _OF_A_TEST}
         running = (server for other, server in self._servers if other == lasting and server.is_running)
         server = next(running, None) or self._start(lasting)
@@ -194,7 +194,7 @@ class ServerPool(contextlib.ExitStack):
         return server
 
     def _anywhere(self) -> list[str]:
-        """A TCP port that the system chooses, and a Unix socket where there are any."""
+        """Return a TCP port that the system chooses, and a Unix socket where there are any."""
         if not hasattr(socket, "AF_UNIX"):
             return ["127.0.0.1:0"]
         return ["127.0.0.1:0", f"unix:{self.enter_context(tempfile.TemporaryDirectory(prefix='lmtp-'))}/lmtp.sock"]

@@ -22,7 +22,7 @@ _DIALOGUE = re.compile(r"\s*(?:[CS]:|# [a-z]+: )")
 
 
 def find(named: str, *, base: Path | None = None) -> Transcript:
-    """The transcript `named`: FILE.rst#ID in a document, FILE alone for a file that is nothing else, or the ID of one of ours.
+    """Return the transcript `named`: FILE.rst#ID in a document, FILE alone for a file that is nothing else, or the ID of one of ours.
 
     A FILE is looked for in the folder `base` first.  Raises UsageError if there is none, TranscriptError if it cannot be read.
     """
@@ -36,13 +36,13 @@ def find(named: str, *, base: Path | None = None) -> Transcript:
 
 
 def shipped() -> Path:
-    """The folder of our documents: in the package where it was installed, beside it in a checkout."""
+    """Return the folder of our documents: in the package where it was installed, beside it in a checkout."""
     inside = _PACKAGE / "_docs"
     return inside if inside.is_dir() else _PACKAGE.parent / "docs"
 
 
 def named_in(path: Path) -> Iterator[tuple[str, int, str]]:
-    """The name, the number of the first line, and the text of each transcript with a name in the document at `path`."""
+    """Yield the name, the number of the first line, and the text of each transcript with a name in the document at `path`."""
     document = _text(path) + "\n"
     for match in _BLOCK.finditer(document):
         if name := _NAME.search(match["options"]):

@@ -14,7 +14,7 @@ Heard = tuple[bytes, ...]  # the lines of one reply as it came, without CRLFs
 
 
 def loosest(*levels: Level) -> Level:
-    """The level of these that asks for least."""
+    """Return the level of these that asks for least."""
     return max(levels, key=LEVELS.index)
 
 

@@ -31,7 +31,7 @@ class Wire(Protocol):
         """Send `octets` in one write."""
 
     def receive(self) -> bytes:
-        """What has come since, waiting for it a bounded time; empty if nothing came."""
+        """Return what has come since, waiting for it a bounded time; empty if nothing came."""
 
     def pause(self, seconds: float) -> bytes:
         """Let the time pass; what has come meanwhile."""
@@ -77,13 +77,13 @@ class MemoryWire:
         self._run()
 
     def receive(self) -> bytes:
-        """What the session has sent since."""
+        """Return what the session has sent since."""
         octets = bytes(self._received)
         self._received.clear()
         return octets
 
     def pause(self, seconds: float) -> bytes:  # noqa: ARG002 - there is no time in memory
-        """What the session has sent since."""
+        """Return what the session has sent since."""
         return self.receive()
 
     def half_close(self) -> None:
@@ -111,7 +111,7 @@ class MemoryWire:
 
 
 def _completed(answer: Awaitable[Reply | None]) -> Reply | None:
-    """What an `async` hook returns that never really waits.  Raises UsageError if it waits: that needs a loop."""
+    """Return what an `async` hook returns that never really waits.  Raises UsageError if it waits: that needs a loop."""
     try:
         next(answer.__await__())
     except StopIteration as stop:

@@ -83,7 +83,7 @@ class Transcript:
     steps: tuple[Step, ...]
 
     def values(self, key: str) -> tuple[str, ...]:
-        """What the head lines say for `key`, between commas, in their order."""
+        """Return what the head lines say for `key`, between commas, in their order."""
         return tuple(value.strip() for head in self.heads if head.key == key for value in head.value.split(","))
 
     @property
@@ -107,7 +107,7 @@ class Transcript:
 
 
 def parse(text: str, *, path: str = "transcript", line: int = 1, name: str | None = None) -> Transcript:
-    """The transcript that `text` spells; `line` is the number of its first line in the document at `path`.
+    """Return the transcript that `text` spells; `line` is the number of its first line in the document at `path`.
 
     Raises TranscriptError, which names document, line and what is wrong there.
     """
@@ -135,7 +135,7 @@ def parse(text: str, *, path: str = "transcript", line: int = 1, name: str | Non
 
 
 def parse_line(written: str, number: int = 1) -> Line:
-    """The line of a dialogue that `written` spells.  Raises UsageError, which says what is wrong with it."""
+    """Return the line of a dialogue that `written` spells.  Raises UsageError, which says what is wrong with it."""
     if not written.isprintable() or written.endswith(" "):
         raise UsageError(f"a tab, a trailing blank or another character that editors change; write it as <raw hex>: {written!r}")
     if not (match := _LINE.fullmatch(written)):
@@ -149,7 +149,7 @@ def parse_line(written: str, number: int = 1) -> Line:
 
 
 def written(who: Who, octets: bytes) -> str:
-    """The line that spells `octets`, which end in CRLF where `who` is the server: plain where that survives, else `<raw>`."""
+    """Return the line that spells `octets`, which end in CRLF where `who` is the server: plain where that survives, else `<raw>`."""
     try:
         plain = str(Line(0, who, octets.removesuffix(b"\r\n").decode()))
         if WILDCARD not in plain and parse_line(plain).octets == octets:

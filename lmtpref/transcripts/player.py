@@ -12,7 +12,7 @@ from lmtpref.transcripts.result import Deviation, PlayResult, Turn
 
 
 def play(transcript: Transcript, wire: Wire, *, level: Level = "exact") -> PlayResult:
-    """What came of playing the client's side of `transcript` over `wire`, which is closed then.
+    """Return what came of playing the client's side of `transcript` over `wire`, which is closed then.
 
     Replies are compared at `level`, or as the transcript's `# match:` says where that asks for less.
     Raises UsageError for a transcript that puts a client on trial.
@@ -131,7 +131,7 @@ class _Player:
 
 
 def _turns(transcript: Transcript) -> list[Turn]:
-    """The dialogue, cut before each client's line that follows a server's; the first turn is the greeting's."""
+    """Return the dialogue, cut before each client's line that follows a server's; the first turn is the greeting's."""
     turns = [Turn()]
     for step in transcript.steps:
         if step.who == "C" and (turns[-1].server or len(turns) == 1):

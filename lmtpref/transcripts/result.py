@@ -75,7 +75,7 @@ class PlayResult:
         return "" if self.passed else self.difference + self.diff(document)
 
     def diff(self, document: str) -> str:
-        """A unified diff of `document`, the text that the transcript stands in: with it the transcript passes.
+        """Return a unified diff of `document`, the text that the transcript stands in: with it the transcript passes.
 
         `patch -p0` applies it.  What agreed stays as it is written.
         """
@@ -104,7 +104,7 @@ class PlayResult:
         return None
 
     def _counts(self) -> Iterator[str]:
-        """The numbers of replies, where they differ: in all, and the first time."""
+        """Yield the numbers of replies, where they differ: in all, and the first time."""
         expected, heard = sum(len(turn.expected) for turn in self.turns), sum(len(turn.heard) for turn in self.turns)
         if expected == heard:
             return
@@ -115,7 +115,7 @@ class PlayResult:
             yield f"Line {turn.client[-1].lines[-1].number} is followed by {_replies(len(turn.expected))}; {len(turn.heard)} came."
 
     def _context(self, before: int) -> Iterator[str]:
-        """The last exchanges up to line `before`, with the replies that came."""
+        """Yield the last exchanges up to line `before`, with the replies that came."""
         replies = chain.from_iterable(turn.heard for turn in self.turns)
         shown: list[list[str]] = []
         for turn in self.turns:
@@ -128,7 +128,7 @@ class PlayResult:
             yield f"  {line}\n"
 
     def _shared_out(self) -> list[list[Heard]]:
-        """The replies that belong to each turn.
+        """Return the replies that belong to each turn.
 
         Where there are as many as expected it is the order that decides; a transcript may read a reply later than it came.
         """
@@ -162,14 +162,14 @@ class _Revision:
             self.insert(lines[-1].number, new)
 
     def new(self) -> list[str]:
-        """The revised lines."""
+        """Return the revised lines."""
         kept = ([] if number in self._gone else [line] for number, line in enumerate(["", *self.old]))
         lines = [line for number, lines in enumerate(kept) for line in lines + self._below.get(number, []) if line]
         return [line if line.endswith("\n") else f"{line}\n" for line in lines[:-1]] + lines[-1:]
 
 
 def _contrast(step: Step | None, heard: Heard | None) -> Iterator[str]:
-    """What is wrong, then the two replies."""
+    """Yield what is wrong, then the two replies."""
     yield "no reply came" if heard is None else "another reply came" if step else "a reply too many came"
     for line in step.lines if step else ():
         yield f"  expected  {line}"
@@ -178,7 +178,7 @@ def _contrast(step: Step | None, heard: Heard | None) -> Iterator[str]:
 
 
 def _aligned(turn: Turn, heard: list[Heard], level: Level) -> Iterator[Pair]:
-    """Expected replies and those that came, side by side: one that agrees is not given away while the other side is longer."""
+    """Yield expected replies and those that came, side by side: one that agrees is not given away while the other side is longer."""
     expected, came = deque(turn.expected), deque(heard)
     while expected or came:
         same = bool(expected and came) and agrees(expected[0], came[0], level, keywords=turn.greets)
@@ -199,7 +199,7 @@ def _revise(revision: _Revision, turn: Turn, pairs: Iterator[Pair], level: Level
 
 
 def _merged(step: Step, heard: Heard, *, keywords: bool) -> list[str]:
-    """The lines of `heard`, as `step` has them written where they agree."""
+    """Return the lines of `heard`, as `step` has them written where they agree."""
     ordered = in_order_of(step.lines, heard) if keywords else heard
     new = _spelt(ordered)
     kept = {place: str(line) for place, (line, came) in enumerate(zip(step.lines, ordered, strict=False)) if line_agrees(line, came)}

@@ -79,13 +79,13 @@ class Script:
                 pass
 
     def eof(self) -> None:
-        """The client has hung up."""
+        """Note that the client has closed the connection."""
         if self._frames and self._frames[0].kind == "close":
             self._frames.popleft()
         self.closed = True
 
     def take(self) -> bytes:
-        """The octets to send now: as far as the next `<pause>`, or `<close>`."""
+        """Return the octets to send now: as far as the next `<pause>`, or `<close>`."""
         octets = b""
         while self._out and self._out[0].what == "say":
             octets += self._out.popleft().octets
@@ -102,7 +102,7 @@ class Script:
         return self._out[0].seconds if self._out and self._out[0].what == "pause" else 0.0
 
     def resume(self) -> None:
-        """The pause is over."""
+        """End the pause."""
         if self._out and self._out[0].what == "pause":
             self._out.popleft()
 

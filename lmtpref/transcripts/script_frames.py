@@ -34,18 +34,18 @@ class Frame:
     replies: list[Line] = field(default_factory=list)
 
     def line_at(self, place: int) -> tuple[Line, int]:
-        """The line that octet `place` stands in, and where that line begins."""
+        """Return the line that octet `place` stands in, and where that line begins."""
         starts = accumulate((len(line.octets) for line in self.lines), initial=0)
         return [(line, start) for line, start in zip(self.lines, starts, strict=False) if start <= place][-1]
 
 
 def greeting(transcript: Transcript) -> list[Line]:
-    """What the server says before the client has said anything."""
+    """Return what the server says before the client has said anything."""
     return list(takewhile(lambda line: line.who == "S", transcript.lines))
 
 
 def frames(transcript: Transcript) -> Iterator[Frame]:
-    """The frames of `transcript`.
+    """Yield the frames of `transcript`.
 
     Of several in one write each gets as many replies as the counting rules say (RFC 2033 sections 4.2 and 4.3), and the last
     all that are left; one that stands alone gets all that follow it, be they right or wrong.
@@ -65,7 +65,7 @@ def frames(transcript: Transcript) -> Iterator[Frame]:
 
 
 def _taken(lines: deque[Line], who: Who) -> list[Line]:
-    """The lines of one side that come next, taken away."""
+    """Return the lines of one side that come next, taken away."""
     taken: list[Line] = []
     while lines and lines[0].who == who:
         taken.append(lines.popleft())
@@ -82,7 +82,7 @@ class _Cutter:
         self._accepted = 0
 
     def cut(self, lines: list[Line], group: int) -> Iterator[Frame]:
-        """The frames of one write."""
+        """Yield the frames of one write."""
         while lines:
             if lines[0].what == "close":
                 taken, frame = 1, Frame("close", "", b"", (lines[0],), group, "none")
@@ -114,7 +114,7 @@ class _Cutter:
         return frame
 
     def _begin_chunk(self, argument: str) -> Due:
-        """What is due to the command itself: nothing, if octets follow it."""
+        """Return what is due to the command itself: nothing, if octets follow it."""
         try:
             self._chunk, last, _ = parse_bdat(argument)
         except PeerError:

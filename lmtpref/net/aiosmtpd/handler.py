@@ -156,7 +156,7 @@ class AiosmtpdHandler(Handler):
         return self._ask("DATA", conversation, read=partial(replies_in, success="2.0.0", owed=owed), settle=settle)
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:  # noqa: ARG002
-        """The next of the replies that handle_DATA gave."""
+        """Return the next of the replies that handle_DATA gave."""
         final: deque[Reply] = envelope.peer.state.final
         return final.popleft() if final else None
 
@@ -167,7 +167,7 @@ class AiosmtpdHandler(Handler):
         return self._ask("RSET", conversation, read=lambda _: [], settle=_only)
 
     def _ask(self, name: str, conversation: AiosmtpdConversation, *arguments: object, read: Read, settle: Settle) -> Answer:
-        """What comes of the handler's hook `name`: at once, or awaited if the hook is."""
+        """Return what comes of the handler's hook `name`: at once, or awaited if the hook is."""
         hook = conversation.hooks.get(name)
         if hook is None:
             return settle([])
@@ -193,7 +193,7 @@ async def _excused(call: Callable[[], object], excuse: Callable[..., object], re
 
 
 def _for_one(reply: Reply) -> Reply:
-    """A 421 would close the connection on the recipients that come after: what is meant for one of them is a 451."""
+    """Return `reply`, as a 451 if it is a 421, which would close the connection before the other recipients are answered."""
     return Reply(451, reply.enhanced, *reply.lines) if reply.code == 421 else reply
 
 
@@ -206,7 +206,7 @@ def _read_ehlo(status: object) -> list[Reply]:
 
 
 def _rewound(conversation: AiosmtpdConversation) -> AiosmtpdEnvelope:
-    """The open envelope, without what a hook that refused or raised left in `rcpt_tos`."""
+    """Return the open envelope, without what a hook that refused or raised left in `rcpt_tos`."""
     del conversation.envelope.rcpt_tos[conversation.kept :]
     return conversation.envelope
 
@@ -251,7 +251,7 @@ def _session(peer: Peer, loop: Any) -> AiosmtpdSession:  # noqa: ANN401  (see Ai
 
 
 def _peer_name(peer: Peer) -> Any:  # noqa: ANN401  (aiosmtpd declares str, and gives what the socket calls its peer)
-    """The peer as a socket names it: (address, port), two more numbers for IPv6, empty for a Unix socket."""
+    """Return the peer as a socket names it: (address, port), two more numbers for IPv6, empty for a Unix socket."""
     if peer.address is None:
         return ""
     return (peer.address, peer.port, 0, 0) if ":" in peer.address else (peer.address, peer.port)

@@ -16,7 +16,7 @@ _NO_TEXT = "(no text)"  # a code may stand alone (RFC 5321 section 4.2); behind 
 
 
 def replies_in(status: object, *, success: str, owed: int = 1) -> list[Reply]:
-    """The replies that `status`, a hook's return value, spells: one, or `owed` of them; none for MISSING, aiosmtpd's "as usual".
+    """Return the replies that `status`, a hook's return value, spells: one, or `owed` of them; none for MISSING, aiosmtpd's "as usual".
 
     A positive reply without an enhanced code gets `success`, any other X.0.0 of its class (RFC 3463 section 3.1).
     What cannot be read, or is another number of replies, is one 451 4.3.0, and is logged.
@@ -38,7 +38,7 @@ def _read(status: object, success: str, owed: int) -> list[Reply]:
 
 
 def _split(status: object) -> list[list[str]]:
-    """The lines of each reply; a hyphen behind the code says that a line is not the last (RFC 5321 section 4.2.1)."""
+    """Return the lines of each reply; a hyphen behind the code says that a line is not the last (RFC 5321 section 4.2.1)."""
     text = status.decode("ascii", "backslashreplace") if isinstance(status, bytes) else status
     if not isinstance(text, str):
         raise UsageError("a reply is a string")

@@ -27,7 +27,7 @@ _NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
 def own_name() -> str:
-    """What this host calls itself in LHLO: its full name, or its address in brackets (RFC 5321 section 4.1.4)."""
+    """Return what this host calls itself in LHLO: its full name, or its address in brackets (RFC 5321 section 4.1.4)."""
     name = socket.getfqdn()
     if "." in name:
         return name
@@ -120,13 +120,13 @@ class SmtplibAdapter:
             self.session.eof()
 
     def give_up(self, seconds: float | None) -> None:
-        """The server did not answer, or did not read, for as long as `seconds`."""
+        """Give up: the server did not answer, or did not read, for `seconds`."""
         self.timed_out = True
         self._problem = f"no reply to {self.session.awaited} within {seconds or 0:g} seconds"
         self.session.eof()
 
     def end(self) -> None:
-        """The driver has closed the connection."""
+        """Note that the driver has closed the connection."""
         if not self.session.closed:
             self._problem = self._problem or _OVER
             self.session.eof()
@@ -142,7 +142,7 @@ class SmtplibAdapter:
         return self.session.closed or bool(self._done and not self.session.problem)
 
     def answer(self) -> SmtplibReply:
-        """The next answer.  Raises SMTPServerDisconnected if there is none."""
+        """Return the next answer.  Raises SMTPServerDisconnected if there is none."""
         if not self._answers:
             raise smtplib.SMTPServerDisconnected(self.problem)
         return smtplib_reply(self._answers.popleft())
@@ -170,7 +170,7 @@ class SmtplibAdapter:
                     self._report(event)
 
     def _failure(self, failed: dict[str, SmtplibReply]) -> smtplib.SMTPException:
-        """What smtplib calls it when nobody got the message."""
+        """Return what smtplib calls it when nobody got the message."""
         by_stage = {outcome.stage: outcome.reply for outcome in self.outcomes}
         if by_stage.keys() == {"lost"}:
             return smtplib.SMTPServerDisconnected(self.problem)
@@ -217,13 +217,13 @@ class ClientBase:
 
 
 def _path(address: str) -> str:
-    """The path in an address that is bare, in angle brackets, or behind a name."""
+    """Return the path in an address that is bare, in angle brackets, or behind a name."""
     text = address.strip()
     return text[text.rfind("<") + 1 : -1] if text.endswith(">") else text
 
 
 def _octets(content: bytes | str) -> bytes:
-    """The content to send: text gets the line ends of mail, octets are sent as they are."""
+    """Return the content to send: text gets the line ends of mail, octets are sent as they are."""
     return _NEWLINE.sub("\r\n", content).encode("ascii") if isinstance(content, str) else bytes(content)
 
 

@@ -80,7 +80,7 @@ class Client(ClientBase, smtplib.LMTP):
         return connected
 
     def ehlo(self, name: str = "") -> SmtplibReply:
-        """The reply to LHLO, which is said once: behind the greeting, and again when TLS has begun.
+        """Return the reply to LHLO, which is said once: behind the greeting, and again when TLS has begun.
 
         Raises SMTPNotSupportedError for another `name` than the `local_hostname` that it was said with.
         """
@@ -153,7 +153,7 @@ class Client(ClientBase, smtplib.LMTP):
         self._adapter.ask(cmd, args)
 
     def getreply(self) -> SmtplibReply:
-        """The next answer.  Raises SMTPServerDisconnected if none comes."""
+        """Return the next answer.  Raises SMTPServerDisconnected if none comes."""
         self._run_until(self._adapter.answered)
         return self._adapter.answer()
 
@@ -222,7 +222,7 @@ class Client(ClientBase, smtplib.LMTP):
             self._run_until(lambda: True)
 
     def _read(self, seconds: float | None) -> bytes | None:
-        """What comes within `seconds`, nothing if that is the end; None if nothing comes."""
+        """Return what comes within `seconds`, nothing if that is the end; None if nothing comes."""
         connected = self._socket
         try:
             connected.settimeout(seconds)

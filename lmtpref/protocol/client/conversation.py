@@ -58,7 +58,7 @@ class ClientConversation:
         self._prefer_chunks, self._chunk_octets = prefer_chunks, chunk_octets
 
     def talk(self) -> Talk[None]:
-        """The conversation, from the greeting to the reply to QUIT."""
+        """Converse from the greeting to the reply to QUIT."""
         greeting = yield "connect"
         self.events.append(Answered("connect", greeting))
         if greeting.positive:
@@ -73,7 +73,7 @@ class ClientConversation:
         yield from self._ask("QUIT", b"QUIT\r\n")
 
     def end(self, problem: str | None) -> None:
-        """It is over; of recipients without an answer nothing is known (RFC 2033 section 5)."""
+        """End the conversation; of recipients without an answer nothing is known (RFC 2033 section 5)."""
         self.problem = self.problem or problem
         self._record_all(LOST_451, "lost")
         self.events.append(Closed(self.problem))
@@ -199,7 +199,7 @@ class ClientConversation:
         return reply.positive
 
     def _give_up(self, stage: OutcomeStage, reply: Reply) -> bool:
-        """The server will not have us: each message is answered with `reply`, and the conversation does not go on."""
+        """Give up after a rejected LHLO or connection: each message is answered with `reply`."""
         self.problem = f"{stage} was rejected: {reply}"
         self._record_all(reply, stage)
         return False

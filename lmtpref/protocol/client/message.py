@@ -155,7 +155,7 @@ def chunked(content: bytes, octets: int) -> Iterator[tuple[bytes, bool]]:
 
 
 def _declared(mail: MailObject, offered: Extensions) -> dict[str, str | None]:
-    """What MAIL has to say of the content, to a server that understands it."""
+    """Return what MAIL has to say of the content, to a server that understands it."""
     parameters: dict[str, str | None] = {}
     if "SIZE" in offered:
         parameters["SIZE"] = str(mail.octets)

@@ -24,7 +24,7 @@ class ReplyReader:
         self._buffer += octets
 
     def next(self) -> tuple[bytes, ...] | None:
-        """The lines of the next whole reply, without CRLFs; None until it has come.
+        """Return the lines of the next whole reply, without CRLFs; None until it has come.
 
         A line that is no reply at all ends one, so that nothing is ever waited for in vain.
         Raises ReplyError for a line or a reply over the limits.

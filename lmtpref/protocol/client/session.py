@@ -119,17 +119,17 @@ class ClientSession:
             self._end(str(problem))
 
     def eof(self) -> None:
-        """The connection is gone, or the driver has given up waiting: what was not answered is not known."""
+        """End: the connection is gone, or the driver has given up waiting; what was not answered is not known."""
         self._end(None if self._awaited == "QUIT" else "the server closed the connection")
 
     def take(self) -> bytes:
-        """The octets to send now.  A group of commands is small enough to be sent without reading (RFC 2920 section 3.1)."""
+        """Return the octets to send now.  A group of commands is small enough to be sent without reading (RFC 2920 section 3.1)."""
         octets = b"".join(self._conversation.out)
         self._conversation.out.clear()
         return octets
 
     def events(self) -> Iterator[ClientEvent]:
-        """What has happened since this was last asked."""
+        """Yield what has happened since this was last asked."""
         while self._conversation.events:
             yield self._conversation.events.popleft()
 
@@ -211,7 +211,7 @@ _short_reply = lru_cache(maxsize=256)(_reply)
 
 
 def _line(verb: str, argument: str) -> bytes:
-    """A command line.  Raises UsageError for what it may not hold (RFC 5321 section 4.1.1)."""
+    """Return a command line.  Raises UsageError for what it may not hold (RFC 5321 section 4.1.1)."""
     line = f"{verb} {argument}".rstrip(" ")
     if not verb or not (line.isascii() and line.isprintable()):
         raise UsageError(f"a command line is printable ASCII: {line!r}")
