@@ -142,8 +142,8 @@ ENGINES_RUN: dict[str, Any] = {"env": {"LMTP_ENGINES": "1"}, "success_codes": [0
 MTAS = "pytest -o timeout=600 -o faulthandler_timeout=660 docs/mta/postfix.rst docs/mta/exim.rst docs/mta/sendmail.rst"
 MAILMAN = (
     "pytest -rs -o timeout=600 -o faulthandler_timeout=660 -W ignore::DeprecationWarning"  # GNU Mailman 3.3.10 uses what Python deprecates
-    " docs/mta/mailman.rst docs/mta/mailman-directory.rst docs/corners/mailman.rst docs/acceptance/mailman-session.rst"
-    " docs/compatibility.rst"
+    " docs/mta/mailman.rst docs/mta/mailman-directory.rst docs/mta/mailman-postfix.rst"
+    " docs/corners/mailman.rst docs/acceptance/mailman-session.rst docs/compatibility.rst"
 )
 PEERS = "python docs/peers/play.py"
 PROPERTIES = "pytest -o timeout=0 -o faulthandler_timeout=0 docs/corners/properties.rst"  # what tries that long does not hang
