@@ -25,7 +25,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import instructions
 from contenders import Contender, Running, contenders, running
+from node_tools import Node, find_node
 from postfix_tools import MissingToolError, Tools, find_tools
 from report import plot, tables
 
@@ -99,9 +101,9 @@ class Sample:
 class Bench:
     """The servers, the load generator, and how long it may take."""
 
-    def __init__(self, tools: Tools, configuration: Path, seconds: float) -> None:
+    def __init__(self, tools: Tools, configuration: Path, seconds: float, node: Node | None = None) -> None:
         self.tools = tools
-        self.contenders = contenders(tools, configuration)
+        self.contenders = contenders(tools, configuration, node)
         self.seconds = seconds
 
     def load(self, load: Load, rounds: int) -> dict[str, Any]:
@@ -219,13 +221,15 @@ def machine(tools: Tools) -> dict[str, Any]:
 
 def measure(arguments: argparse.Namespace, loads: Iterable[Load]) -> dict[str, Any]:
     """Everything the tables are made of."""
-    tools = find_tools(arguments.cache)
+    tools, node = find_tools(arguments.cache), find_node(arguments.cache)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(tools, configuration_in(Path(folder)), arguments.seconds)
+        bench = Bench(tools, configuration_in(Path(folder)), arguments.seconds, node)
         results = machine(tools) | {"rounds": arguments.rounds, "seconds": arguments.seconds, "commands": bench.commands(), "loads": []}
         for load in loads:
             print(load.name, file=sys.stderr)
             results["loads"].append(bench.load(load, arguments.rounds))
+        results["versions"] |= node.versions
+        results["instructions"] = instructions.counted()
         results["idle"] = bench.idle(_most_idle_connections(arguments.idle))
     return results
 

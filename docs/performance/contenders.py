@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from node_tools import Node
 from postfix_tools import Tools
 
 _HERE = Path(__file__).parent
@@ -94,8 +95,8 @@ def _await_port(server: Running) -> None:
     raise RuntimeError(f"{server.process.args!r} does not listen on port {server.port}")
 
 
-def contenders(tools: Tools, configuration: Path) -> list[Contender]:
-    """Every server under test, in the order in which they take turns."""
+def contenders(tools: Tools, configuration: Path, node: Node | None = None) -> list[Contender]:
+    """Every server under test, in the order in which they take turns; smtp-server only with `node`."""
     lmtpref = str(Path(sys.executable).with_name("lmtpref"))
     python = str(Path(sys.executable).with_name("python"))
 
@@ -109,11 +110,16 @@ def contenders(tools: Tools, configuration: Path) -> list[Contender]:
         unprivileged = ("-u", "nobody") if os.geteuid() == 0 else ()
         return tools.command("smtp-sink", "-L", "-m", "10000", *unprivileged, f"127.0.0.1:{port}", "1000")
 
+    def node_server(node: Node) -> Contender:
+        script = str(_HERE / "smtp_server_lmtp.js")
+        return Contender("smtp-server", lambda port: [node.program, script, str(port)], KEPT, environment=node.environment)
+
     return [
         Contender("lmtpref, uvloop", ours("yes"), QUEUED),
         Contender("lmtpref, asyncio", ours("no"), QUEUED),
         Contender("aiosmtpd, asyncio", theirs("asyncio"), KEPT),
         Contender("aiosmtpd, uvloop", theirs("uvloop"), KEPT),
+        *([node_server(node)] if node else []),
         Contender("bare, uvloop", lambda port: [python, str(_HERE / "bare_lmtp.py"), str(port)]),
         Contender("smtp-sink", sink, environment=tools.environment),
     ]

@@ -9,11 +9,11 @@ from plots import Bars, Point, figure
 
 OURS, OURS_ASYNCIO = "lmtpref, uvloop", "lmtpref, asyncio"
 AIOSMTPD, AIOSMTPD_UVLOOP = "aiosmtpd, asyncio", "aiosmtpd, uvloop"
-BARE, SINK = "bare, uvloop", "smtp-sink"
+NODE, BARE, SINK = "smtp-server", "bare, uvloop", "smtp-sink"
 
 
 class Target(NamedTuple):
-    """A ratio of throughput, ours to theirs, under one load; `wanted` None asks only that it be reported."""
+    """A ratio of processor time a message, theirs to ours, under one load; `wanted` None asks only that it be reported."""
 
     load: str
     ours: str
@@ -22,24 +22,26 @@ class Target(NamedTuple):
 
 
 TARGETS = (
-    Target("1 KiB", OURS, AIOSMTPD, 8),
-    Target("1 KiB", OURS_ASYNCIO, AIOSMTPD, 2.5),
-    Target("1 KiB", OURS, AIOSMTPD_UVLOOP),
-    Target("1 KiB", OURS, SINK, 0.9),
+    Target("1 KiB", OURS, AIOSMTPD, 4),
+    Target("1 KiB", OURS, NODE, 2),
+    Target("1 KiB", OURS, SINK),
+    Target("1 KiB", OURS_ASYNCIO, AIOSMTPD),
     Target("1 KiB", BARE, AIOSMTPD),
-    Target("64 KiB", OURS, AIOSMTPD, 8),
-    Target("64 KiB", OURS, AIOSMTPD_UVLOOP),
-    Target("64 KiB", OURS, SINK, 1.2),
-    Target("1 MiB", OURS, AIOSMTPD, 8),
-    Target("1 MiB", OURS, AIOSMTPD_UVLOOP),
-    Target("1 MiB", OURS, SINK, 1.5),
-    Target("new connection per message", OURS, AIOSMTPD, 4),
-    Target("new connection per message", OURS, AIOSMTPD_UVLOOP),
+    Target("64 KiB", OURS, AIOSMTPD, 9),
+    Target("64 KiB", OURS, NODE),
+    Target("64 KiB", OURS, SINK),
+    Target("1 MiB", OURS, AIOSMTPD, 16),
+    Target("1 MiB", OURS, NODE),
+    Target("1 MiB", OURS, SINK),
+    Target("new connection per message", OURS, AIOSMTPD, 3.5),
+    Target("new connection per message", OURS, NODE, 1.5),
     Target("new connection per message", OURS, SINK),
-    Target("50 recipients a message", OURS, AIOSMTPD, 8),
-    Target("50 recipients a message", OURS, AIOSMTPD_UVLOOP),
+    Target("50 recipients a message", OURS, AIOSMTPD, 4.5),
+    Target("50 recipients a message", OURS, NODE, 1.3),
     Target("50 recipients a message", OURS, SINK),
 )
+# The most instructions a message, for the session and the handler.
+MOST_INSTRUCTIONS = {"1 KiB": 200_000, "50 recipients a message": 4_000_000}
 
 
 class Outcome(NamedTuple):
@@ -54,7 +56,7 @@ class Outcome(NamedTuple):
         """Return the table's cell."""
         if self.target.wanted is None:
             return "reported"
-        return "met" if self.ratio >= self.target.wanted else "missed"
+        return "met" if self.thrift >= self.target.wanted else "missed"
 
 
 def outcomes(results: dict[str, Any]) -> list[Outcome]:
@@ -75,9 +77,12 @@ def tables(results: dict[str, Any]) -> str:
         ".. Written by bench.py; not to be edited.",
         "",
         *measured(results),
-        *csv_table("Ratios", ["load", "ours", "theirs", "target", "throughput", "", "processor time"], _ratio_rows(results)),
+        *csv_table("Ratios", ["load", "ours", "theirs", "target", "processor time", "", "throughput"], _ratio_rows(results)),
         *csv_table("Messages a second: median, and half the spread of the rounds", ["load", *names], _rate_rows(results)),
         *csv_table("Microseconds of processor time per message: the server, and smtp-source", ["load", *names], _cost_rows(results)),
+        *csv_table(
+            "Instructions per message of the session and the handler", ["load", "instructions", "target"], _instruction_rows(results)
+        ),
         *csv_table("Octets of memory per idle connection", ["connections", *names], _idle_rows(results)),
     ]
     return "\n".join(lines)
@@ -115,7 +120,7 @@ def csv_table(title: str, head: list[str], rows: Iterable[list[str]]) -> Iterato
 def _ratio_rows(results: dict[str, Any]) -> Iterator[list[str]]:
     for outcome in outcomes(results):
         load, ours, theirs, wanted = outcome.target
-        yield [load, ours, theirs, f">= {wanted:g}" if wanted else "-", f"{outcome.ratio:.2f}", outcome.verdict, f"{outcome.thrift:.2f}"]
+        yield [load, ours, theirs, f">= {wanted:g}" if wanted else "-", f"{outcome.thrift:.2f}", outcome.verdict, f"{outcome.ratio:.2f}"]
 
 
 def _rate_rows(results: dict[str, Any]) -> Iterator[list[str]]:
@@ -131,6 +136,12 @@ def _noise(rates: list[float]) -> float:
 def _cost_rows(results: dict[str, Any]) -> Iterator[list[str]]:
     for load in results["loads"]:
         yield [load["name"], *(f"{s['server_microseconds']:,.0f} / {s['client_microseconds']:,.0f}" for s in load["servers"].values())]
+
+
+def _instruction_rows(results: dict[str, Any]) -> Iterator[list[str]]:
+    for load, count in results["instructions"].items():
+        most = MOST_INSTRUCTIONS.get(load)
+        yield [load, f"{count:,}", f"<= {most:,}" if most else "-"]
 
 
 def _idle_rows(results: dict[str, Any]) -> Iterator[list[str]]:

@@ -1,0 +1,69 @@
+"""Instructions a message of the session and the lists' handler, without a socket: instructions.py LOAD MESSAGES takes so many.
+
+valgrind's callgrind counts them, which other work on the machine does not change.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from lmtpref import ListHandler, MailingList, MemoryDirectory, MemoryQueues, Peer, Settings
+from lmtpref.protocol.session import Session
+
+LISTS = 1000
+SENDERS = 10_000
+# What is sent, and the numbers of messages whose difference is counted, so that the start of the interpreter does not count.
+LOADS = {"1 KiB": (60, 160), "50 recipients a message": (6, 16), "1 KiB, a new sender and list each message": (60, 160)}
+
+
+def counted() -> dict[str, int]:
+    """Return the instructions a message under each load; nothing without valgrind."""
+    if not shutil.which("valgrind"):
+        return {}
+    return {load: (_instructions(load, most) - _instructions(load, fewest)) // (most - fewest) for load, (fewest, most) in LOADS.items()}
+
+
+def _instructions(load: str, messages: int) -> int:
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, __file__, load, str(messages)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": "0"})
+    return int(re.findall(r"Collected : (\d+)", done.stderr)[0])
+
+
+def commands(load: str, number: int) -> Iterator[bytes]:
+    """Yield what the client sends for message `number`, one piece a read, as smtp-source does."""
+    new = number if "new" in load else None
+    names = [f"{n}ant" for n in range(1, 51)] if "50" in load else ["ant" if new is None else f"list{new * 7 % LISTS}"]
+    yield f"MAIL FROM:<{'anne' if new is None else f'sender{new % SENDERS}'}@home.test>\r\n".encode()
+    for name in names:
+        yield f"RCPT TO:<{name}@lists.example>\r\n".encode()
+    yield b"DATA\r\n"
+    header = b"From: <anne@home.test>\r\nTo: <ant@lists.example>\r\nDate: Fri, 20 Nov 2026 12:20:26 +0000 (UTC)\r\n"
+    header += b"Message-Id: <17b2.0003.0000@mta.example>\r\n\r\n"
+    yield header + (b"X" * 76 + b"\r\n") * ((1024 - len(header)) // 78) + b".\r\n"
+
+
+def take(load: str, messages: int) -> int:
+    """Let a session take so many messages, all of which the lists accept; return how many replies there were."""
+    members = ["anne@home.test", *(f"sender{n}@home.test" for n in range(SENDERS if "new" in load else 0))]
+    names = ["ant", *(f"{n}ant" for n in range(1, 51)), *(f"list{n}" for n in range(LISTS if "new" in load else 0))]
+    shared = MailingList("ant@lists.example", members=members).members
+    handler = ListHandler(MemoryDirectory(MailingList(f"{name}@lists.example", members=shared) for name in names), MemoryQueues())
+    session, replies = Session(Settings(), Peer("127.0.0.1"), handler), 0
+    connected = session.turn()
+    assert connected is not None
+    session.answer()
+    session.take()
+    for piece in (b"LHLO mta.example\r\n", *(piece for number in range(messages) for piece in commands(load, number))):
+        event = session.turn(piece)
+        assert event is None, event
+        replies += session.take().count(b"250 2.0.0 <")
+    return replies
+
+
+if __name__ == "__main__":
+    print(take(sys.argv[1], int(sys.argv[2])))
