@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
@@ -19,6 +19,7 @@ from lmtpref.net.context import Interpose, ObserverFactory
 from lmtpref.net.engine import GRACE_SECONDS, Engine, Uvloop, loop_factory
 from lmtpref.net.engine_thread import EngineThread
 from lmtpref.net.journal import JournalObserver, Record
+from lmtpref.net.known_mtas import KnownMtas
 from lmtpref.net.listeners import Listener, UnixAddress, parse_address, tcp_among, unix_among
 from lmtpref.net.stdio import converse
 from lmtpref.protocol.errors import UsageError
@@ -144,14 +145,14 @@ class Server(Generic[Q_co]):
         server._take(configuration.directory)
         return server
 
-    def reconfigure(self, configuration: Configuration, is_known: Callable[[str | None], bool], tls: ssl.SSLContext | None) -> None:
-        """Do from now on what `configuration` says, but listen where it listens; `is_known` tells its `known_mtas`, `tls` is its `tls()`.
+    def reconfigure(self, configuration: Configuration, known_mtas: KnownMtas, tls: ssl.SSLContext | None) -> None:
+        """Do from now on what `configuration` says, but listen where it listens; `known_mtas` are its known MTAs, `tls` is its `tls()`.
 
         New connections do at once, open ones from their next transaction on, with the settings they began with.
         """
         handler = configuration.handler(self.queues)
         self._attach(handler)
-        self._engine.reconfigure(handler, self._capped(configuration.settings), configuration.limits, is_known, tls)
+        self._engine.reconfigure(handler, self._capped(configuration.settings), configuration.limits, known_mtas, tls)
         self._take(configuration.directory)
 
     @property

@@ -18,7 +18,7 @@ from lmtpref.cli.explain_facts import described
 from lmtpref.config.loader import Configuration, load_or_open
 from lmtpref.lists import Decision, Entry, Policy, Rule, rules_of
 from lmtpref.lists.policy.facts import Facts
-from lmtpref.net.listeners import known_peers
+from lmtpref.net.known_mtas import KnownMtas
 from lmtpref.protocol.client.message import MailObject, chunked, envelope_of, stuffed
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Answer, Peer
@@ -39,6 +39,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     explain.add_argument("--to", dest="recipient", type=wire_line, required=True, metavar="ADDR", help="the recipient")
     explain.add_argument("--peer", metavar="IP", help="the sending MTA (default: one on a Unix socket, which is known)")
+    explain.add_argument(
+        "--tls-name", action="append", default=[], metavar="NAME", help="a name in its verified TLS certificate; may be repeated"
+    )
     explain.add_argument(
         "--lhlo", type=wire_line, default="mta.example", metavar="NAME", help="what it calls itself (default: mta.example)"
     )
@@ -168,14 +171,17 @@ def _mail(options: argparse.Namespace) -> MailObject:
 
 
 def _peer(options: argparse.Namespace, configuration: Configuration) -> Peer:
-    secure = configuration.settings.require_tls != "no"  # so the client has begun TLS by then
+    known_mtas = KnownMtas(configuration.known_mtas)
+    # A client that must begin TLS has done so by then.
+    secure = configuration.settings.require_tls != "no" or bool(known_mtas.certificate_names)
     if options.peer is None:
         return Peer(secure=secure)
     try:
         ipaddress.ip_address(options.peer)
     except ValueError:
         raise UsageError(f"--peer: not an IP address: {options.peer!r}") from None
-    return Peer(options.peer, known=known_peers(configuration.known_mtas)(options.peer), secure=secure)
+    known = known_mtas.has_address(options.peer) or known_mtas.has_certificate(options.tls_name)
+    return Peer(options.peer, known=known, secure=secure, tls_names=tuple(options.tls_name))
 
 
 def _as_text(explained: Explanation) -> Iterator[str]:

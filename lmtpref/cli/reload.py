@@ -13,7 +13,8 @@ from lmtpref.cli import maps
 from lmtpref.cli.open_files import share_of
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, load
-from lmtpref.net.listeners import known_peers
+from lmtpref.net.engine import known_mtas_of
+from lmtpref.net.known_mtas import KnownMtas
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.server import Server
 
@@ -63,8 +64,8 @@ async def reloading(server: Server, path: str, configuration: Configuration, *, 
     async def reload() -> None:
         nonlocal current
         # A million members take seconds, so a thread reads the file.
-        found, is_known, tls = await asyncio.to_thread(read_again, path, workers)
-        server.reconfigure(found, is_known, tls)
+        found, known_mtas, tls = await asyncio.to_thread(read_again, path, workers)
+        server.reconfigure(found, known_mtas, tls)
         current.close()
         current = found
         report(f"{path} was read again")
@@ -85,12 +86,12 @@ def make_maps(configuration: Configuration) -> None:
         report(error)
 
 
-def read_again(path: str, workers: int) -> tuple[Configuration, Callable[[str | None], bool], ssl.SSLContext | None]:
+def read_again(path: str, workers: int) -> tuple[Configuration, KnownMtas, ssl.SSLContext | None]:
     """Return what the file says, for each of `workers`, with its known MTAs and its certificate.  Raises UsageError."""
     configuration = share_of(load(path), workers)
     configuration.group()  # of no use now, and missed when the server starts again
     tls = configuration.tls()
     try:
-        return configuration, known_peers(configuration.known_mtas), tls
+        return configuration, known_mtas_of(configuration.known_mtas, tls), tls
     except UsageError as error:
         raise ConfigurationError(str(error), file=path) from None

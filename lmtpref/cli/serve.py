@@ -13,6 +13,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lmtpref.cli import log_json, serve_faults, serve_given, serve_workers
 from lmtpref.cli.arguments import path_name
@@ -140,7 +141,8 @@ def _configuration(options: argparse.Namespace) -> Configuration:
     configuration = load(options.config) if options.config else cast()
     if options.stdio:  # no socket, and no TLS: an MTA's user may not even read the key
         settings = replace(configuration.settings, require_tls="no")
-        configuration = replace(configuration, unix_group=None, tls_certificate=None, tls_key=None, settings=settings)
+        no_tls: dict[str, Any] = dict.fromkeys(("tls_certificate", "tls_key", "tls_client_ca"))
+        configuration = replace(configuration, known_mtas=None, unix_group=None, settings=settings, **no_tls)
     return _with_queues(configuration, options)
 
 

@@ -32,13 +32,20 @@ class Named(NamedTuple):
         return ConfigurationError(problem, file=self.config, line=self.line, key=self.key)
 
 
-def tls_context(certificate: Named, key: Named) -> ssl.SSLContext:
-    """Return what STARTTLS needs, from the files as they are now.  Raises ConfigurationError for what is of no use."""
+def tls_context(certificate: Named, key: Named, client_ca: Named | None = None) -> ssl.SSLContext:
+    """Return what STARTTLS needs, from the files as they are now; a client may present a certificate of `client_ca`.
+
+    Raises ConfigurationError: if a file is of no use.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with _blaming(certificate, "holds no certificate"):
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(certificate.path)
     with _blaming(key, "holds no private key"):
         context.load_cert_chain(certificate.path, key.path, password=lambda: _refuse_password(key))
+    if client_ca:
+        with _blaming(client_ca, "holds no certificate"):
+            context.load_verify_locations(client_ca.path)
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 

@@ -55,6 +55,7 @@ class Configuration:
     unix_group: Named | None = None
     tls_certificate: Named | None = None
     tls_key: Named | None = None
+    tls_client_ca: Named | None = None
     banned_senders: tuple[str, ...] = ()
     reject_banned_at: Literal["mail", "rcpt"] = "mail"
     normalise: tuple[Literal["batv"], ...] = ()
@@ -95,7 +96,7 @@ class Configuration:
 
     def tls(self) -> ssl.SSLContext | None:
         """Return what STARTTLS needs, from the files as they are now; None without a certificate.  Raises ConfigurationError."""
-        return tls_context(self.tls_certificate, self.tls_key) if self.tls_certificate and self.tls_key else None
+        return tls_context(self.tls_certificate, self.tls_key, self.tls_client_ca) if self.tls_certificate and self.tls_key else None
 
     def group(self) -> str | None:
         """Return the group of the Unix sockets; None for that of the process.  Raises ConfigurationError if there is no such group."""
@@ -111,7 +112,7 @@ _KINDS = {
     table: {key.name: key.kind for key in KEYS if key.table == table}
     for table in ("server", "spool", "queues", "directory", "maps", "list", "person", "server.listener")
 }
-_NAMED = frozenset({"unix_group", "tls_certificate", "tls_key"})
+_NAMED = frozenset({"unix_group", "tls_certificate", "tls_key", "tls_client_ca"})
 _SETTINGS = frozenset(field.name for field in fields(Settings))
 _LIMITS = frozenset(field.name for field in fields(Limits))
 
@@ -204,6 +205,10 @@ class _File(TomlFile):
                 raise self.error(f"there is no {other} to go with it", "server", key=key)
         if server.get("require_tls", "no") != "no" and "tls_certificate" not in server:
             raise self.error("TLS needs tls_certificate and tls_key", "server", key="require_tls")
+        if "tls_client_ca" in server and "tls_certificate" not in server:
+            raise self.error("TLS needs tls_certificate and tls_key", "server", key="tls_client_ca")
+        if "tls_client_ca" not in server and any(mta.startswith("tls:") for mta in server.get("known_mtas", ())):
+            raise self.error("tls:NAME needs tls_client_ca", "server", key="known_mtas")
         return {key: Named(server[key], self.path, line_of(self.text, "server", key), key) for key in _NAMED & server.keys()}
 
     def maildir(self) -> Path | None:

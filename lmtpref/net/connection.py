@@ -13,7 +13,7 @@ from lmtpref.net.backpressure import Backpressure
 from lmtpref.net.context import CROWDED_READ_OCTETS, READ_BUFFER, Interposer, ServerContext
 from lmtpref.net.deadlines import Deadlines
 from lmtpref.net.hook_errors import ENDS_SERVER, ask_unheard, end_server
-from lmtpref.net.tls import begin_tls
+from lmtpref.net.tls import begin_tls, certificate_names
 from lmtpref.protocol.catalogue import BUSY_452, SHUTTING_DOWN_421
 from lmtpref.protocol.connection_log import CURRENT_CONNECTION
 from lmtpref.protocol.events import Event
@@ -285,6 +285,8 @@ class Connection(asyncio.BufferedProtocol):
         context, idle_seconds = self._context.tls, self._context.limits.idle_seconds
         self._session.tls_started()  # what is fed from now on has come through TLS
         secure = await begin_tls(self._transport, self, context, handshake_seconds=idle_seconds, shutdown_seconds=LINGER_SECONDS)
+        if secure is not None:
+            self._context.identify(self._session.peer, certificate_names(secure))
         self._resume(began)
         if secure is None:
             self.connection_lost(None)  # asyncio does not tell of every failure

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Literal
 
+from lmtpref.net.known_mtas import KnownMtas
 from lmtpref.protocol.catalogue import TOO_MANY_CONNECTIONS_421, TOO_MANY_FROM_PEER_421
 from lmtpref.protocol.handler import Handler, Peer
 from lmtpref.protocol.observer import Observer
@@ -61,7 +62,7 @@ class ServerContext:
     handler: Handler
     settings: Settings
     limits: Limits
-    is_known: Callable[[str | None], bool]
+    known_mtas: KnownMtas
     tls: ssl.SSLContext | None = None
     observers: Sequence[ObserverFactory] = ()  # each makes one for every connection
     interpose: Interpose | None = None
@@ -93,6 +94,9 @@ class ServerContext:
     def dismiss(self, connection: Connection, peer: Peer) -> None:
         """Count a connection no longer."""
         self.connections.discard(connection)
+        self._uncount(peer)
+
+    def _uncount(self, peer: Peer) -> None:
         if network := _counted_network(peer):
             self.peers[network] -= 1
             if not self.peers[network]:
@@ -110,7 +114,14 @@ class ServerContext:
         """Return who is at the other end of a transport."""
         name = transport.get_extra_info("peername")
         address, port = name[:2] if isinstance(name, tuple) and len(name) >= 2 else (None, None)
-        return Peer(address, port, known=self.is_known(address))
+        return self.known_mtas.peer(address, port)
+
+    def identify(self, peer: Peer, names: tuple[str, ...]) -> None:
+        """Note the names in the certificate of `peer`, which may make it a known MTA."""
+        peer.tls_names = names
+        if not peer.known and self.known_mtas.has_certificate(names):
+            self._uncount(peer)
+            peer.known = True
 
     def close_gates(self) -> None:
         """Close the connections whose PROXY header has not come."""

@@ -15,7 +15,8 @@ from typing import Literal, TypeVar
 from lmtpref.net.accept_errors import AcceptErrors
 from lmtpref.net.connection import Connection
 from lmtpref.net.context import Interpose, ObserverFactory, ServerContext
-from lmtpref.net.listeners import ACCEPTED_A_TURN, BACKLOG, Listener, bind, known_peers, parse_address, spell
+from lmtpref.net.known_mtas import KnownMtas
+from lmtpref.net.listeners import ACCEPTED_A_TURN, BACKLOG, Listener, bind, parse_address, spell
 from lmtpref.net.proxy_gate import protocol_for
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
@@ -61,7 +62,7 @@ class Engine:
             raise UsageError(f"require_tls={settings.require_tls!r} needs a certificate, in tls")
         limits = limits or Limits()
         limits.check(settings)
-        self._context = ServerContext(handler, settings, limits, known_peers(known), tls)
+        self._context = ServerContext(handler, settings, limits, known_mtas_of(known, tls), tls)
         self._context.observers, self._context.interpose = tuple(observers), interpose
         self._allow_remote = allow_remote and bool(known)
         self._unix_group = unix_group
@@ -90,16 +91,14 @@ class Engine:
     def settings(self, settings: Settings) -> None:
         self._context.settings = settings
 
-    def reconfigure(
-        self, handler: Handler, settings: Settings, limits: Limits, is_known: Callable[[str | None], bool], tls: ssl.SSLContext | None
-    ) -> None:
+    def reconfigure(self, handler: Handler, settings: Settings, limits: Limits, known_mtas: KnownMtas, tls: ssl.SSLContext | None) -> None:
         """Go on with these: new connections at once; open ones, as they are known, ask `handler` from their next MAIL on."""
         limits.check(settings)
         self._context.handler = handler
         self._context.settings = dataclasses.replace(settings, starttls=tls is not None)
         self._context.tls = tls or self._context.tls  # an open connection may have been offered it
         self._context.limits = limits
-        self._context.is_known = is_known
+        self._context.known_mtas = known_mtas
         for connection in self._context.connections:
             connection.switch_handler(handler)
 
@@ -221,6 +220,17 @@ class Engine:
         end = loop.time() + seconds
         while not done() and loop.time() < end:
             await asyncio.sleep(0.005)
+
+
+def known_mtas_of(known_mtas: Iterable[str] | None, tls: ssl.SSLContext | None) -> KnownMtas:
+    """Return the known MTAs.
+
+    Raises UsageError: for an invalid entry, and for `tls:NAME` if `tls` verifies no client certificates.
+    """
+    known = KnownMtas(known_mtas)
+    if known.certificate_names and (tls is None or tls.verify_mode is ssl.CERT_NONE):
+        raise UsageError(f"known_mtas: 'tls:{min(known.certificate_names)}' needs TLS that verifies client certificates (tls_client_ca)")
+    return known
 
 
 def loop_factory(uvloop: Uvloop) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -10,7 +10,7 @@ import re
 import shutil
 import socket
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from lmtpref.protocol.domains import a_labels
@@ -166,34 +166,3 @@ def _remove_stale(path: str) -> None:
                     probe.connect(path)
                 except ConnectionRefusedError:
                     os.unlink(path)
-
-
-def known_peers(known_mtas: Iterable[str] | None) -> Callable[[str | None], bool]:
-    """Return the test that tells whether an IP address (None: a Unix socket's peer) is one of `known_mtas`.
-
-    Networks and addresses are taken as they are, a host name means the addresses that it has now; without any,
-    loopback alone is known.  Peers on a Unix socket are known: file permissions decided.  Raises UsageError for a
-    name that has no address.
-    """
-    networks = [network for mta in (["127.0.0.0/8", "::1"] if known_mtas is None else known_mtas) for network in _networks(mta)]
-
-    def is_known(address: str | None) -> bool:
-        if address is None:
-            return True
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        return any(ip in network for network in networks)
-
-    return is_known
-
-
-def _networks(mta: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    try:
-        return [ipaddress.ip_network(mta, strict=False)]
-    except ValueError:
-        pass
-    try:
-        found = socket.getaddrinfo(a_labels(mta), None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise UsageError(f"known_mtas: {mta!r} is no network, and no host name with an address") from error
-    return [ipaddress.ip_network(str(name[0]).partition("%")[0]) for *_, name in found]

@@ -11,7 +11,6 @@ from lmtpref.net.connection import Connection
 from lmtpref.net.context import ServerContext
 from lmtpref.net.listeners import Listener
 from lmtpref.net.proxy_protocol import HEADER_SECONDS, ProxyHeaderError, parse_header
-from lmtpref.protocol.handler import Peer
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +48,9 @@ class ProxyGate(asyncio.Protocol):
         self._context.gates.discard(self._transport)
         client, length = parsed
         # A health check names no client, and what is nobody in particular is no known MTA.
-        known = client.address is not None and self._context.is_known(client.address)
-        connection = Connection(self._context, Peer(client.address, client.port, known=known), self._listener.require_tls)
+        connection = Connection(
+            self._context, self._context.known_mtas.peer(client.address, client.port, is_proxied=True), self._listener.require_tls
+        )
         self._transport.set_protocol(connection)
         connection.connection_made(self._transport)
         self._hand_over(connection, self._octets[length:])

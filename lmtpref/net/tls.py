@@ -7,6 +7,12 @@ import ssl
 import traceback
 
 
+def certificate_names(transport: asyncio.Transport) -> tuple[str, ...]:
+    """Return the dNSName subject alternative names of the peer's verified certificate; () without a certificate."""
+    certificate = transport.get_extra_info("peercert") or {}
+    return tuple(name for kind, name in certificate.get("subjectAltName", ()) if kind == "DNS")
+
+
 async def begin_tls(
     transport: asyncio.Transport,
     protocol: asyncio.BaseProtocol,

@@ -54,7 +54,7 @@ class Answering:
         self.envelope_room = inf
         self._origin: Origin = UNAVAILABLE
         self._errors = 0
-        self._tls_required = settings.require_tls != "no"
+        self._tls_required = settings.require_tls != "no" or peer.may_become_known
         for observer in observers:
             observer.connected(peer)
 

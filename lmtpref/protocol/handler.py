@@ -56,6 +56,8 @@ class Peer:
     """The other end of a connection.
 
     `address` is an IP address, or None on a Unix socket; `known` tells whether it is one of the server's `known_mtas`.
+    `tls_names` are the dNSName subject alternative names of its certificate, once TLS has verified that.
+    `tls_may_identify` tells whether a certificate can make it known.
     `connection` is its number in this process, from 1.  `state` belongs to the handler, for as long as the connection lasts.
     """
 
@@ -63,6 +65,8 @@ class Peer:
     port: int | None = None
     known: bool = True
     secure: bool = False  # since STARTTLS
+    tls_names: tuple[str, ...] = ()
+    tls_may_identify: bool = False
     lhlo: str | None = None  # what it calls itself; evidence of nothing (RFC 5321 section 4.1.4)
     connection: int = field(default_factory=itertools.count(1).__next__, repr=False)
     state: Any = None
@@ -72,9 +76,16 @@ class Peer:
         """Whether it may be on another machine: it has an address, which is not a loopback address."""
         return self.address is not None and not _is_loopback(self.address)
 
+    @property
+    def may_become_known(self) -> bool:
+        """Whether it is not known yet, and TLS can still make it known."""
+        return self.tls_may_identify and not self.known and not self.secure
+
     def owes_tls(self, require_tls: str) -> bool:
         """Whether it must begin TLS before all else, where `Settings.require_tls` is `require_tls`."""
-        return require_tls != "no" and not self.secure and (require_tls == "yes" or self.remote)
+        if self.secure:
+            return False
+        return self.may_become_known or require_tls == "yes" or (require_tls == "remote" and self.remote)
 
 
 @dataclass(slots=True, eq=False)

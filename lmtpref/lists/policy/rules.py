@@ -99,8 +99,8 @@ def anyone(_facts: PeerFacts) -> Verdict | None:
 
 @at(Stage.LHLO, may=(say.UNKNOWN_MTA_550,))
 def unknown_mta(facts: PeerFacts) -> Verdict | None:
-    """Reject a sending MTA that the server does not know."""
-    return None if facts.peer.known else _UNKNOWN_MTA
+    """Reject a sending MTA that the server does not know, unless its certificate may still make it known."""
+    return None if facts.peer.known or facts.peer.may_become_known else _UNKNOWN_MTA
 
 
 # MAIL
