@@ -1,4 +1,4 @@
-"""`lmtpref milter`: Postfix and Sendmail ask at their own RCPT whether this sender may post."""
+"""`lmtpref milter`: Postfix and Sendmail ask at their own RCPT, and at the end of a message, whether the lists would reject it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,28 @@ from lmtpref.cli.background import background_log
 from lmtpref.cli.reload import on_hangup
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration, load_or_open
-from lmtpref.lists import ListHandler, MemoryQueues
-from lmtpref.net.milter import MailFrom, Milter
+from lmtpref.lists import Entry, ListHandler
+from lmtpref.net.milter import Milter
 from lmtpref.protocol.domains import a_labels
-from lmtpref.protocol.handler import Envelope, Peer, Recipient
+from lmtpref.protocol.handler import Envelope, Recipient
 from lmtpref.protocol.maybe import resolve
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
 
 
-class ListJudge:
-    """Answers for recipients at domains that hold a list, as the server would at MAIL and RCPT; all else is the MTA's.
+class NothingKept:
+    """A sink that keeps no entry, because the milter only asks what would become of a message."""
 
-    So is, at the domains `mixed`, which have mailboxes too, what is no list's address.  A 4xx says that something is wrong
-    here, and is passed on with `tempfail`; without, the MTA goes on, and the server decides when the message comes.  While
-    the lists cannot be looked up, only domains at which one was found are ours.
+    def put(self, entry: Entry) -> None:
+        """Drop the entry."""
+
+
+class ListJudge:
+    """Answers for recipients at domains that hold a list, as the server would; all other recipients are the MTA's.
+
+    At the domains `mixed`, which have mailboxes too, an address that is not a list's is the MTA's as well.  A 4xx reports a
+    local error, and is passed on with `tempfail`; without, the MTA goes on, and the server decides when the message comes.
+    While the lists cannot be looked up, only domains at which one was found are ours.
     """
 
     def __init__(self, handler: ListHandler, *, mixed: Iterable[str] = (), tempfail: bool = True) -> None:
@@ -35,14 +42,28 @@ class ListJudge:
         self._mixed = frozenset(map(a_labels, mixed))
         self._served: set[str] = set()
 
-    async def __call__(self, mail: MailFrom, path: Path) -> Reply | None:
-        """Return the refusal for this sender and this recipient; None if there is none, or if it is not ours to say."""
-        envelope, recipient = Envelope(Peer(), mail.sender, mail.parameters), Recipient(path)
+    async def rcpt(self, envelope: Envelope, path: Path) -> Reply | None:
+        """Return the rejection of this recipient; None if there is none, or if the recipient is the MTA's."""
+        recipient = Recipient(path)
         refusal = await resolve(self.handler.rcpt(envelope, recipient))
         if not self._is_ours(recipient):
             return None
         refusal = await resolve(self.handler.mail(envelope)) or refusal
+        if refusal is None:
+            envelope.recipients.append(recipient)
         return None if refusal and refusal.code < 500 and not self.tempfail else refusal
+
+    async def message(self, envelope: Envelope) -> Reply | None:
+        """Return the first recipient's rejection of the message if every recipient would reject it; else None.
+
+        A recipient that would accept or defer the message gets it over LMTP, and the MTA sends a bounce for the others.
+        """
+        refusal = await resolve(self.handler.data(envelope))
+        if refusal is None:
+            self.handler.message(envelope)
+            refusals = [await resolve(self.handler.deliver(envelope, recipient)) for recipient in envelope.recipients]
+            refusal = refusals[0] if all(reply and reply.code >= 500 for reply in refusals) else None
+        return refusal if refusal and refusal.code >= 500 else None
 
     def _is_ours(self, recipient: Recipient) -> bool:
         found, domain = recipient.state.facts.found, a_labels(recipient.path.domain)
@@ -55,7 +76,7 @@ class ListJudge:
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make `milter` one of the commands."""
-    milter = commands.add_parser("milter", help="answer for the lists at Postfix's or Sendmail's own RCPT")
+    milter = commands.add_parser("milter", help="answer for the lists at Postfix's or Sendmail's own RCPT and end of message")
     milter.add_argument("config", metavar="CONFIG.toml", help="where the lists are; or mailman:FILE")
     milter.add_argument("--listen", action="append", required=True, metavar="inet:HOST:PORT|unix:PATH", help="where; may be repeated")
     milter.add_argument("--mixed", action="append", default=[], metavar="DOMAIN", help="it has mailboxes besides lists; may be repeated")
@@ -66,13 +87,18 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _milter(options: argparse.Namespace) -> int:
     configuration = load_or_open(options.config)
     judge = ListJudge(_handler(configuration), mixed=options.mixed, tempfail=options.on_outage == "tempfail")
+    milter = Milter(
+        judge,
+        max_message_octets=configuration.settings.max_message_octets,
+        max_buffered_octets=configuration.limits.max_buffered_octets,
+    )
     with background_log():
-        asyncio.run(_until_told_to_stop(Milter(judge), judge, options, configuration.group()))
+        asyncio.run(_until_told_to_stop(milter, judge, options, configuration.group()))
     return 0
 
 
 def _handler(configuration: Configuration) -> ListHandler:
-    return configuration.handler(MemoryQueues())  # in which nothing will ever be put
+    return configuration.handler(NothingKept())
 
 
 def _handler_of(path: str) -> ListHandler:

@@ -1,65 +1,74 @@
-"""The milter protocol, as far as a filter needs it that answers at RCPT: for Postfix and Sendmail.
-
-Packets are a length of four octets, a letter, and data (libmilter's mfdef.h, which both MTAs keep to).  All that follows the
-last RCPT is declined when the conversation begins, so no message ever comes here.
-"""
+"""A milter: a filter that Postfix and Sendmail ask at each RCPT, and at the end of a message."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path as FilePath
-from typing import NamedTuple
+from typing import Protocol
 
 from lmtpref.net.listeners import BACKLOG, UnixAddress, bind, parse_address, spell
-from lmtpref.protocol.catalogue import LOCAL_ERROR_451
-from lmtpref.protocol.errors import LmtpError, UsageError
+from lmtpref.net.milter_packets import (
+    ACCEPT,
+    CONTENT,
+    CONTENT_UNANSWERED,
+    CONTINUE,
+    UNANSWERED,
+    PacketError,
+    agree,
+    field_of,
+    framed,
+    parse_mail_packet,
+    parse_rcpt_packet,
+    read_packet,
+    reply_packet,
+)
+from lmtpref.protocol.catalogue import LOCAL_ERROR_451, MESSAGE_TOO_BIG_552
+from lmtpref.protocol.handler import Envelope
 from lmtpref.protocol.replies import Reply
-from lmtpref.protocol.syntax import NO_PARAMETERS, Parameters, Path, parse_size
+from lmtpref.protocol.server_limits import Limits
+from lmtpref.protocol.settings import Settings
+from lmtpref.protocol.syntax import Path
 
-MAX_PACKET_OCTETS = 65_536  # mfdef.h's MILTER_CHUNK_SIZE, 65535, and the letter
 MAX_CONNECTIONS = 1_000  # beyond: closed at once, and the MTA does what it does without a milter
-IDLE_SECONDS = 3_600.0  # an MTA is silent while its client is: Sendmail bears an hour of that (RFC 5321 section 4.5.3.2 asks for 5 minutes)
-VERSION = 6  # the newest there is; older MTAs say 2
-
-_HEAD = struct.Struct("!I")
-_OPTIONS = struct.Struct("!III")  # version, what the filter may change, what it may decline
-# SMFIP_NOCONNECT, NOHELO, NOBODY, NOHDRS, NOEOH, NOUNKNOWN, NODATA: what need not be told
-_DECLINED = 0x1 | 0x2 | 0x10 | 0x20 | 0x40 | 0x100 | 0x200
-_CONTINUE = b"c"
-_REPLY = b"y"
-_UNANSWERED = b"ADK"  # abort, macros, quit with a new client to come: none of these has an answer
-_KNOWN = b"BCEHLMNORTU"
+# The defaults of the server.
+_MAX_MESSAGE_OCTETS = Settings().max_message_octets
+_MAX_BUFFERED_OCTETS = Limits().max_buffered_octets
 
 log = logging.getLogger(__name__)
 
 
-class MailFrom(NamedTuple):
-    """What an MTA's client said in MAIL: the sender, None for `<>`, and the parameters."""
+class MilterJudge(Protocol):
+    """What decides for a milter.  None leaves the decision to the MTA."""
 
-    sender: Path | None
-    parameters: Parameters
+    async def rcpt(self, envelope: Envelope, path: Path) -> Reply | None:
+        """Return the rejection of a recipient; append a recipient that the judge knows and accepts to the envelope."""
 
-
-AnswerRcpt = Callable[[MailFrom, Path], Awaitable[Reply | None]]
-
-
-class PacketError(LmtpError):
-    """What came is not the milter protocol, or more of it than anyone needs."""
+    async def message(self, envelope: Envelope) -> Reply | None:
+        """Return the rejection of a message whose recipients are all in the envelope."""
 
 
 class Milter:
-    """A filter for MTAs: at each RCPT, `judge` says what the client is told, or None where that is for the MTA to say.
+    """A filter for MTAs, whose `judge` may be replaced at any time.
 
-    `judge` may be replaced at any time.  When it raises, the client is told 451 4.3.0; an address that cannot be read is
-    left to the MTA.
+    When the judge raises an exception, the client gets 451 4.3.0.  An address that cannot be read is left to the MTA.  A
+    message is read only if all its recipients are the judge's.  One larger than `max_message_octets` is rejected; while
+    the messages under way have more than `max_buffered_octets`, others are left to the MTA.
     """
 
-    def __init__(self, judge: AnswerRcpt) -> None:
+    def __init__(
+        self,
+        judge: MilterJudge,
+        *,
+        max_message_octets: int = _MAX_MESSAGE_OCTETS,
+        max_buffered_octets: int = _MAX_BUFFERED_OCTETS,
+    ) -> None:
         self.judge = judge
+        self.max_message_octets = max_message_octets
+        self.max_buffered_octets = max_buffered_octets
+        self.buffered_octets = 0
         self.addresses: list[str] = []
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
@@ -89,92 +98,129 @@ class Milter:
         task = asyncio.current_task()
         assert task
         self._connections.add(task)
+        conversation = _Conversation(self)
         try:
             if len(self._connections) <= MAX_CONNECTIONS:
-                await self._converse(reader, writer)
+                await _converse(conversation, reader, writer)
         except PacketError as error:
             log.error("milter: %s", error)  # noqa: TRY400 - it says what there is to say
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError, asyncio.CancelledError):
             pass
         finally:
+            conversation.reset()
             self._connections.discard(task)
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        mail: MailFrom | None = None
-        while (packet := await _read(reader))[:1] != b"Q":
-            letter, data = packet[:1], packet[1:]
-            if letter in b"AKM":  # abort, another client: the sender is no longer who it was
-                mail = parse_mail_packet(data) if letter == b"M" else None
-            if letter in _UNANSWERED:
-                continue
-            answer = _agreed(data) if letter == b"O" else await self._answer(mail, data) if letter == b"R" else _CONTINUE
-            writer.write(_HEAD.pack(len(answer)) + answer)
-            await writer.drain()
-            await asyncio.sleep(0)  # a client that pipelines has no more than a packet in each turn of the loop
 
-    async def _answer(self, mail: MailFrom | None, data: bytes) -> bytes:
-        """Return the answer to RCPT."""
-        recipient = _path(_words(data)[0])
-        if mail is None or recipient is None:
-            return _CONTINUE
+async def _converse(conversation: _Conversation, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        letter, data = await read_packet(reader)
+        if letter == b"Q":
+            return
+        if answer := await conversation.answer(letter, data):
+            writer.write(framed(answer))
+            await writer.drain()
+        # A client that pipelines has no more than a packet in each turn of the loop.
+        await asyncio.sleep(0)
+
+
+class _Conversation:
+    """One MTA's connection: the options that were agreed on, and the transaction under way.
+
+    `_claimed` says whether every recipient so far is the judge's.  `_content` is None if the message is not wanted.
+    """
+
+    def __init__(self, milter: Milter) -> None:
+        self._milter = milter
+        self._options = 0
+        self._envelope: Envelope | None = None
+        self._claimed = True
+        self._content: bytearray | None = None
+        self._oversized = False
+
+    def reset(self) -> None:
+        """Forget the transaction."""
+        self._drop_content()
+        self._envelope, self._claimed, self._oversized = None, True, False
+
+    async def answer(self, letter: bytes, data: bytes) -> bytes:
+        """Return the answer to a packet; empty if it has none."""
+        if letter in b"AKM":  # abort, another client: the sender is no longer who it was
+            self.reset()
+        if letter in UNANSWERED:
+            return b""
+        if letter in b"RE":
+            return await (self._rcpt(parse_rcpt_packet(data)) if letter == b"R" else self._end(data))
+        return self._note(letter, data)
+
+    def _note(self, letter: bytes, data: bytes) -> bytes:
+        """Return the answer to a packet about which the judge is not asked."""
+        if letter == b"O":
+            packet, self._options = agree(data)
+            return packet
+        if letter == b"M":
+            self._envelope = parse_mail_packet(data)
+        if letter in CONTENT:
+            self._take(letter, data)
+            return b"" if self._options & CONTENT_UNANSWERED == CONTENT_UNANSWERED else CONTINUE
+        return ACCEPT if letter == b"T" and not self._wanted else CONTINUE
+
+    @property
+    def _wanted(self) -> bool:
+        return self._claimed and self._envelope is not None and bool(self._envelope.recipients)
+
+    async def _rcpt(self, path: Path | None) -> bytes:
+        if self._envelope is None or path is None:
+            self._claimed = False
+            return CONTINUE
+        before = len(self._envelope.recipients)
+        answer = await self._ask(self._milter.judge.rcpt(self._envelope, path))
+        if answer == CONTINUE and len(self._envelope.recipients) == before:
+            self._claimed = False
+        return answer
+
+    def _take(self, letter: bytes, data: bytes) -> None:
+        """Keep a part of the message, if it is wanted."""
+        if self._content is None and self._wanted and letter == b"L" and not self._oversized:
+            self._content = bytearray()
+        if self._content is not None:
+            part = field_of(data, self._options) if letter == b"L" else b"\r\n" if letter == b"N" else data
+            self._keep(part)
+
+    def _keep(self, part: bytes) -> None:
+        assert self._content is not None
+        self._content += part
+        self._milter.buffered_octets += len(part)
+        self._oversized = len(self._content) > self._milter.max_message_octets
+        if self._oversized or self._milter.buffered_octets > self._milter.max_buffered_octets:
+            self._drop_content()
+            self._claimed = self._oversized
+
+    def _drop_content(self) -> None:
+        if self._content is not None:
+            self._milter.buffered_octets -= len(self._content)
+            self._content = None
+
+    async def _end(self, data: bytes) -> bytes:
+        """Return the answer to the end of the message."""
+        if self._content is not None and data:
+            self._keep(data)
+        if self._oversized:
+            return reply_packet(MESSAGE_TOO_BIG_552)
+        if self._content is None or self._envelope is None:
+            return CONTINUE
+        self._envelope.content = bytes(self._content)
+        self._drop_content()
+        return await self._ask(self._milter.judge.message(self._envelope))
+
+    async def _ask(self, question: Awaitable[Reply | None]) -> bytes:
         try:
-            reply = await self.judge(mail, recipient)
+            reply = await question
         except (asyncio.CancelledError, GeneratorExit, SystemExit, KeyboardInterrupt):
             raise
         except BaseException:
             log.exception("the milter's judge failed")
             reply = LOCAL_ERROR_451
-        return _CONTINUE if reply is None else reply_packet(reply)
-
-
-def reply_packet(reply: Reply) -> bytes:
-    """Return the packet that has the client told `reply`, as it is."""
-    return _REPLY + reply.octets.removesuffix(b"\r\n").replace(b"%", b"%%") + b"\0"  # mfdef.h: it is a format to the MTA
-
-
-def parse_mail_packet(data: bytes) -> MailFrom | None:
-    """Return what MAIL's packet says; None for a sender that is no address with a domain, of whom no list can know anything."""
-    given, *words = _words(data)
-    sender = _path(given)
-    if sender is None and given not in ("<>", ""):
-        return None
-    pairs = dict(word.upper().partition("=")[::2] for word in words)
-    size = pairs.get("SIZE")
-    return MailFrom(sender, NO_PARAMETERS if parse_size(size) is None else {"SIZE": size})
-
-
-async def _read(reader: asyncio.StreamReader) -> bytes:
-    """Return the next packet: its letter and its data."""
-    async with asyncio.timeout(IDLE_SECONDS):
-        [octets] = _HEAD.unpack(await reader.readexactly(_HEAD.size))
-        if not 0 < octets <= MAX_PACKET_OCTETS:
-            raise PacketError(f"a packet of {octets} octets")
-        packet = await reader.readexactly(octets)
-    if packet[0] not in _KNOWN + _UNANSWERED + b"Q":
-        raise PacketError(f"a packet of an unknown kind: {packet[:1]!r}")
-    return packet
-
-
-def _agreed(data: bytes) -> bytes:
-    """Return the answer to the MTA's offer: that nothing will be changed, and what need not be sent."""
-    if len(data) < _OPTIONS.size:
-        raise PacketError("an offer that is too short")
-    version, _, protocol = _OPTIONS.unpack_from(data)
-    return b"O" + _OPTIONS.pack(min(version, VERSION), 0, protocol & _DECLINED)
-
-
-def _words(data: bytes) -> list[str]:
-    """Return the words of a command, which end in a NUL each; the first is an address."""
-    return data.decode("utf-8", "replace").removesuffix("\0").split("\0")
-
-
-def _path(given: str) -> Path | None:
-    """Return the address that stands in angle brackets, or should; None if there is none with a domain."""
-    try:
-        path = Path.parse(given.removeprefix("<").removesuffix(">"))
-    except UsageError:
-        return None
-    return path if path.domain else None
+        return CONTINUE if reply is None else reply_packet(reply)
