@@ -104,7 +104,7 @@ class Exim:
 
     def bounces(self) -> int:
         """Return the number of its bounces since the start."""
-        return len(self.logged(" <= <> "))
+        return len(self.logged(" <= <> R="))
 
     def logged(self, pattern: str = "") -> list[str]:
         """The lines of its log in which `pattern` is found, without their dates."""
@@ -129,6 +129,7 @@ host_lookup =
 rfc1413_hosts =
 tls_advertise_hosts =
 deliver_drop_privilege
+ignore_bounce_errors_after = 0s
 <MAIN>
 
 begin acl

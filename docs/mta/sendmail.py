@@ -122,6 +122,7 @@ define(`confCONTROL_SOCKET_NAME', `')dnl
 define(`confSERVICE_SWITCH_FILE', `SENDMAIL/switch')dnl
 define(`confDONT_BLAME_SENDMAIL', `TrustStickyBit')dnl
 define(`confTO_IDENT', `0')dnl
+define(`confDOUBLE_BOUNCE_ADDRESS', `')dnl
 define(`confMIN_QUEUE_AGE', `0')dnl
 define(`confTO_HOSTSTATUS', `1s')dnl
 define(`confBAD_RCPT_THROTTLE', `0')dnl
