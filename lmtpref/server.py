@@ -150,8 +150,7 @@ class Server(Generic[Q_co]):
 
         New connections do at once, open ones from their next transaction on, with the settings they began with.
         """
-        handler = configuration.handler(self.queues)
-        self._attach(handler)
+        self._attach(handler := configuration.handler(self.queues))
         self._engine.reconfigure(handler, self._capped(configuration.settings), configuration.limits, known_mtas, tls)
         self._take(configuration.directory)
 

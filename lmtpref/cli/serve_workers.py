@@ -91,6 +91,7 @@ def _bind_listeners(configuration: Configuration, listen: Iterable[str], *, allo
         known_mtas=configuration.known_mtas,
         allow_remote=allow_remote or configuration.allow_remote,
         unix_group=configuration.group(),
+        tls=configuration.tls(),
     )
     engine.bind(list(listen) or listeners_of(configuration))
     return engine
