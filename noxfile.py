@@ -146,6 +146,7 @@ MAILMAN = (
     " docs/corners/mailman.rst docs/acceptance/mailman-session.rst docs/compatibility.rst"
 )
 PEERS = "python docs/peers/play.py"
+JUDGES = "python docs/corners/judges.py"
 PROPERTIES = "pytest -o timeout=0 -o faulthandler_timeout=0 docs/corners/properties.rst"  # what tries that long does not hang
 PROPERTIES_RUN: dict[str, Any] = {"env": {"LMTP_EXAMPLES": os.environ.get("LMTP_EXAMPLES", "5000")}}
 BESIDE_DOCS = {"PYTHONPATH": "docs/mta"}  # what unpacks Debian's packages
@@ -158,6 +159,7 @@ runs("peers", "Play `lmtpref check` to other people's servers and clients; write
 runs("sql", "The page about databases, on a PostgreSQL; what is skipped is named.", POSTGRESQL, "test", "sql", success_codes=[0, 77])
 runs("engines", "Queues on a PostgreSQL and a RabbitMQ of its own; what is skipped is named.", ENGINES, "test", "sql", **ENGINES_RUN)
 runs("headers", "The header reader on real mail, downloaded for it.", "python docs/corners/headers.py", "headers", success_codes=[0, 77])
+runs("judges", "What each judge does with real mail; writes docs/corners/judges.json.", JUDGES, "headers", success_codes=[0, 77])
 runs("fuzz", "Random octets, guided by coverage; `-- SECONDS`, of which 60 are the default.", "python docs/corners/fuzz.py", "fuzz")
 runs("properties", "5,000 new examples of each property, or as many as LMTP_EXAMPLES says.", PROPERTIES, "test", **PROPERTIES_RUN)
 runs(

@@ -16,7 +16,7 @@ import sysconfig
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -118,12 +118,12 @@ def found() -> Iterator[tuple[str, bytes]]:
                     yield f"{name} {number}", content
 
 
-def download(folder: Path) -> None:
+def download(folder: Path, sdists: Iterable[str] = SDISTS, tarballs: Iterable[str] = TARBALLS) -> None:
     """Put the packages into `folder`; name those that could not be had."""
-    for requirement in SDISTS:
+    for requirement in sdists:
         fetch(requirement, folder, sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", requirement)
     if npm := shutil.which("npm"):
-        for requirement in TARBALLS:
+        for requirement in tarballs:
             fetch(requirement, folder, npm, "pack", "--silent", requirement)
 
 
