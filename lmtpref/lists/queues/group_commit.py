@@ -7,6 +7,7 @@ import contextlib
 import errno
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -66,6 +67,7 @@ class Committer(Generic[C]):
         self._changed = threading.Condition()
         self._pending: list[C] = []
         self._busy: Sequence[C] = ()
+        self._finished: dict[asyncio.AbstractEventLoop, deque[C]] = {}
         self._closed = False
         self._ended = threading.Event()
         self._started = False
@@ -132,7 +134,7 @@ class Committer(Generic[C]):
     def _run(self) -> None:
         while batch := self._next():
             self._attempt(batch)
-            tell(batch)
+            self._tell(batch)
             with self._changed:
                 self._busy = ()
                 self._changed.notify_all()
@@ -166,29 +168,43 @@ class Committer(Generic[C]):
             self._pending = self._pending[len(late) :]
             for commit in (*stalled, *late):
                 commit.error = TimeoutError(errno.ETIMEDOUT, "the queue did not answer in time")
-        tell((*stalled, *late))
+        self._tell((*stalled, *late))
         return bool(stalled)
 
+    def _tell(self, batch: Iterable[C]) -> None:
+        """Have the future of each entry completed in its event loop, which is woken once for all entries that wait there."""
+        asleep = []
+        with self._changed:
+            for commit in batch:
+                if commit.future is not None:
+                    loop = commit.future.get_loop()
+                    if loop not in self._finished:
+                        self._finished[loop] = deque()
+                        asleep.append(loop)
+                    self._finished[loop].append(commit)
+        for loop in asleep:
+            try:
+                loop.call_soon_threadsafe(self._complete, loop)
+            except RuntimeError:  # the loop is closed, so no client waits
+                del self._finished[loop]
 
-def tell(batch: Iterable[Commit]) -> None:
-    """Complete the futures of a batch with one call into each event loop; a closed loop has no waiting client."""
-    loops: dict[asyncio.AbstractEventLoop, list[Commit]] = {}
-    for commit in batch:
-        if commit.future is not None:
-            loops.setdefault(commit.future.get_loop(), []).append(commit)
-    for loop, commits in loops.items():
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_complete, loop, commits)
+    def _complete(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Complete the futures of the oldest entries, and of the others in later turns of the loop."""
+        with self._changed:
+            finished = self._finished[loop]
+            commits = [finished.popleft() for _ in range(min(len(finished), MAX_ENTRIES_A_TURN))]
+            if not finished:
+                del self._finished[loop]
+        for commit in commits:
+            _settle(commit)
+        if finished:
+            loop.call_soon(self._complete, loop)
 
 
-def _complete(loop: asyncio.AbstractEventLoop, commits: list[Commit]) -> None:
-    for commit in commits[:MAX_ENTRIES_A_TURN]:
-        future = commit.future
-        if future is None or future.done():
-            continue
-        if commit.error:
-            future.set_exception(commit.error)
-        else:
-            future.set_result(None)
-    if rest := commits[MAX_ENTRIES_A_TURN:]:
-        loop.call_soon(_complete, loop, rest)
+def _settle(commit: Commit) -> None:
+    if commit.future is None or commit.future.done():
+        return
+    if commit.error:
+        commit.future.set_exception(commit.error)
+    else:
+        commit.future.set_result(None)
