@@ -272,6 +272,8 @@ def shown(page: str, name: str) -> str:
 @contextlib.contextmanager
 def site(extra: str = "", **values: object) -> Iterator[Site]:
     """A site for as long as this lasts."""
+    # Mailman sets a umask in a process that initialises it, as another page may have done; the site's user must read what we write.
+    umask = os.umask(0o022)
     with tempfile.TemporaryDirectory(prefix="lmtpref-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         made = Site(Path(name), extra, **values)
@@ -279,6 +281,7 @@ def site(extra: str = "", **values: object) -> Iterator[Site]:
             yield made
         finally:
             made.close()
+            os.umask(umask)
 
 
 def unprivileged() -> pwd.struct_passwd | None:
