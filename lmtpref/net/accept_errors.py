@@ -1,4 +1,4 @@
-"""Connections that cannot be accepted, for want of files or memory: reported once, and not for each."""
+"""Report connections that cannot be accepted for lack of files or memory: one line for a series of failures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import errno
 import logging
 from typing import Any
 
-QUIET_SECONDS = 60.0  # after a line that no connection can be accepted, while that goes on
+# How long further failures are not reported after the first one.
+QUIET_SECONDS = 60.0
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""One connection: a session behind an asyncio transport, its handler asked in turn."""
+"""One connection: a session on an asyncio transport, and the calls of its handler's hooks."""
 
 from __future__ import annotations
 
@@ -23,37 +23,44 @@ from lmtpref.protocol.server_limits import MAX_READ_OCTETS
 
 log = logging.getLogger(__name__)
 
-MAX_STEPS_A_TURN = 128  # commands, chunks and final replies before other connections have their turn
-LINGER_SECONDS = 5.0  # how long a peer that we hung up on may take to hang up as well
+MAX_STEPS_A_TURN = 128  # commands, chunks and final replies before other connections are served
+# How long the peer may take to close, after this server has sent its last reply.
+LINGER_SECONDS = 5.0
 _NO_LINGERING = struct.pack("ii", 1, 0)  # close() then sends RST
 
 
 class Connection(asyncio.BufferedProtocol):
-    """An LMTP connection.  The session decides; this asks its questions, and moves its octets when it may."""
+    """An LMTP connection.  The session decides; this class calls the hooks and moves the octets."""
 
-    _timer: asyncio.TimerHandle  # what the clock does next: it looks whether the client got anywhere, or aborts once we have hung up
+    # The next check of the deadlines; after this server's close, the abort.
+    _timer: asyncio.TimerHandle
 
     def __init__(self, context: ServerContext, peer: Peer | None = None, require_tls: Literal["no", "remote", "yes"] | None = None) -> None:
         self._context = context
-        self._peer = peer  # whom a load balancer passes on; None: the other end of the transport
-        self._require_tls = require_tls  # of the listener; None: as the server's settings have it
-        self.write_next: Callable[[bytes], None] | None = None  # writes the next octets instead of the transport
+        # The client that a load balancer names; None: the other end of the transport.
+        self._peer = peer
+        # The listener's; None: the server's setting.
+        self._require_tls = require_tls
+        # Replaces the transport's `write` for the next octets.
+        self.write_next: Callable[[bytes], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._pressure = Backpressure()
-        self._reading: bool | None = True  # None while TLS begins
+        self._reading: bool | None = True  # None during the TLS handshake
         self._eof = False
-        self._lingering = False  # we have said our last word, and wait for the peer's
-        self._counted = 0  # of context.buffered_octets
-        # What the session had counted when we last looked.
+        # This server has sent its last reply, and waits for the peer to close.
+        self._lingering = False
+        # The share of context.buffered_octets that was counted for this connection.
+        self._counted = 0
+        # The session's counters at the last check.
         self._frames = self._transactions = self._messages = 0
         self._deadlines = Deadlines(self._loop.time(), self._loop.time())
 
-    # What asyncio tells us ----------------------------------------------------------------------------------------
+    # Called by asyncio ----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the conversation, unless there are too many."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        """Begin the conversation, or reject the connection if there are too many."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         settings = self._context.settings_of(self._require_tls)
         self._session = self._context.open_session(self, settings, self._peer or self._context.peer_of(transport))
         self._envelope_room = self._context.limits.envelope_room(settings)
@@ -63,40 +70,43 @@ class Connection(asyncio.BufferedProtocol):
         self._continue()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next octets go."""
+        """Return the buffer for the next octets."""
         return READ_BUFFER.view[:CROWDED_READ_OCTETS] if self._context.crowded else READ_BUFFER.view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Feed the session, and let it run unless it waits for a hook or for the peer."""
         session = self._session
         session.feed(READ_BUFFER.view[:nbytes])
-        if nbytes == MAX_READ_OCTETS:  # more is there, and uvloop would go on reading before others have their turn
+        # The socket holds more, and uvloop would read it before other connections are served.
+        if nbytes == MAX_READ_OCTETS:
             self._end_turn()
         self._continue()
-        if session.in_transaction and session.in_content:  # an octet of a message is progress; of a command, only the last one is
+        # Each octet of a message is progress; of a command, only the last one.
+        if session.in_transaction and session.in_content:
             self._deadlines.progress = self._loop.time()
 
     def eof_received(self) -> bool:
-        """Answer what has come; the transport stays open for that."""
+        """Answer the commands that have come; the transport stays open for the replies."""
         self._session.eof()
         self._eof = True
         self._continue()
-        while self._session.peer.secure and self._pressure.has_backlog:  # TLS knows no half-closed connection: it ends when this returns
+        # TLS has no half-closed connections: the transport closes when this method returns.
+        while self._session.peer.secure and self._pressure.has_backlog:
             self._next_turn()
         return not self._session.peer.secure
 
     def pause_writing(self) -> None:
-        """Ask no more questions on behalf of a peer that does not read."""
+        """Process no more input while the peer does not read."""
         self._pressure.write_paused = True
 
     def resume_writing(self) -> None:
-        """Go on: the peer reads again."""
+        """Process input again: the peer reads."""
         self._pressure.write_paused = False
         self._deadlines.progress = self._loop.time()
         self._continue()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop what is under way; a recipient that was answered stays answered (RFC 5321 section 4.1.1.10)."""
+        """Stop the running hook; a recipient that has had its final reply keeps it (RFC 5321 section 4.1.1.10)."""
         if self not in self._context.connections:
             return
         CURRENT_CONNECTION.set(self._session.peer.connection)
@@ -110,7 +120,8 @@ class Connection(asyncio.BufferedProtocol):
         while event := self._session.turn():
             ask_unheard(event, self._session.handler, self._context)
             self._session.answer()
-        del self._transport  # which has us, by TLS: a cycle that holds 256 KiB
+        # Under TLS, the transport refers to this object: a cycle that holds 256 KiB.
+        del self._transport
 
     def _close_unstarted(self) -> None:
         """Close a hook's coroutine that was never awaited, because the peer did not read."""
@@ -118,7 +129,7 @@ class Connection(asyncio.BufferedProtocol):
         if event is not None and self._task is None and isinstance(event.answer, Coroutine):
             event.answer.close()
 
-    # What the server tells us -------------------------------------------------------------------------------------
+    # Called by the server -----------------------------------------------------------------------------------------
 
     def wind_down(self, *, now: bool) -> None:
         """Close with 421: at once if `now`, else when no transaction is open."""
@@ -132,7 +143,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def transport(self) -> asyncio.Transport:
-        """The present transport: TLS replaces it."""
+        """The current transport; TLS replaces it."""
         return self._transport
 
     def switch_handler(self, handler: Handler) -> None:
@@ -141,7 +152,7 @@ class Connection(asyncio.BufferedProtocol):
         self._session.next_handler = present.around(handler) if isinstance(present, Interposer) else handler
 
     def drop(self, *, reset: bool = False) -> None:
-        """Close without another reply, but after what was written; if `reset`, without even that, and with a TCP RST."""
+        """Close without another reply, after sending what was written; if `reset`, discard that and send a TCP RST."""
         self._session.close()
         if reset:
             self.abort(reset=True)
@@ -149,17 +160,17 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def suspend(self, work: Coroutine[object, object, None]) -> None:
-        """Let the conversation wait until `work` is done."""
+        """Suspend the conversation until `work` is done."""
         self._suspend(self._until_done(work))
 
     def abort(self, *, reset: bool = False) -> None:
-        """Drop the connection with whatever was not yet sent; if `reset`, let the peer's TCP know it for that."""
+        """Drop the connection and its unsent octets; if `reset`, send a TCP RST."""
         if reset:
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
         self._transport.abort()
 
     def flush(self) -> None:
-        """Send what the session has to say."""
+        """Send the session's pending replies."""
         if octets := self._session.take():
             write, self.write_next = self.write_next or self._transport.write, None
             write(octets)
@@ -167,7 +178,7 @@ class Connection(asyncio.BufferedProtocol):
     # The conversation -----------------------------------------------------------------------------------------------
 
     def _continue(self) -> None:
-        """Go on, unless a hook waits or the peer does not read; then see to what is kept meanwhile."""
+        """Continue, unless a hook waits or the peer does not read; then apply the bounds to the kept octets."""
         if self not in self._context.connections:
             return
         if self._pressure.may_run:
@@ -175,7 +186,7 @@ class Connection(asyncio.BufferedProtocol):
         self._count()
 
     def _end_turn(self) -> None:
-        """Go on when the other connections have had their turn."""
+        """Continue after the other connections have been served."""
         if not self._pressure.has_backlog:
             self._pressure.has_backlog = True
             self._loop.call_soon(self._next_turn)
@@ -185,7 +196,7 @@ class Connection(asyncio.BufferedProtocol):
         self._continue()
 
     def _run(self) -> None:
-        """Ask the session's questions until it needs more octets, a hook waits, or others should have their turn."""
+        """Call hooks until the session needs more octets, a hook waits, or the turn is over."""
         session = self._session
         CURRENT_CONNECTION.set(session.peer.connection)
         session.envelope_room = -1 if self._context.crowded else self._envelope_room
@@ -204,13 +215,14 @@ class Connection(asyncio.BufferedProtocol):
             self.wind_down(now=False)
         if session.closed:
             self._hang_up()
-        elif session.tls_pending and not self._pressure.write_paused:  # TLS takes the transport, which must have said that it has room
+        # TLS takes over the transport only after all replies are written.
+        elif session.tls_pending and not self._pressure.write_paused:
             self._transport.pause_reading()
             self._reading = None
             self._suspend(self._secure())
 
     def _note_progress(self) -> None:
-        """Note what began or became whole, which moves the deadlines."""
+        """Move the deadlines if a command, a transaction or a message began or ended."""
         session, now = self._session, self._loop.time()
         if session.transactions != self._transactions:
             self._transactions, self._deadlines.transaction = session.transactions, now
@@ -220,7 +232,7 @@ class Connection(asyncio.BufferedProtocol):
             self._messages, self._deadlines.message = session.messages, now
 
     def _settle(self, event: Event) -> bool:
-        """Answer a question that the session left open; False if its hook waits, and the conversation with it."""
+        """Call the hook of a pending question; return False if the hook waits, which suspends the conversation."""
         try:
             answer = event.outcome(self._session.handler)
             if isinstance(answer, asyncio.Future) and answer.done():
@@ -235,18 +247,19 @@ class Connection(asyncio.BufferedProtocol):
             self._failed(event)
             return True
         task = self._suspend(self._wait(event, answer))
-        if isinstance(answer, Coroutine):  # which would complain if the client is gone before it begins
+        # An unstarted coroutine would warn if the client has disconnected.
+        if isinstance(answer, Coroutine):
             task.add_done_callback(lambda _: answer.close())
         return False
 
     def _suspend(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Let the conversation wait for `work`, which calls `_resume` at its end."""
+        """Suspend the conversation for `work`, which calls `_resume` at its end."""
         self._task = self._loop.create_task(work)
         self._pressure.hook_waits = True
         return self._task
 
     def _resume(self, began: float) -> None:
-        """Go on after what took since `began`: that time is not the client's."""
+        """Continue after work that began at `began`; its duration is not counted against the client."""
         self._task = None
         self._pressure.hook_waits = False
         self._deadlines.extend(began, self._loop.time())
@@ -257,7 +270,8 @@ class Connection(asyncio.BufferedProtocol):
             async with asyncio.timeout(self._context.limits.hook_seconds):
                 reply = await answer
             self._session.answer(reply)
-        except asyncio.CancelledError:  # of ours, or of something else that the hook waited for
+        # Either our task was cancelled, or something that the hook awaited.
+        except asyncio.CancelledError:
             if cast(asyncio.Task[None], asyncio.current_task()).cancelling():
                 raise
             self._failed(event)
@@ -269,7 +283,8 @@ class Connection(asyncio.BufferedProtocol):
         except BaseException:
             self._failed(event)
         self._resume(began)
-        self.flush()  # known now, so it leaves now (RFC 2033 section 5)
+        # The reply is known now, so it is sent now (RFC 2033 section 5).
+        self.flush()
         self._continue()
 
     async def _until_done(self, work: Coroutine[object, object, None]) -> None:
@@ -279,17 +294,17 @@ class Connection(asyncio.BufferedProtocol):
         self._continue()
 
     async def _secure(self) -> None:
-        """Begin TLS; a handshake that fails, or is not over in time, loses the connection."""
+        """Perform the TLS handshake; a failure or a timeout closes the connection."""
         assert self._context.tls is not None
         began = self._loop.time()
         context, idle_seconds = self._context.tls, self._context.limits.idle_seconds
-        self._session.tls_started()  # what is fed from now on has come through TLS
+        self._session.tls_started()  # from here on, all input has come through TLS
         secure = await begin_tls(self._transport, self, context, handshake_seconds=idle_seconds, shutdown_seconds=LINGER_SECONDS)
         if secure is not None:
             self._context.identify(self._session.peer, certificate_names(secure))
         self._resume(began)
         if secure is None:
-            self.connection_lost(None)  # asyncio does not tell of every failure
+            self.connection_lost(None)  # asyncio does not report every failure
             return
         self._transport, self._reading = secure, True
         self._continue()
@@ -308,7 +323,7 @@ class Connection(asyncio.BufferedProtocol):
     # Octets and time ------------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
-        """Keep what waits within bounds: refuse content beyond the server's, stop reading while nothing is taken out."""
+        """Keep the buffered octets within bounds: reject content over the server's limit, and stop reading under backpressure."""
         waiting, context = self._session.waiting_octets, self._context
         context.buffered_octets += waiting - self._counted
         self._counted = waiting
@@ -320,7 +335,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading() if reading else self._transport.pause_reading()
 
     def _say_goodbye(self, reply: Reply) -> None:
-        """Close with `reply`, a 421; a hook that is still at work is stopped."""
+        """Close with `reply`, a 421, and cancel a running hook."""
         if self._task:
             self._task.cancel()
             self._task = None
@@ -330,7 +345,7 @@ class Connection(asyncio.BufferedProtocol):
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Close; but let a peer that may still be sending finish first, lest its octets make it lose our 421."""
+        """Close; first let a peer that is still sending finish, because unread octets would make TCP discard our 421."""
         if self._transport.is_closing() or (self._lingering and not self._eof):
             return
         self._timer.cancel()
@@ -351,7 +366,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._pressure.hook_waits:
             end = now + limits.idle_seconds
         if end > now:
-            look_again = now + limits.transaction_seconds / 4  # a transaction that begins meanwhile may end before the others' time
+            # A transaction that begins before the next check may have an earlier deadline.
+            look_again = now + limits.transaction_seconds / 4
             self._timer = self._loop.call_at(min(end, look_again), self._check_time)
         elif self._pressure.write_paused:
             self._transport.abort()

@@ -1,4 +1,4 @@
-"""What the connections of one server have in common."""
+"""The state that all connections of one server share."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SPARE_CONNECTIONS = 64  # beyond a limit, that are told so in peace; those beyond these are closed at once
-CROWDED_READ_OCTETS = 4_096  # at once, while the server is crowded
+# Over a limit, this many connections are kept until the client has read its 421; any more are closed at once.
+SPARE_CONNECTIONS = 64
+CROWDED_READ_OCTETS = 4_096  # per read, while the server is crowded
 
 ObserverFactory = Callable[[], Observer]
 
 
 class Interposer(Handler):
-    """A handler that stands in front of the server's handler on one connection, and whose `observer` is told what happens there."""
+    """A handler that wraps the server's handler on one connection; its `observer` receives the events of that connection."""
 
     observer: Observer
 
     def around(self, handler: Handler) -> Interposer:
-        """Return the interposer that stands in front of `handler` on the same connection."""
+        """Return an interposer that wraps `handler` on the same connection."""
         raise NotImplementedError
 
 
@@ -46,7 +47,7 @@ Interpose = Callable[[Handler, "Connection"], Interposer]
 
 
 class _ReadBuffer(threading.local):
-    """Where connections read to: each takes out what it has read before another reads, for a loop has a thread to itself."""
+    """The buffer that all connections of a thread read into: each consumes its octets before the next one reads."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(MAX_READ_OCTETS))
@@ -57,19 +58,21 @@ READ_BUFFER = _ReadBuffer()
 
 @dataclass(slots=True, eq=False)
 class ServerContext:
-    """What the connections of one server have in common."""
+    """The state that all connections of one server share."""
 
     handler: Handler
     settings: Settings
     limits: Limits
     known_mtas: KnownMtas
     tls: ssl.SSLContext | None = None
-    observers: Sequence[ObserverFactory] = ()  # each makes one for every connection
+    observers: Sequence[ObserverFactory] = ()  # each creates one observer per connection
     interpose: Interpose | None = None
     connections: set[Connection] = field(default_factory=set)
     cleanup_tasks: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
-    gates: set[asyncio.Transport] = field(default_factory=set)  # whose PROXY header has not come yet
-    peers: Counter[str] = field(default_factory=Counter)  # address -> its connections, without those of known MTAs
+    # Connections whose PROXY header has not come yet.
+    gates: set[asyncio.Transport] = field(default_factory=set)
+    # Address -> number of its connections; known MTAs are not counted.
+    peers: Counter[str] = field(default_factory=Counter)
     buffered_octets: int = 0
     stopping: bool = False
 
@@ -83,7 +86,7 @@ class ServerContext:
         return Session(settings, peer, handler, tuple(observers))
 
     def admit(self, connection: Connection, peer: Peer) -> Reply | None:
-        """Count a connection, and return the reply that refuses it; None if there is room for it."""
+        """Count a connection; return the reply that rejects it, or None if there is room."""
         self.connections.add(connection)
         if network := _counted_network(peer):
             self.peers[network] += 1
@@ -92,7 +95,7 @@ class ServerContext:
         return TOO_MANY_FROM_PEER_421 if self.peers[network] > self.limits.max_peer_connections else None
 
     def dismiss(self, connection: Connection, peer: Peer) -> None:
-        """Count a connection no longer."""
+        """Stop counting a connection."""
         self.connections.discard(connection)
         self._uncount(peer)
 
@@ -103,7 +106,7 @@ class ServerContext:
                 del self.peers[network]
 
     def may_linger(self, peer: Peer) -> bool:
-        """Return whether a connection that was closed by a 421 may wait until `peer` closes it as well."""
+        """Return whether a connection that a 421 closed may stay open until `peer` closes it too."""
         limits = self.limits
         return (
             len(self.connections) <= limits.max_connections + SPARE_CONNECTIONS
@@ -111,7 +114,7 @@ class ServerContext:
         )
 
     def peer_of(self, transport: asyncio.BaseTransport) -> Peer:
-        """Return who is at the other end of a transport."""
+        """Return the peer of a transport."""
         name = transport.get_extra_info("peername")
         address, port = name[:2] if isinstance(name, tuple) and len(name) >= 2 else (None, None)
         return self.known_mtas.peer(address, port)
@@ -134,12 +137,12 @@ class ServerContext:
 
     @property
     def crowded(self) -> bool:
-        """Whether transactions under way occupy more memory than they may."""
+        """Whether the open transactions occupy more memory than `max_buffered_octets`."""
         return self.buffered_octets > self.limits.max_buffered_octets
 
 
 def _counted_network(peer: Peer) -> str:
-    """Return what the connections of `peer` are counted by: its address, or the /64 network of an IPv6 one; empty if it is known."""
+    """Return the key that counts the connections of `peer`: its address, or its /64 network for IPv6; empty for a known MTA."""
     if peer.known or peer.address is None:
         return ""
     ip = ip_address(peer.address.partition("%")[0])

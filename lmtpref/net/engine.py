@@ -27,17 +27,17 @@ T = TypeVar("T")
 
 Uvloop = Literal["auto", "yes", "no"]
 
-GRACE_SECONDS = 2.0  # how long a stop waits for transactions under way
-ABORT_SECONDS = 0.2  # how long, after that, for clients to take their last reply
-ACCEPT_TURNS = 5  # of the loop, in which what was just accepted becomes a connection
+GRACE_SECONDS = 2.0  # how long a stop waits for open transactions
+ABORT_SECONDS = 0.2  # how long, after that, clients may take to read their last reply
+ACCEPT_TURNS = 5  # turns of the loop until an accepted socket has become a connection
 
 
 class Engine:
-    """An LMTP server: `bind`, then `serve` on an event loop, at the end `aclose`.
+    """An LMTP server: call `bind`, then `serve` on an event loop, and `aclose` at the end.
 
     `known_mtas` are networks and host names; None means loopback.  With `allow_remote` and `known_mtas` it may listen
-    elsewhere than on loopback and Unix sockets.  With `tls` it offers STARTTLS.  `observers` make an observer for
-    each connection; `interpose` puts a handler in front of `handler` on each.
+    other than loopback and Unix sockets.  With `tls` it offers STARTTLS.  `observers` create an observer for
+    each connection; `interpose` wraps `handler` on each.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class Engine:
         self._sockets: list[socket.socket] = []
         self._listeners: list[Listener] = []
         self._addresses: list[str] = []
-        self._files: list[str] = []  # of Unix sockets
+        self._files: list[str] = []  # paths of Unix sockets
         self._servers: list[asyncio.Server] = []
         self._accept_errors = AcceptErrors()
 
     @property
     def handler(self) -> Handler:
-        """Whom new connections ask; it may be replaced while the server runs."""
+        """The handler for new connections.  It may be replaced while the server runs."""
         return self._context.handler
 
     @handler.setter
@@ -84,7 +84,7 @@ class Engine:
 
     @property
     def settings(self) -> Settings:
-        """The settings of new connections; they may be replaced while the server runs."""
+        """The settings of new connections.  They may be replaced while the server runs."""
         return self._context.settings
 
     @settings.setter
@@ -92,11 +92,11 @@ class Engine:
         self._context.settings = settings
 
     def reconfigure(self, handler: Handler, settings: Settings, limits: Limits, known_mtas: KnownMtas, tls: ssl.SSLContext | None) -> None:
-        """Go on with these: new connections at once; open ones, as they are known, ask `handler` from their next MAIL on."""
+        """Replace the configuration.  New connections use it at once; open ones use `handler` from their next MAIL on."""
         limits.check(settings)
         self._context.handler = handler
         self._context.settings = dataclasses.replace(settings, starttls=tls is not None)
-        self._context.tls = tls or self._context.tls  # an open connection may have been offered it
+        self._context.tls = tls or self._context.tls  # STARTTLS may have been offered on an open connection
         self._context.limits = limits
         self._context.known_mtas = known_mtas
         for connection in self._context.connections:
@@ -104,12 +104,12 @@ class Engine:
 
     @property
     def addresses(self) -> list[str]:
-        """Where it listens, HOST:PORT or unix:PATH, the ports as they really are."""
+        """The addresses that it listens on, HOST:PORT or unix:PATH, with the real port numbers."""
         return list(self._addresses)
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the server is about to stop, or has."""
+        """Whether the server is stopping or has stopped."""
         return self._context.stopping
 
     @property
@@ -118,7 +118,10 @@ class Engine:
         return [listener._replace(bound=listening) for listener, listening in zip(self._listeners, self._sockets, strict=True)]
 
     def bind(self, listen: Iterable[str | Listener]) -> None:
-        """Bind every address, or none: raises UsageError for one that cannot be had, port 25 and strangers' reach included."""
+        """Bind all addresses or no address.
+
+        Raises UsageError for an address that cannot be bound, for port 25, and for a remote address without permission.
+        """
         try:
             for given in listen:
                 listener = given if isinstance(given, Listener) else Listener(given)
@@ -135,7 +138,7 @@ class Engine:
             raise UsageError("a server needs an address to listen on")
 
     async def serve(self) -> None:
-        """Accept connections on the running loop from now on."""
+        """Start accepting connections on the running loop."""
         self._context.stopping = False
         loop = asyncio.get_running_loop()
         self._accept_errors.attach(loop)
@@ -143,17 +146,17 @@ class Engine:
             for listening, listener in zip(self._sockets, self._listeners, strict=True):
                 create = loop.create_unix_server if listening.family == getattr(socket, "AF_UNIX", None) else loop.create_server
                 self._servers.append(await create(partial(protocol_for, self._context, listener), sock=listening, backlog=ACCEPTED_A_TURN))
-                listening.listen(BACKLOG)  # the loop takes one number for both
+                listening.listen(BACKLOG)  # asyncio would use its `backlog` for both purposes
         except BaseException:
             await self.aclose(0)
             raise
 
     async def adopt(self, connected: socket.socket) -> None:
-        """Serve the client at the other end of a socket that is connected already; the engine closes it."""
+        """Serve the client at the other end of a connected socket; the engine closes it."""
         await asyncio.get_running_loop().connect_accepted_socket(lambda: Connection(self._context), connected)
 
     async def aclose(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Stop: transactions under way may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""
+        """Stop: open transactions may finish within `grace_seconds`, all other connections get 421 4.3.2 at once."""
         self._context.stopping = True
         self._unlink()
         try:
@@ -172,18 +175,18 @@ class Engine:
             self._accept_errors.detach(asyncio.get_running_loop())
 
     async def wait_until(self, done: Callable[[], bool], seconds: float) -> None:
-        """Deal with what clients have already sent, connections included; then wait, no longer than `seconds`, until `done`."""
+        """Process input that has arrived, new connections included; then wait until `done`, at most `seconds`."""
         await self._turns()
         await self._poll_until(done, seconds)
 
     async def drop_connections(self) -> None:
-        """Drop every connection, and let their handlers know."""
+        """Drop every connection, and notify the handlers."""
         for connection in list(self._context.connections):
             connection.abort()
         await self.wait_until(lambda: not self._context.connections and not self._context.cleanup_tasks, ABORT_SECONDS)
 
     def release(self) -> None:
-        """Close the listening sockets, and take the socket files away."""
+        """Close the listening sockets, and remove the socket files."""
         self._unlink()
         for listening in self._sockets:
             listening.close()
@@ -192,15 +195,16 @@ class Engine:
         self._addresses.clear()
 
     def _unlink(self) -> None:
-        """Take the socket files away while they are ours: another server may bind one that nobody answers on."""
+        """Remove the socket files while they are ours: another server may bind a path on which no server answers."""
         while self._files:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._files.pop())
 
     async def _stop_accepting(self) -> None:
-        """Close the listeners, but not while asyncio makes connections of what it accepted: it would lose them, open."""
+        """Close the listeners, but only after asyncio has made connections of all accepted sockets; it would leak the others."""
         for listening in self._sockets:
-            with contextlib.suppress(NotImplementedError):  # Windows, where none are lost
+            # On Windows, no accepted socket is lost.
+            with contextlib.suppress(NotImplementedError):
                 asyncio.get_running_loop().remove_reader(listening)
         await self._turns()
         for server in self._servers:
@@ -215,7 +219,7 @@ class Engine:
             connection.wind_down(now=now)
 
     async def _poll_until(self, done: Callable[[], bool], seconds: float) -> None:
-        """Wait, no longer than `seconds`, until `done`."""
+        """Wait until `done`, at most `seconds`."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while not done() and loop.time() < end:
@@ -234,7 +238,7 @@ def known_mtas_of(known_mtas: Iterable[str] | None, tls: ssl.SSLContext | None) 
 
 
 def loop_factory(uvloop: Uvloop) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the event loop: `uvloop` is `yes`, `no`, or `auto` (if it is installed).  None is asyncio's own.
+    """Return the factory of event loops.  `uvloop` is `yes`, `no`, or `auto` (if installed); None is asyncio's own.
 
     Raises UsageError for `yes` where uvloop is not installed.
     """

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class EngineThread:
-    """An engine on an event loop in a thread of its own, for callers that have none."""
+    """An engine on an event loop in a thread of its own, for callers without an event loop."""
 
     def __init__(self, engine: Engine, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
         self._engine = engine
@@ -27,7 +27,7 @@ class EngineThread:
         self._grace_seconds = GRACE_SECONDS
 
     def start(self) -> Self:
-        """Serve; returns when connections are accepted.  Raises what the engine raised if it could not."""
+        """Start serving; returns when connections are accepted.  Raises the engine's exception if it could not start."""
         self._started.clear()
         self._error = None
         self._thread = threading.Thread(target=self._main, name="lmtpref", daemon=True)
@@ -39,10 +39,11 @@ class EngineThread:
         return self
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Stop, bounded as `Engine.aclose` is; nothing happens if it was not started."""
+        """Stop within the time bound of `Engine.aclose`; do nothing if the engine was not started."""
         if self._thread and self._thread.is_alive():
             self._grace_seconds = grace_seconds
-            with contextlib.suppress(RuntimeError):  # a hook has ended the loop meanwhile
+            # A hook may have ended the loop.
+            with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
         self._thread = None
@@ -54,17 +55,17 @@ class EngineThread:
 
     @property
     def is_running(self) -> bool:
-        """Whether it serves; a hook that raises SystemExit or KeyboardInterrupt ends that."""
+        """Whether it serves; a hook that raises SystemExit or KeyboardInterrupt stops it."""
         return self._thread is not None and self._thread.is_alive() and not self._engine.is_stopping
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns, done on the engine's loop.  Raises UsageError if the server does not run, or ends meanwhile."""
+        """Run `work` on the engine's loop, and return its result.  Raises UsageError if the server does not run, or stops meanwhile."""
         if not self.is_running:
             work.close()
             raise UsageError("the server does not run in a thread")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         while self.is_running and not future.done():
-            wait([future], timeout=0.1)  # the loop may end without `work`
+            wait([future], timeout=0.1)  # the loop may end before `work` does
         if not future.done() or future.cancelled():
             raise UsageError("the server has ended")
         return future.result()

@@ -1,4 +1,4 @@
-"""What becomes of an exception that a hook raises, where no reply can carry it."""
+"""Exceptions raised by a hook whose reply can no longer be sent."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lmtpref.protocol.replies import Reply
 
 log = logging.getLogger(__name__)
 
-# Raised by a hook, these end the server; any other exception, pytest.fail()'s among them, fails one command or one recipient.
+# These exceptions stop the server.  Any other one, pytest.fail()'s included, fails one command or one recipient.
 ENDS_SERVER = (SystemExit, KeyboardInterrupt)
 
 
 def ask_unheard(event: Event, handler: Handler, context: ServerContext) -> None:
-    """Ask a hook whose reply will never be sent."""
+    """Call a hook whose reply will never be sent."""
     try:
         answer = event.outcome(handler)
     except BaseException as error:
@@ -31,7 +31,7 @@ def ask_unheard(event: Event, handler: Handler, context: ServerContext) -> None:
 
 
 def end_server(error: BaseException, context: ServerContext) -> None:
-    """Let the running event loop raise `error`, so that the server's owner stops it; a server that stops already goes on with that."""
+    """Let the running event loop raise `error`, so that the server's owner stops it; ignore it if the server is stopping already."""
     if not context.stopping:
         context.stopping = True
         asyncio.get_running_loop().call_soon(_raise, error)

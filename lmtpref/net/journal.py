@@ -15,7 +15,7 @@ from lmtpref.protocol.replies import Reply
 
 log = logging.getLogger(__name__)
 
-MAX_REJECTED = 1_000  # recipients of one transaction that a record names; it counts the others
+MAX_REJECTED = 1_000  # named recipients in the record of one transaction; any more are only counted
 
 
 @dataclass(slots=True, eq=False)
@@ -32,9 +32,10 @@ class Record:
     """One transaction, from MAIL to its end.
 
     `connection` and `number` count from 1, in this process and on this connection.  `data` is the reply that rejected DATA.
-    `end` is "answered" if each recipient had its final reply, "refused" if MAIL was rejected, else what ended the transaction: the verb
-    of a command, a reply, or "lost".  `recipients` holds at most MAX_REJECTED that were rejected; `omitted` counts the others.
-    `content` is empty unless the whole message was taken; `seconds` is how long it all took.
+    `end` is "answered" if each recipient had its final reply, and "refused" if MAIL was rejected.
+    Otherwise it names the end of the transaction: the verb of a command, a reply, or "lost".
+    `recipients` holds at most MAX_REJECTED rejected ones; `omitted` counts the others.
+    `content` is empty unless the whole message was taken; `seconds` is the duration.
     """
 
     peer: Peer
@@ -51,14 +52,14 @@ class Record:
 
 
 class JournalObserver(Observer):
-    """Calls `tell` with the record of each transaction of one conversation when the transaction has ended."""
+    """Call `tell` with the record of each transaction of one conversation after the transaction has ended."""
 
     def __init__(self, tell: Callable[[Record], None]) -> None:
         self._tell = tell
         self._number = 0
-        self._rejected = 0  # recipients of this transaction
-        self._command: Command | None = None  # whose reply is still to come
-        self._end = ""  # what ends the conversation: a 421, or "lost"
+        self._rejected = 0  # recipients of the current transaction
+        self._command: Command | None = None  # its reply is still to come
+        self._end = ""  # the end of the conversation: a 421, or "lost"
         self._begun = 0.0
         self._record: Record | None = None
         self._unanswered: deque[Attempt] | None = None  # recipients without a final reply, once the first reply has come
@@ -79,7 +80,7 @@ class JournalObserver(Observer):
             self._record.content = envelope.content
 
     def replied(self, reply: Reply, recipient: Recipient | None) -> None:
-        """Put the reply where it belongs."""
+        """Store the reply with the attempt that it answers."""
         command, self._command = self._command, None
         verb = command.verb if command else ""
         if reply.code == 421:
@@ -94,18 +95,18 @@ class JournalObserver(Observer):
             self._record.data = reply
 
     def ended(self, envelope: Envelope, answered: bool) -> None:  # noqa: ARG002, FBT001 - as the observer has them
-        """Tell of the transaction."""
+        """Report the transaction."""
         if self._unanswered is not None and not self._unanswered:
             self._finish("answered")
         else:
             self._finish(self._command.verb if self._command else self._end or "lost")
 
     def ended_input(self) -> None:
-        """Note what ends a transaction that no command ends."""
+        """Note the end of a transaction that no command ended."""
         self._end = self._end or "lost"
 
     def lost(self) -> None:
-        """Note what ends the transaction, whatever command is under way."""
+        """Note the end of the transaction, for any current command."""
         self._command = None
         self.ended_input()
 
@@ -137,10 +138,11 @@ class JournalObserver(Observer):
             record.end, record.seconds = end, time.monotonic() - self._begun
             try:
                 self._tell(record)
-            except Exception:  # the mail is accepted or rejected all the same
+            # An error in the journal must not change the reply.
+            except Exception:
                 log.exception("the journal failed")
 
 
 def _address(argument: str) -> str:
-    """Return what stands between the angle brackets of MAIL's or RCPT's argument; all of it if there are none."""
+    """Return the text between the angle brackets in the argument of MAIL or RCPT; without brackets, the whole argument."""
     return argument[argument.find("<") + 1 : argument.rfind(">")] if "<" in argument and ">" in argument else argument

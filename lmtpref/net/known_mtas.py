@@ -20,7 +20,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class KnownMtas:
     """The MTAs that a server knows: networks, addresses, host names, and `tls:NAME` for a name in a client certificate.
 
-    A host name stands for the addresses that it has now.  None stands for loopback.
+    A host name is resolved once, when the object is created.  None means loopback.
 
     Raises UsageError: if a host name has no address, or the name after `tls:` is not a host name.
     """
@@ -31,7 +31,7 @@ class KnownMtas:
         self._networks = [network for entry in entries if not entry.startswith(_CERTIFICATE) for network in _networks(entry)]
 
     def peer(self, address: str | None, port: int | None = None, *, is_proxied: bool = False) -> Peer:
-        """Return the peer at an address, in plaintext; None is a Unix socket, or with `is_proxied` a client that is not named."""
+        """Return the peer at an address, in plaintext; None means a Unix socket or, with `is_proxied`, an unnamed client."""
         known = not is_proxied if address is None else self.has_address(address)
         return Peer(address, port, known=known, tls_may_identify=bool(self.certificate_names))
 

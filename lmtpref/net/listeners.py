@@ -1,4 +1,4 @@
-"""Where a server listens: addresses as text, and the sockets bound to them."""
+"""Listening addresses: their text form, and the sockets bound to them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import UsageError
 
 BACKLOG = 1024  # connections waiting to be accepted
-ACCEPTED_A_TURN = 64  # connections, before others have their turn; uvloop accepts all that wait
-SMTP_PORT = 25  # never LMTP's: RFC 2033 sections 1 and 5
-UNIX_MODE = 0o660  # owner and group: file permissions decide who may connect
-# What bind() says of an address that cannot be had, in our words
+ACCEPTED_A_TURN = 64  # connections before others are served; uvloop accepts all that wait
+SMTP_PORT = 25  # not allowed for LMTP: RFC 2033 sections 1 and 5
+UNIX_MODE = 0o660  # owner and group: file permissions decide which processes may connect
+# Our texts for bind()'s errors.
 _BIND_PROBLEMS = {
     errno.EADDRINUSE: "address already in use",
     errno.EADDRNOTAVAIL: "not an address of this machine",
@@ -55,11 +55,11 @@ Address = TcpAddress | UnixAddress
 
 
 class Listener(NamedTuple):
-    """Where a server listens, and for whom.
+    """A listening address, and the clients that it is for.
 
-    `proxy_from` are networks of load balancers, which begin every connection with a PROXY header; without any, none does.
-    `require_tls` is as in `Settings`; None: as the server's settings have it.
-    `bound` is a socket that another engine has bound to the address; that engine also removes its file.
+    `proxy_from` are networks of load balancers, which begin every connection with a PROXY header; if empty, no header is read.
+    `require_tls` is as in `Settings`; None means the server's setting.
+    `bound` is a socket that another engine has bound to the address; that engine also removes the file.
     """
 
     address: str
@@ -69,7 +69,7 @@ class Listener(NamedTuple):
 
 
 def parse_address(text: str) -> Address:
-    """Return the address that `text`, HOST:PORT or unix:PATH, names.  Raises UsageError for anything else, and for port 25."""
+    """Return the address in `text`, HOST:PORT or unix:PATH.  Raises UsageError for another form, and for port 25."""
     if text.startswith("unix:") and len(text) > len("unix:"):
         return UnixAddress(text.removeprefix("unix:"))
     match = _TCP.fullmatch(text)
@@ -86,7 +86,7 @@ def refuse_smtp_port(text: str, port: int) -> None:
 
 
 def tcp_among(addresses: Iterable[str]) -> TcpAddress:
-    """Return the first of a server's addresses that is a TCP port.  Raises UsageError if none is."""
+    """Return the first TCP port among a server's addresses.  Raises UsageError without one."""
     for address in map(parse_address, addresses):
         if isinstance(address, TcpAddress):
             return address
@@ -94,7 +94,7 @@ def tcp_among(addresses: Iterable[str]) -> TcpAddress:
 
 
 def unix_among(addresses: Iterable[str]) -> UnixAddress:
-    """Return the first of a server's addresses that is a Unix socket.  Raises UsageError if none is."""
+    """Return the first Unix socket among a server's addresses.  Raises UsageError without one."""
     for address in map(parse_address, addresses):
         if isinstance(address, UnixAddress):
             return address
@@ -102,9 +102,9 @@ def unix_among(addresses: Iterable[str]) -> UnixAddress:
 
 
 def bind(address: Address, *, allow_remote: bool = False, group: str | int | None = None) -> socket.socket:
-    """Return a socket that listens on `address`, in the caller's thread: what cannot be had is known at once.
+    """Return a socket that listens on `address`, created in the caller's thread so that errors are raised at once.
 
-    Raises UsageError that names the address and says why; among the reasons is an address other than loopback
+    Raises UsageError that names the address and the reason; one reason is an address other than loopback
     without `allow_remote` (RFC 2033 section 5: not across wide area networks).
     """
     try:
@@ -139,7 +139,8 @@ def _bind_unix(address: UnixAddress, group: str | int | None) -> socket.socket:
         listening = undoing.enter_context(socket.socket(socket.AF_UNIX))
         listening.bind(address.path)
         undoing.callback(os.unlink, address.path)
-        os.chmod(address.path, UNIX_MODE)  # in time, as nobody can connect before it listens
+        # The socket does not listen yet, so no client can connect before this.
+        os.chmod(address.path, UNIX_MODE)
         if group is not None:
             _give(address.path, group)
         listening.listen(BACKLOG)
@@ -148,7 +149,7 @@ def _bind_unix(address: UnixAddress, group: str | int | None) -> socket.socket:
 
 
 def _give(path: str, group: str | int) -> None:
-    """Let the file belong to a group."""
+    """Set the group of the file."""
     try:
         shutil.chown(path, group=group)
     except LookupError:
@@ -158,7 +159,7 @@ def _give(path: str, group: str | int) -> None:
 
 
 def _remove_stale(path: str) -> None:
-    """Take away the socket file of a server that is gone; leave one that answers, and anything that is no socket."""
+    """Remove the socket file of a server that is gone; leave a socket that answers, and any other file."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.stat(path).st_mode):
             with socket.socket(socket.AF_UNIX) as probe:

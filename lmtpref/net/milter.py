@@ -32,7 +32,8 @@ from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.syntax import Path
 
-MAX_CONNECTIONS = 1_000  # beyond: closed at once, and the MTA does what it does without a milter
+# Connections over this limit are closed at once; the MTA then acts as it does without a milter.
+MAX_CONNECTIONS = 1_000
 # The defaults of the server.
 _MAX_MESSAGE_OCTETS = Settings().max_message_octets
 _MAX_BUFFERED_OCTETS = Limits().max_buffered_octets
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class MilterJudge(Protocol):
-    """What decides for a milter.  None leaves the decision to the MTA."""
+    """The decisions of a milter.  None leaves the decision to the MTA."""
 
     async def rcpt(self, envelope: Envelope, path: Path) -> Reply | None:
         """Return the rejection of a recipient; append a recipient that the judge knows and accepts to the envelope."""
@@ -74,13 +75,13 @@ class Milter:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def listen(self, address: str, group: str | int | None = None) -> None:
-        """Listen on HOST:PORT of loopback, or unix:PATH, for that group.  Raises UsageError for an address that cannot be had."""
+        """Listen on HOST:PORT of loopback, or unix:PATH, for that group.  Raises UsageError for an address that cannot be bound."""
         listening = bind(parse_address(address), group=group)
         self.addresses.append(spell(listening))
         self._servers.append(await asyncio.start_server(self._accepted, sock=listening, backlog=BACKLOG))
 
     async def aclose(self) -> None:
-        """Stop, and hang up on every MTA."""
+        """Stop, and close every MTA's connection."""
         for server in self._servers:
             server.close()
         for task in self._connections:
@@ -103,7 +104,8 @@ class Milter:
             if len(self._connections) <= MAX_CONNECTIONS:
                 await _converse(conversation, reader, writer)
         except PacketError as error:
-            log.error("milter: %s", error)  # noqa: TRY400 - it says what there is to say
+            # The error's text is complete without a traceback.
+            log.error("milter: %s", error)  # noqa: TRY400
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError, asyncio.CancelledError):
             pass
         finally:
@@ -122,12 +124,12 @@ async def _converse(conversation: _Conversation, reader: asyncio.StreamReader, w
         if answer := await conversation.answer(letter, data):
             writer.write(framed(answer))
             await writer.drain()
-        # A client that pipelines has no more than a packet in each turn of the loop.
+        # One packet per turn of the loop, even from a client that pipelines.
         await asyncio.sleep(0)
 
 
 class _Conversation:
-    """One MTA's connection: the options that were agreed on, and the transaction under way.
+    """One MTA's connection: the negotiated options, and the open transaction.
 
     `_claimed` says whether every recipient so far is the judge's.  `_content` is None if the message is not wanted.
     """
@@ -147,7 +149,8 @@ class _Conversation:
 
     async def answer(self, letter: bytes, data: bytes) -> bytes:
         """Return the answer to a packet; empty if it has none."""
-        if letter in b"AKM":  # abort, another client: the sender is no longer who it was
+        # Abort, or another client: the sender is no longer valid.
+        if letter in b"AKM":
             self.reset()
         if letter in UNANSWERED:
             return b""
@@ -156,7 +159,7 @@ class _Conversation:
         return self._note(letter, data)
 
     def _note(self, letter: bytes, data: bytes) -> bytes:
-        """Return the answer to a packet about which the judge is not asked."""
+        """Return the answer to a packet for which the judge is not asked."""
         if letter == b"O":
             packet, self._options = agree(data)
             return packet
@@ -182,7 +185,7 @@ class _Conversation:
         return answer
 
     def _take(self, letter: bytes, data: bytes) -> None:
-        """Keep a part of the message, if it is wanted."""
+        """Keep a part of the message, if its content is needed."""
         if self._content is None and self._wanted and letter == b"L" and not self._oversized:
             self._content = bytearray()
         if self._content is not None:

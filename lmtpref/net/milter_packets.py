@@ -14,12 +14,13 @@ from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import NO_PARAMETERS, Path, parse_size
 
 MAX_PACKET_OCTETS = 65_536  # mfdef.h's MILTER_CHUNK_SIZE, 65535, and the letter
-IDLE_SECONDS = 3_600.0  # an MTA is silent while its client is: Sendmail bears an hour of that (RFC 5321 section 4.5.3.2 asks for 5 minutes)
-VERSION = 6  # the newest there is; older MTAs say 2
+# An MTA is silent while its client is: Sendmail waits an hour (RFC 5321 section 4.5.3.2 asks for 5 minutes).
+IDLE_SECONDS = 3_600.0
+VERSION = 6  # the newest; older MTAs send 2
 
 CONTINUE = b"c"
 ACCEPT = b"a"  # this message needs no more packets
-UNANSWERED = b"ADK"  # abort, macros, quit with a new client to come: none of these has an answer
+UNANSWERED = b"ADK"  # abort, macros, quit with a new client to come: packets without an answer
 CONTENT = b"LNB"  # a header field, the end of the header, a part of the body
 
 _REPLY = b"y"
@@ -51,7 +52,7 @@ async def read_packet(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 
 def framed(packet: bytes) -> bytes:
-    """Return a packet with its length before it."""
+    """Return a packet with its length in front."""
     return _HEAD.pack(len(packet)) + packet
 
 
@@ -65,13 +66,13 @@ def agree(data: bytes) -> tuple[bytes, int]:
 
 
 def reply_packet(reply: Reply) -> bytes:
-    """Return the packet that makes the MTA send `reply` to its client, word for word."""
-    # To the MTA the text is a format (mfdef.h).
+    """Return the packet that makes the MTA send `reply` to its client unchanged."""
+    # The MTA interprets the text as a format (mfdef.h).
     return _REPLY + reply.octets.removesuffix(b"\r\n").replace(b"%", b"%%") + b"\0"
 
 
 def parse_mail_packet(data: bytes) -> Envelope | None:
-    """Return the envelope that MAIL begins; None if the sender is not an address with a domain, so that no list can know it."""
+    """Return the envelope that MAIL begins; None if the sender is not an address with a domain, which no list can know."""
     given, *words = _words(data)
     sender = _path(given)
     if sender is None and given not in ("<>", ""):
@@ -94,7 +95,7 @@ def field_of(data: bytes, options: int) -> bytes:
 
 
 def _words(data: bytes) -> list[str]:
-    """Return the words of a command, which end in a NUL each; the first is an address."""
+    """Return the arguments of a command, each terminated by NUL; the first is an address."""
     return data.decode("utf-8", "replace").removesuffix("\0").split("\0")
 
 

@@ -1,4 +1,4 @@
-"""What stands before a connection from a load balancer: it reads the PROXY header, and nothing is said before."""
+"""The PROXY header: read it before the conversation begins, and send nothing before it has come."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 class ProxyGate(asyncio.Protocol):
-    """Reads the header, then lets a `Connection` take its place.
+    """Read the header, then let a `Connection` take over the transport.
 
-    A connection from outside `proxy_from`, a malformed header, and one that does not come in time are closed without a greeting.
+    Close without a greeting: a connection from outside `proxy_from`, a malformed header, and a header that misses its deadline.
     """
 
     def __init__(self, context: ServerContext, listener: Listener) -> None:
@@ -27,7 +27,7 @@ class ProxyGate(asyncio.Protocol):
         self._octets = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the header, if the load balancer is one of ours."""
+        """Wait for the header, if the peer is in `proxy_from`."""
         self._transport = cast(asyncio.Transport, transport)
         self._context.gates.add(self._transport)
         self._deadline = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._refuse, "no PROXY header in time")
@@ -35,7 +35,7 @@ class ProxyGate(asyncio.Protocol):
             self._refuse("not one of proxy_from")
 
     def data_received(self, data: bytes) -> None:
-        """Take the header, and hand over what follows it."""
+        """Parse the header, and pass on the octets that follow it."""
         self._octets += data
         try:
             parsed = parse_header(self._octets)
@@ -47,7 +47,7 @@ class ProxyGate(asyncio.Protocol):
         self._deadline.cancel()
         self._context.gates.discard(self._transport)
         client, length = parsed
-        # A health check names no client, and what is nobody in particular is no known MTA.
+        # A health check names no client, and an unnamed client is never a known MTA.
         connection = Connection(
             self._context, self._context.known_mtas.peer(client.address, client.port, is_proxied=True), self._listener.require_tls
         )
@@ -56,13 +56,13 @@ class ProxyGate(asyncio.Protocol):
         self._hand_over(connection, self._octets[length:])
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio says what it is told
-        """Wait no longer."""
+        """Stop waiting."""
         self._deadline.cancel()
         self._context.gates.discard(self._transport)
 
     @staticmethod
     def _hand_over(connection: Connection, octets: bytes) -> None:
-        """Give a connection the octets that came with the header, as asyncio gives those that follow."""
+        """Pass the octets that came with the header to a connection, in the way asyncio passes those that follow."""
         while octets:
             buffer = connection.get_buffer(len(octets))
             part = octets[: len(buffer)]
@@ -83,5 +83,5 @@ class ProxyGate(asyncio.Protocol):
 
 
 def protocol_for(context: ServerContext, listener: Listener) -> asyncio.BaseProtocol:
-    """Return what speaks with the next client of a listener."""
+    """Return the protocol object for the next client of a listener."""
     return ProxyGate(context, listener) if listener.proxy_from else Connection(context, require_tls=listener.require_tls)

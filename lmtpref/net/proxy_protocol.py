@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2: a load balancer says in a header which client it passes on.
+"""The PROXY protocol, versions 1 and 2: a load balancer sends the address of its client in a header.
 
 Source: The PROXY protocol, versions 1 & 2 (haproxy.org, 2020/03/05).
 """
@@ -12,7 +12,8 @@ from typing import NamedTuple
 from lmtpref.protocol.errors import LmtpError
 
 V1_OCTETS = 107  # the longest header of version 1, CRLF included; section 2.1
-V2_OCTETS = 4096  # our choice: addresses take 232 octets at most, and the rest are TLVs, which we do not believe
+# Our choice: addresses take 232 octets at most, and the rest are TLVs, which are ignored.
+V2_OCTETS = 4096
 HEADER_SECONDS = 5.0  # for the header to come; section 2 asks for at least 3
 
 _V1 = b"PROXY "
@@ -23,7 +24,7 @@ _ADDRESSES = {0x11: struct.Struct("!4s4sHH"), 0x21: struct.Struct("!16s16sHH")} 
 
 
 class ProxyHeaderError(LmtpError):
-    """A header that is malformed, too long, or missing."""
+    """Raised for a header that is malformed, too long, or missing."""
 
 
 class ProxiedClient(NamedTuple):
@@ -34,9 +35,9 @@ class ProxiedClient(NamedTuple):
 
 
 def parse_header(octets: bytes) -> tuple[ProxiedClient, int] | None:
-    """Return the client and the length of the header that `octets` begin with; None if the header has not come to its end.
+    """Return the client and the length of the header at the start of `octets`; None if the header is incomplete.
 
-    Raises ProxyHeaderError as soon as it is certain that `octets` begin with no header.
+    Raises ProxyHeaderError as soon as `octets` cannot begin with a header.
     """
     if octets[:12] == _V2:
         return _parse_v2(octets)

@@ -1,4 +1,4 @@
-"""The client's end of a stream socket, read and written at a transcript's pace: one write, then what comes back."""
+"""The client's end of a stream socket at a transcript's pace: one write, then the replies to it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class SocketWire:
     instant = False
 
     def __init__(self, connected: socket.socket, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        connected.settimeout(0)  # the selector does the waiting
+        connected.settimeout(0)  # the selector waits
         self._socket = connected
         self._patience = patience_seconds
-        self._early = bytearray()  # what came while we were still sending
+        self._early = bytearray()  # received during `send`
         self._ended = False
 
     @classmethod
@@ -43,13 +43,13 @@ class SocketWire:
 
     @property
     def closed(self) -> bool:
-        """Whether the server has closed, and all that it sent was received."""
+        """Whether the server has closed, and all its octets were received."""
         return self._ended and not self._early
 
     def send(self, octets: bytes) -> None:
-        """Send `octets` in one write, or in as many as the server can take; its replies are read meanwhile.
+        """Send `octets` in one write, or in as many as the server can take; read its replies meanwhile.
 
-        A server that has closed takes nothing: the replies that do not come will tell.
+        A server that has closed takes nothing; the missing replies show that.
         """
         rest = memoryview(octets)
         while rest and not self._ended:
@@ -65,13 +65,13 @@ class SocketWire:
                 return
 
     def receive(self) -> bytes:
-        """Return what has come since; empty if nothing came for as long as our patience lasts, or the server has closed."""
+        """Return the octets received since; empty after PATIENCE_SECONDS without an octet, or if the server has closed."""
         early = bytes(self._early)
         self._early.clear()
         return early or self._read(self._patience)
 
     def pause(self, seconds: float) -> bytes:
-        """Let the time pass; what has come meanwhile."""
+        """Wait, and return the octets received meanwhile."""
         came = bytearray()
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not self._ended:
@@ -80,7 +80,7 @@ class SocketWire:
         return bytes(came)
 
     def half_close(self) -> None:
-        """Say that no more will be sent."""
+        """Close the sending direction."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
@@ -89,7 +89,7 @@ class SocketWire:
         self._socket.close()
 
     def _read(self, seconds: float) -> bytes:
-        """Return what comes within `seconds`; notes the end of the stream."""
+        """Return the octets that come within `seconds`; note the end of the stream."""
         if self._ended or not self._wait(selectors.EVENT_READ, seconds):
             return b""
         try:
@@ -100,7 +100,7 @@ class SocketWire:
         return octets
 
     def _wait(self, events: int, seconds: float) -> int:
-        """Which of `events` the socket is ready for; 0 if for none of them within `seconds`."""
+        """Return those of `events` for which the socket is ready; 0 if none is within `seconds`."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, events)
             return sum(ready for _, ready in selector.select(seconds))

@@ -1,4 +1,4 @@
-"""TLS on a connection that began in the clear (RFC 3207)."""
+"""TLS on a connection that began in plaintext (RFC 3207)."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ async def begin_tls(
             ssl_shutdown_timeout=shutdown_seconds,
         )
     except OSError as error:
-        # asyncio's frames hold the error, which holds them, and 256 KiB.
+        # asyncio's frames refer to the error, which refers to them, and to 256 KiB.
         traceback.clear_frames(error.__traceback__)
         return None

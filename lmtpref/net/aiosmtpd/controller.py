@@ -25,7 +25,7 @@ from lmtpref.protocol.settings import Settings
 _NO_AUTH = "there is no AUTH: a client is known by its address, or by its right to open the Unix socket"
 _NO_TLS_AT_ONCE = "TLS begins with STARTTLS, for which there is tls_context"
 
-# Arguments of aiosmtpd's that ask for what this engine does not do: the value that asks for nothing, and why not another.
+# Arguments of aiosmtpd that ask for something this engine does not do: the neutral value, and why no other value works.
 _REFUSED: Mapping[str, tuple[object, str]] = {
     "loop": (None, "the event loop is made in the thread that runs it"),
     "enable_SMTPUTF8": (True, "SMTPUTF8 is always offered"),
@@ -43,7 +43,7 @@ _REFUSED: Mapping[str, tuple[object, str]] = {
 
 
 class _Controller(ABC):
-    """What both controllers share: a handler, an engine, and a thread while it runs."""
+    """The common part of both controllers: a handler, an engine, and a thread while it runs."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class _Controller(ABC):
 
     @property
     def handler(self) -> object:
-        """The handler as it was given; another one is asked by the connections that come after."""
+        """The handler as it was given.  A new value takes effect for new connections."""
         return self._handler
 
     @handler.setter
@@ -88,7 +88,7 @@ class _Controller(ABC):
             self.server.handler = self._asked
 
     def start(self) -> None:
-        """Listen; when this returns, clients may connect.  Raises UsageError at once if the address cannot be had."""
+        """Start listening; when this returns, clients may connect.  Raises UsageError if the address cannot be bound."""
         if self.server:
             raise UsageError("this controller runs already")
         engine = self._engine()
@@ -97,7 +97,10 @@ class _Controller(ABC):
         self.server = engine
 
     def stop(self, no_assert: bool = False) -> None:  # noqa: FBT001, FBT002  (aiosmtpd's signature)
-        """Stop, and wait for the end, which is bounded.  Raises UsageError if it does not run, unless `no_assert`."""
+        """Stop, and wait until the engine has stopped, which takes a bounded time.
+
+        Raises UsageError if the controller does not run, unless `no_assert` is true.
+        """
         if self._thread:
             self._thread.stop()
         elif not no_assert:
@@ -113,7 +116,7 @@ class _Controller(ABC):
 
     @abstractmethod
     def _address(self) -> str:
-        """Where to listen, as `Engine.bind` reads it."""
+        """Return the address to listen on, in the form that `Engine.bind` reads."""
 
 
 class Controller(_Controller):
@@ -121,7 +124,7 @@ class Controller(_Controller):
 
     Port 0 lets the system choose; `port` is the real one from `start` on.  `data_size_limit` is in octets, `timeout` in
     seconds without an octet from the client.  `allow_remote` and `known_mtas` are needed for an address other than loopback.
-    Raises UsageError for an argument of aiosmtpd's that asks for what this engine does not do, and names it.
+    Raises UsageError for an aiosmtpd argument that this engine does not support; the error names the argument.
     """
 
     def __init__(
@@ -142,7 +145,7 @@ class Controller(_Controller):
         self._known_mtas = known_mtas
 
     def start(self) -> None:
-        """As `_Controller.start`; afterwards `port` is the port that clients reach."""
+        """Start as `_Controller.start` does; afterwards `port` is the port that clients reach."""
         super().start()
         assert self.server
         self.port = int(self.server.addresses[0].rpartition(":")[2])
@@ -173,7 +176,7 @@ class UnixSocketController(_Controller):
 
 
 def _refuse(controller: type, *, data_size_limit: int | None, **others: object) -> None:
-    """Raise UsageError for whatever would otherwise be ignored."""
+    """Raise UsageError for arguments that would otherwise be ignored."""
     if hasattr(controller, "factory"):
         raise UsageError("factory() is not called: the engine speaks LMTP by itself; what must differ goes into the handler")
     if not data_size_limit:

@@ -1,13 +1,13 @@
-"""aiosmtpd's interfaces on our engine: handlers written for aiosmtpd run unchanged, with LMTP as it should be around them.
+"""aiosmtpd's interfaces on our engine: handlers written for aiosmtpd run unchanged, and the engine adds correct LMTP.
 
 ===============  ======================  ====================================================================
 our hook         aiosmtpd's hook         what its answer decides
 ===============  ======================  ====================================================================
-lhlo             handle_EHLO             a refusal, or the usual reply
+lhlo             handle_EHLO             a rejection, or the usual reply
 mail, rcpt       handle_MAIL, _RCPT      the reply
-message          handle_DATA             one reply for each recipient, given out by `deliver`
+message          handle_DATA             one reply for each recipient, returned by `deliver`
 reset            handle_RSET             nothing
-(any of these)   handle_exception        the refusal, when the hook raised
+(any of these)   handle_exception        the rejection, if the hook raised
 ===============  ======================  ====================================================================
 
 handle_HELO, _NOOP, _VRFY, _QUIT, _AUTH, _STARTTLS and _PROXY are never called: the engine answers alone.
@@ -81,14 +81,14 @@ class AiosmtpdHandler(Handler):
         self._decode_data = decode_data
 
     def connect(self, peer: Peer) -> Answer:
-        """Make aiosmtpd's Session for this connection, and look the handler's hooks up, as aiosmtpd does."""
+        """Create aiosmtpd's Session for this connection, and look up the handler's hooks, as aiosmtpd does."""
         loop = _running_loop()
         hostname, limit = self._settings.hostname, self._settings.max_message_octets
         peer.state = AiosmtpdConversation(self.handler, _hooks(self.handler), hostname, limit, loop, _session(peer, loop))
         return None
 
     def lhlo(self, peer: Peer, name: str) -> Answer:
-        """handle_EHLO may refuse.  The extensions are the engine's: it cannot keep a promise that a handler adds."""
+        """Call handle_EHLO, which may reject.  The engine alone lists extensions, as it cannot provide those that a handler adds."""
         conversation: AiosmtpdConversation = peer.state
         conversation.envelope = AiosmtpdEnvelope()
         if peer.secure and not conversation.session.ssl:
@@ -111,7 +111,7 @@ class AiosmtpdHandler(Handler):
         return self._ask("EHLO", conversation, *arguments, read=_read_ehlo, settle=settle)
 
     def mail(self, envelope: Envelope) -> Answer:
-        """handle_MAIL, with a new aiosmtpd Envelope; filled here where the hook has not."""
+        """Call handle_MAIL with a new aiosmtpd Envelope, and fill in what the hook left empty."""
         conversation: AiosmtpdConversation = envelope.peer.state
         theirs = conversation.envelope = AiosmtpdEnvelope()
         conversation.kept = 0
@@ -128,7 +128,7 @@ class AiosmtpdHandler(Handler):
         return self._ask("MAIL", conversation, address, list(options), read=partial(replies_in, success="2.1.0"), settle=settle)
 
     def rcpt(self, envelope: Envelope, recipient: Recipient) -> Answer:
-        """handle_RCPT; whatever it puts in `rcpt_tos` stays exactly if it accepts, and the address is put there if nothing was."""
+        """Call handle_RCPT.  On acceptance, `rcpt_tos` keeps what the hook added; if it added nothing, the address is added."""
         conversation: AiosmtpdConversation = envelope.peer.state
         theirs = _rewound(conversation)
         address = str(recipient.path)
@@ -143,7 +143,7 @@ class AiosmtpdHandler(Handler):
         return self._ask("RCPT", conversation, address, [], read=partial(replies_in, success="2.1.5"), settle=settle)
 
     def message(self, envelope: Envelope) -> Answer:
-        """handle_DATA, once: one reply is for every recipient, N are one each."""
+        """Call handle_DATA once.  One reply applies to every recipient; N replies are one for each."""
         conversation: AiosmtpdConversation = envelope.peer.state
         theirs = _rewound(conversation)
         theirs.original_content = envelope.content
@@ -156,18 +156,18 @@ class AiosmtpdHandler(Handler):
         return self._ask("DATA", conversation, read=partial(replies_in, success="2.0.0", owed=owed), settle=settle)
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:  # noqa: ARG002
-        """Return the next of the replies that handle_DATA gave."""
+        """Return the next reply from handle_DATA."""
         final: deque[Reply] = envelope.peer.state.final
         return final.popleft() if final else None
 
     def reset(self, envelope: Envelope) -> Answer:
-        """handle_RSET, with a new aiosmtpd Envelope; its answer changes nothing."""
+        """Call handle_RSET with a new aiosmtpd Envelope; its answer is ignored."""
         conversation: AiosmtpdConversation = envelope.peer.state
         conversation.envelope = AiosmtpdEnvelope()
         return self._ask("RSET", conversation, read=lambda _: [], settle=_only)
 
     def _ask(self, name: str, conversation: AiosmtpdConversation, *arguments: object, read: Read, settle: Settle) -> Answer:
-        """Return what comes of the handler's hook `name`: at once, or awaited if the hook is."""
+        """Return the result of the handler's hook `name`: directly, or as an awaitable if the hook is one."""
         hook = conversation.hooks.get(name)
         if hook is None:
             return settle([])
@@ -183,7 +183,7 @@ async def _awaited(status: Awaitable[object], read: Read, settle: Settle) -> Rep
 
 
 async def _excused(call: Callable[[], object], excuse: Callable[..., object], read: Read, settle: Settle) -> Reply | None:
-    """As `_ask`, but if the hook raises, handle_exception says the refusal.  What raised is never a success."""
+    """Ask as `_ask` does; if the hook raises, handle_exception chooses the rejection.  An exception never becomes a success."""
     try:
         return settle(read(await resolve(call())))
     except Exception as error:
@@ -193,7 +193,7 @@ async def _excused(call: Callable[[], object], excuse: Callable[..., object], re
 
 
 def _for_one(reply: Reply) -> Reply:
-    """Return `reply`, as a 451 if it is a 421, which would close the connection before the other recipients are answered."""
+    """Return `reply`, or a 451 if it is a 421: a 421 would close the connection before the other recipients are answered."""
     return Reply(451, reply.enhanced, *reply.lines) if reply.code == 421 else reply
 
 
@@ -206,7 +206,7 @@ def _read_ehlo(status: object) -> list[Reply]:
 
 
 def _rewound(conversation: AiosmtpdConversation) -> AiosmtpdEnvelope:
-    """Return the open envelope, without what a hook that refused or raised left in `rcpt_tos`."""
+    """Return the open envelope, without the entries that a rejecting or raising hook left in `rcpt_tos`."""
     del conversation.envelope.rcpt_tos[conversation.kept :]
     return conversation.envelope
 
@@ -216,7 +216,7 @@ def _hooks(handler: object) -> Hooks:
 
 
 def _check(handler: object) -> None:
-    """Raise UsageError for a handler that cannot work here; warn of hooks that would be waited for in vain."""
+    """Raise UsageError for a handler that cannot work here, and warn of hooks that are never called."""
     hooks = _hooks(handler)
     if "DATA" not in hooks and hasattr(handler, "process_message"):
         raise UsageError("process_message is not called (aiosmtpd deprecates it); name it handle_DATA")
@@ -246,7 +246,8 @@ def _options(parameters: Parameters) -> list[str]:
 def _session(peer: Peer, loop: Any) -> AiosmtpdSession:  # noqa: ANN401  (see AiosmtpdConversation.loop)
     session = AiosmtpdSession(loop)
     session.peer = _peer_name(peer)
-    session.ssl = {"secure": True} if peer.secure else None  # that TLS is on is all we know of it
+    # The hooks learn only that TLS is active.
+    session.ssl = {"secure": True} if peer.secure else None
     return session
 
 

@@ -12,14 +12,15 @@ from lmtpref.protocol.replies import Reply
 
 log = logging.getLogger(__name__)
 
-_NO_TEXT = "(no text)"  # a code may stand alone (RFC 5321 section 4.2); behind our enhanced code something must
+# A code may stand alone (RFC 5321 section 4.2), but text must follow our enhanced code.
+_NO_TEXT = "(no text)"
 
 
 def replies_in(status: object, *, success: str, owed: int = 1) -> list[Reply]:
-    """Return the replies that `status`, a hook's return value, spells: one, or `owed` of them; none for MISSING, aiosmtpd's "as usual".
+    """Return the replies in `status`, a hook's return value: one, or `owed` of them.  MISSING, aiosmtpd's "as usual", gives an empty list.
 
     A positive reply without an enhanced code gets `success`, any other X.0.0 of its class (RFC 3463 section 3.1).
-    What cannot be read, or is another number of replies, is one 451 4.3.0, and is logged.
+    A status that cannot be parsed, or that has another number of replies, becomes one 451 4.3.0 and is logged.
     """
     if status is MISSING:
         return []
@@ -38,7 +39,7 @@ def _read(status: object, success: str, owed: int) -> list[Reply]:
 
 
 def _split(status: object) -> list[list[str]]:
-    """Return the lines of each reply; a hyphen behind the code says that a line is not the last (RFC 5321 section 4.2.1)."""
+    """Return the lines of each reply; a hyphen after the code marks a line that is not the last (RFC 5321 section 4.2.1)."""
     text = status.decode("ascii", "backslashreplace") if isinstance(status, bytes) else status
     if not isinstance(text, str):
         raise UsageError("a reply is a string")
@@ -54,6 +55,7 @@ def _split(status: object) -> list[list[str]]:
 
 def _reply(lines: list[str], success: str) -> Reply:
     reply, head = Reply.parse(lines), Reply.parse(lines[:1])
-    texts = reply.lines if reply.enhanced else head.lines + reply.lines[1:]  # a code on the first line alone is for them all
+    # A code on the first line alone applies to all lines.
+    texts = reply.lines if reply.enhanced else head.lines + reply.lines[1:]
     enhanced = head.enhanced or (success if reply.positive else f"{reply.code // 100}.0.0")
     return Reply(reply.code, enhanced, *(text or _NO_TEXT for text in texts))

@@ -1,4 +1,4 @@
-"""`Client` for asyncio: the same outcomes, awaited."""
+"""`Client` for asyncio: the same outcomes, with coroutines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from lmtpref.net.client.smtplib_adapter import BLOCK_OCTETS, BLOCK_SECONDS, READ
 from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.client.session import Outcome
 
-CLOSING_SECONDS = 1.0  # that a server may take to read what is left, or to say farewell to TLS
+# How long a server may take to read the remaining octets, or to close TLS.
+CLOSING_SECONDS = 1.0
 
 
 class AsyncClient(ClientBase):
@@ -43,7 +44,7 @@ class AsyncClient(ClientBase):
 
     @property
     def esmtp_features(self) -> dict[str, str]:
-        """The server's extensions: keywords in small letters, and what stands behind each."""
+        """The server's extensions: keywords in lower case, each with its parameters."""
         return self._adapter.features
 
     def has_extn(self, opt: str) -> bool:
@@ -53,7 +54,7 @@ class AsyncClient(ClientBase):
     # Connection -------------------------------------------------------------------------------------------------
 
     async def connect(self) -> SmtplibReply:
-        """Connect, and say LHLO; the greeting.  Raises SMTPConnectError, SMTPHeloError, or OSError without a server."""
+        """Connect, send LHLO, and return the greeting.  Raises SMTPConnectError, SMTPHeloError, or OSError without a server."""
         self._adapter = self._new_adapter(await asyncio.to_thread(own_name) if self._name is None else self._name)
         self._streams = await self._dial()
         greeting = await self._answer()
@@ -63,7 +64,7 @@ class AsyncClient(ClientBase):
         return greeting
 
     async def starttls(self, context: ssl.SSLContext | None = None) -> SmtplibReply:
-        """Go on in TLS, the server's certificate checked unless `context` says otherwise; raises what `Client.starttls` does."""
+        """Start TLS.  The server's certificate is checked unless `context` says otherwise; raises the errors of `Client.starttls`."""
         if not self.has_extn("starttls"):
             raise smtplib.SMTPNotSupportedError("STARTTLS extension not supported by server.")
         reply = await self.docmd("STARTTLS")
@@ -80,7 +81,7 @@ class AsyncClient(ClientBase):
         return reply
 
     async def quit(self) -> SmtplibReply:
-        """Say QUIT, and close."""
+        """Send QUIT, and close the connection."""
         try:
             return await self.docmd("QUIT")
         finally:
@@ -111,7 +112,7 @@ class AsyncClient(ClientBase):
             await self._closed()
 
     async def _closed(self) -> None:
-        """Wait until the connection is closed, lest the loop end with an open one; abort it if the server does not let it close."""
+        """Wait until the connection is closed, so that the loop does not end while it is open; abort it after CLOSING_SECONDS."""
         if self._leaving is None:
             return
         closing = asyncio.ensure_future(self._leaving.wait_closed())
@@ -121,7 +122,7 @@ class AsyncClient(ClientBase):
         with contextlib.suppress(OSError):
             await closing
 
-    # What is asked and heard ------------------------------------------------------------------------------------
+    # Requests and replies ---------------------------------------------------------------------------------------
 
     async def sendmail(
         self,
@@ -131,7 +132,7 @@ class AsyncClient(ClientBase):
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
     ) -> dict[str, SmtplibReply]:
-        """Send a message; the recipients that did not get it, each with its reply.  Raises what `Client.sendmail` does."""
+        """Send a message; return the recipients that did not get it, each with its reply.  Raises the errors of `Client.sendmail`."""
         await self._drain_unsolicited()
         self._adapter.send(from_addr, to_addrs, msg, mail_options, rcpt_options)
         await self._run_until(self._adapter.sent)
@@ -140,30 +141,30 @@ class AsyncClient(ClientBase):
     async def send_message(
         self, msg: Message, from_addr: str | None = None, to_addrs: str | Sequence[str] | None = None
     ) -> dict[str, SmtplibReply]:
-        """Send a message, to the addresses of its header unless others are given; as `smtplib.SMTP.send_message`."""
+        """Send a message to the given addresses, by default those of its header; as `smtplib.SMTP.send_message`."""
         sending: Any = smtplib.SMTP.send_message(cast(Any, self), msg, from_addr, to_addrs)  # what our `sendmail` returns
         failed: dict[str, SmtplibReply] = await sending
         return failed
 
     def ehlo_or_helo_if_needed(self) -> None:
-        """Nothing: LHLO was said.  For `smtplib.SMTP.send_message`."""
+        """Do nothing, since LHLO was sent.  Called by `smtplib.SMTP.send_message`."""
 
     async def docmd(self, cmd: str, args: str = "") -> SmtplibReply:
-        """Say a command that is part of no transaction; its answer."""
+        """Send a command that is part of no transaction, and return the reply."""
         await self._drain_unsolicited()
         self._adapter.ask(cmd, args)
         return await self._answer()
 
     async def noop(self) -> SmtplibReply:
-        """Say NOOP."""
+        """Send NOOP."""
         return await self.docmd("NOOP")
 
     async def rset(self) -> SmtplibReply:
-        """Say RSET."""
+        """Send RSET."""
         return await self.docmd("RSET")
 
     async def vrfy(self, address: str) -> SmtplibReply:
-        """Say VRFY."""
+        """Send VRFY."""
         return await self.docmd("VRFY", address)
 
     # Octets -----------------------------------------------------------------------------------------------------
@@ -190,7 +191,7 @@ class AsyncClient(ClientBase):
         return self._adapter.answer()
 
     async def _run_until(self, enough: Callable[[], bool]) -> None:
-        """Carry octets to and fro until `enough` says so; whatever interrupts it, the connection would be out of step then."""
+        """Move octets in both directions until `enough` returns true.  An interruption leaves the connection out of sync."""
         try:
             while not enough():
                 await self._send_pending()
@@ -203,7 +204,7 @@ class AsyncClient(ClientBase):
             raise
 
     async def _send_pending(self) -> None:
-        """Send what is to be said.  A server that does not take it may have answered all the same."""
+        """Send the pending octets.  A server that does not read them may still have sent a reply."""
         octets = memoryview(self._adapter.session.take())
         if not octets or not self._streams:
             return
@@ -217,10 +218,11 @@ class AsyncClient(ClientBase):
             await self._drain_unsolicited()
             self._adapter.give_up(seconds)
         except OSError:
-            pass  # its last words can still be read, and then its end
+            # The server's last replies can still be read, and then the end of the stream.
+            pass
 
     async def _receive_line(self) -> None:
-        """Take the next line, or the end."""
+        """Read the next line, or the end of the stream."""
         seconds = self._seconds(self._adapter.session.reply_timeout)
         line = b""
         try:
@@ -231,7 +233,7 @@ class AsyncClient(ClientBase):
             self._adapter.give_up(seconds)
 
     async def _drain_unsolicited(self) -> None:
-        """Take what has come uncalled for, such as a 421: nothing is asked of a server that is out of step or gone."""
+        """Read an unsolicited reply, such as a 421; nothing is sent to a server that is out of sync or gone."""
         try:
             async with asyncio.timeout(0):
                 self._adapter.receive(await self._read())

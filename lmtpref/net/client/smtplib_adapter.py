@@ -1,4 +1,4 @@
-"""What `Client` and `AsyncClient` share: a session in the terms of smtplib, which are pairs of code and text, and its exceptions."""
+"""The common part of `Client` and `AsyncClient`: a session in smtplib's terms, (code, text) pairs and exceptions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from lmtpref.protocol.client.session import Answered, ClientSession, Done, MailO
 from lmtpref.protocol.replies import Reply
 
 READ_OCTETS = 65_536
-BLOCK_OCTETS = 65_536  # what is sent at one go
-BLOCK_SECONDS = 180.0  # each of them may take (RFC 5321 section 4.5.3.2.5)
+BLOCK_OCTETS = 65_536  # sent at a time
+# How long the server may take to read a block (RFC 5321 section 4.5.3.2.5).
+BLOCK_SECONDS = 180.0
 
-SmtplibReply = tuple[int, bytes]  # a reply as smtplib has it; lines are joined by LF
+SmtplibReply = tuple[int, bytes]  # code, and lines joined by LF
 
 _NOT_TO_BE_ASKED = {
     **dict.fromkeys(("MAIL", "RCPT", "DATA", "BDAT"), "a transaction is one sendmail()"),
@@ -27,7 +28,7 @@ _NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
 def own_name() -> str:
-    """Return what this host calls itself in LHLO: its full name, or its address in brackets (RFC 5321 section 4.1.4)."""
+    """Return the name of this host for LHLO: its full name, or its address in brackets (RFC 5321 section 4.1.4)."""
     name = socket.getfqdn()
     if "." in name:
         return name
@@ -38,16 +39,17 @@ def own_name() -> str:
 
 
 def smtplib_reply(reply: Reply) -> SmtplibReply:
-    """`reply` as smtplib has it."""
+    """Return `reply` as smtplib represents it."""
     return reply.code, b"\n".join(line[4:].strip() for line in reply.octets.splitlines())
 
 
 class SmtplibAdapter:
-    """A ClientSession, and who asked what of it; the driver carries octets until `answered`, or `sent`, says that it is enough."""
+    """A ClientSession and its outcomes; the driver moves octets until `answered`, or `sent`, is true."""
 
     def __init__(self, name: str, report: Callable[[Outcome], object] | None, *, prefer_chunks: bool) -> None:
         self.session = ClientSession(name, prefer_chunks=prefer_chunks)
-        self.outcomes: list[Outcome] = []  # of the latest message, as they came; when it is done, in the order of its recipients
+        # Of the latest message: in the order of the replies, and in the order of its recipients once it is done.
+        self.outcomes: list[Outcome] = []
         self.timed_out = False
         self._report = report
         self._problem: str | None = None
@@ -58,21 +60,21 @@ class SmtplibAdapter:
 
     @property
     def problem(self) -> str | None:
-        """Why the connection is of no use any more; None while it is."""
+        """Why the connection can no longer be used; None while it can."""
         return self._problem or self.session.problem or (_OVER if self.session.closed else None)
 
     @property
     def features(self) -> dict[str, str]:
-        """The server's extensions as smtplib has them: keywords in small letters, and what stands behind each."""
+        """The server's extensions as smtplib lists them: keywords in lower case, each with its parameters."""
         return {keyword.lower(): " ".join(words) for keyword, words in self.session.extensions.items()}
 
-    # What is asked ----------------------------------------------------------------------------------------------
+    # Requests ---------------------------------------------------------------------------------------------------
 
     def ask(self, verb: str, argument: str = "") -> None:
-        """Say a command, to be `answered`.
+        """Queue a command; its reply has come when `answered` is true.
 
-        Raises SMTPNotSupportedError for one that belongs to a transaction or to another protocol, ValueError for what no
-        command line can hold, SMTPServerDisconnected where nobody listens.
+        Raises SMTPNotSupportedError for a command of a transaction or of another protocol, ValueError for text that no
+        command line can hold, SMTPServerDisconnected without a connection.
         """
         self._check()
         verb = verb.upper()
@@ -95,7 +97,7 @@ class SmtplibAdapter:
         mail_options: Iterable[str],
         rcpt_options: Iterable[str],
     ) -> None:
-        """Send a message, until it is `sent`.  Raises ValueError for an address that no command line can hold."""
+        """Queue a message; it is done when `sent` is true.  Raises ValueError for an address that no command line can hold."""
         self._check()
         self._sender = sender
         self._recipients = [recipients] if isinstance(recipients, str) else list(recipients)
@@ -110,17 +112,17 @@ class SmtplibAdapter:
         if self.problem:
             raise smtplib.SMTPServerDisconnected(self.problem)
 
-    # What is heard ----------------------------------------------------------------------------------------------
+    # Replies ----------------------------------------------------------------------------------------------------
 
     def receive(self, octets: bytes) -> None:
-        """Take what came; nothing is the end."""
+        """Feed received octets to the session; empty octets mean the end of the stream."""
         if octets:
             self.session.feed(octets)
         else:
             self.session.eof()
 
     def give_up(self, seconds: float | None) -> None:
-        """Give up: the server did not answer, or did not read, for `seconds`."""
+        """Note that the server did not answer, or did not read, for `seconds`."""
         self.timed_out = True
         self._problem = f"no reply to {self.session.awaited} within {seconds or 0:g} seconds"
         self.session.eof()
@@ -132,23 +134,23 @@ class SmtplibAdapter:
             self.session.eof()
 
     def answered(self) -> bool:
-        """Whether the next answer has come, or will not; a server that will not have us has been told QUIT then."""
+        """Whether the next reply has come, or never will; by then QUIT has been sent to a server that rejected the session."""
         self._collect_events()
         return self.session.closed or bool(self._answers and not self.session.problem)
 
     def sent(self) -> bool:
-        """Whether each recipient of the message has an outcome; a server of no more use has been told QUIT then."""
+        """Whether each recipient of the message has an outcome; by then QUIT has been sent to a server that cannot be used any more."""
         self._collect_events()
         return self.session.closed or bool(self._done and not self.session.problem)
 
     def answer(self) -> SmtplibReply:
-        """Return the next answer.  Raises SMTPServerDisconnected if there is none."""
+        """Return the next reply.  Raises SMTPServerDisconnected without one."""
         if not self._answers:
             raise smtplib.SMTPServerDisconnected(self.problem)
         return smtplib_reply(self._answers.popleft())
 
     def result(self) -> dict[str, SmtplibReply]:
-        """Recipients that did not get the message, each with its reply.  Raises what smtplib does if nobody got it."""
+        """Return the recipients that did not get the message, each with its reply.  Raises smtplib's errors if none got it."""
         failed = {
             recipient: smtplib_reply(outcome.reply)
             for recipient, outcome in zip(self._recipients, self.outcomes, strict=True)
@@ -170,12 +172,13 @@ class SmtplibAdapter:
                     self._report(event)
 
     def _failure(self, failed: dict[str, SmtplibReply]) -> smtplib.SMTPException:
-        """Return what smtplib calls it when nobody got the message."""
+        """Return smtplib's exception for a message that no recipient got."""
         by_stage = {outcome.stage: outcome.reply for outcome in self.outcomes}
         if by_stage.keys() == {"lost"}:
             return smtplib.SMTPServerDisconnected(self.problem)
         if refusal := by_stage.get("client"):
-            too_big = refusal.code == 552  # what the server would have said to MAIL
+            # The server would have rejected MAIL with it.
+            too_big = refusal.code == 552
             if too_big:
                 return smtplib.SMTPSenderRefused(*smtplib_reply(refusal), self._sender)
             return smtplib.SMTPNotSupportedError(str(refusal))
@@ -187,7 +190,7 @@ class SmtplibAdapter:
 
 
 class ClientBase:
-    """What a client tells of its dialogue."""
+    """The read-only attributes of a client."""
 
     on_outcome: Callable[[Outcome], object] | None
     _prefer_chunks: bool
@@ -195,12 +198,12 @@ class ClientBase:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """What became of the latest message's recipients, in their order; the same address may be there twice."""
+        """The outcomes of the latest message's recipients, in their order; an address may occur twice."""
         return self._adapter.outcomes
 
     @property
     def problem(self) -> str | None:
-        """Why the connection is of no use any more; None while it is."""
+        """Why the connection can no longer be used; None while it can."""
         return self._adapter.problem
 
     @property
@@ -217,13 +220,13 @@ class ClientBase:
 
 
 def _path(address: str) -> str:
-    """Return the path in an address that is bare, in angle brackets, or behind a name."""
+    """Return the path in an address that is bare, in angle brackets, or after a display name."""
     text = address.strip()
     return text[text.rfind("<") + 1 : -1] if text.endswith(">") else text
 
 
 def _octets(content: bytes | str) -> bytes:
-    """Return the content to send: text gets the line ends of mail, octets are sent as they are."""
+    """Return the content to send: line ends in text become CRLF, octets are unchanged."""
     return _NEWLINE.sub("\r\n", content).encode("ascii") if isinstance(content, str) else bytes(content)
 
 

@@ -1,4 +1,4 @@
-"""smtplib.LMTP made right: a reply for each recipient."""
+"""A replacement for smtplib.LMTP that reads one final reply for each recipient."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from lmtpref.protocol.client.session import Outcome
 
 
 class Client(ClientBase, smtplib.LMTP):
-    """An `smtplib.LMTP` that does what RFC 2033 asks of a client.
+    """An `smtplib.LMTP` that meets RFC 2033's requirements for clients.
 
     `sendmail` and `send_message` return {recipient: (code, text)} for those that failed, at RCPT or after the content;
-    `outcomes` has what became of each in order, and `on_outcome` is told of each as its reply comes.
+    `outcomes` has the outcome of each recipient in order, and `on_outcome` is called with each as its reply comes.
 
     `host` is a name, an address, HOST:PORT, /PATH or unix:PATH.  `timeout` is the seconds that a reply may take, or None;
     left out, it is what RFC 5321 section 4.5.3.2 gives each reply.  With `prefer_chunks` BDAT is used wherever it is offered.
 
-    Raises what smtplib raises: SMTPConnectError and SMTPHeloError for a server that will not have us, OSError without a server.
+    Raises smtplib's errors: SMTPConnectError and SMTPHeloError if the server rejects the session, OSError without a server.
     """
 
     default_port = smtplib.LMTP_PORT  # where neither `port` nor `host` says; smtplib.LMTP has SMTP's
@@ -60,7 +60,7 @@ class Client(ClientBase, smtplib.LMTP):
     def connect(  # type: ignore[override]  # typeshed allows stranger source addresses
         self, host: str = "localhost", port: int = 0, source_address: tuple[str, int] | None = None
     ) -> SmtplibReply:
-        """Connect, and say LHLO; the greeting.  Raises SMTPHeloError if LHLO is refused."""
+        """Connect, send LHLO, and return the greeting.  Raises SMTPHeloError if the server rejects LHLO."""
         self._start_over()
         if host.startswith("unix:"):
             host = os.path.abspath(host.removeprefix("unix:"))  # noqa: PTH100 - text, as the system call takes it
@@ -80,9 +80,9 @@ class Client(ClientBase, smtplib.LMTP):
         return connected
 
     def ehlo(self, name: str = "") -> SmtplibReply:
-        """Return the reply to LHLO, which is said once: behind the greeting, and again when TLS has begun.
+        """Return the reply to LHLO, which the client sends once after the greeting, and once more after the TLS handshake.
 
-        Raises SMTPNotSupportedError for another `name` than the `local_hostname` that it was said with.
+        Raises SMTPNotSupportedError if `name` differs from the `local_hostname` that was sent.
         """
         if name not in {"", self.local_hostname}:
             raise smtplib.SMTPNotSupportedError(f"LHLO was said with {self.local_hostname}")
@@ -94,16 +94,16 @@ class Client(ClientBase, smtplib.LMTP):
         return self._lhlo
 
     def ehlo_or_helo_if_needed(self) -> None:
-        """Return if the server liked LHLO; nothing else is tried (RFC 2033 section 4.1).  Raises SMTPHeloError if it did not."""
+        """Check that the server accepted LHLO; no other greeting is tried (RFC 2033 section 4.1).  Raises SMTPHeloError if it did not."""
         reply = self.ehlo()
         if not self.does_esmtp:
             raise smtplib.SMTPHeloError(*reply)
 
     def starttls(self, *, context: ssl.SSLContext | None = None) -> SmtplibReply:  # type: ignore[override]  # as in Python 3.12
-        """Go on in TLS, the server's certificate checked unless `context` says otherwise.
+        """Start TLS.  The server's certificate is checked unless `context` says otherwise.
 
-        Raises SMTPNotSupportedError where STARTTLS is not offered, SMTPResponseException where it is refused, and SSLError for
-        a handshake that failed: the connection is closed then.
+        Raises SMTPNotSupportedError if STARTTLS is not offered, SMTPResponseException if the server rejects it, and SSLError if
+        the handshake fails, which closes the connection.
         """
         self.ehlo_or_helo_if_needed()
         if not self.has_extn("starttls"):
@@ -122,11 +122,11 @@ class Client(ClientBase, smtplib.LMTP):
         return reply
 
     def close(self) -> None:
-        """Hang up, without QUIT."""
+        """Close the connection without QUIT."""
         super().close()
         self._adapter.end()
 
-    # What is asked and heard ------------------------------------------------------------------------------------
+    # Requests and replies ---------------------------------------------------------------------------------------
 
     def sendmail(  # type: ignore[override]  # typeshed has more names for the same types
         self,
@@ -136,10 +136,10 @@ class Client(ClientBase, smtplib.LMTP):
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
     ) -> dict[str, SmtplibReply]:
-        """Send a message; the recipients that did not get it, each with its reply.
+        """Send a message; return the recipients that did not get it, each with its reply.
 
-        Raises SMTPSenderRefused, SMTPDataError, SMTPRecipientsRefused or SMTPServerDisconnected if nobody got it,
-        SMTPNotSupportedError, before anything is sent, for what the message needs and the server lacks.
+        Raises SMTPSenderRefused, SMTPDataError, SMTPRecipientsRefused or SMTPServerDisconnected if no recipient got it.
+        Raises SMTPNotSupportedError, before anything is sent, if the message needs an extension that the server lacks.
         """
         self.ehlo_or_helo_if_needed()
         self._drain_unsolicited()
@@ -148,17 +148,17 @@ class Client(ClientBase, smtplib.LMTP):
         return self._adapter.result()
 
     def putcmd(self, cmd: str, args: str = "") -> None:
-        """Say a command that is part of no transaction; `getreply` has its answer."""
+        """Send a command that is part of no transaction; `getreply` returns the reply."""
         self._drain_unsolicited()
         self._adapter.ask(cmd, args)
 
     def getreply(self) -> SmtplibReply:
-        """Return the next answer.  Raises SMTPServerDisconnected if none comes."""
+        """Return the next reply.  Raises SMTPServerDisconnected without one."""
         self._run_until(self._adapter.answered)
         return self._adapter.answer()
 
     def send(self, s: object) -> None:  # noqa: ARG002 - smtplib's name
-        """Not to be had: octets that the session does not know of would put it out of step."""
+        """Raise an error: octets that the session does not know of would put it out of sync."""
         raise smtplib.SMTPNotSupportedError("use sendmail() for messages, docmd() for other commands")
 
     # Octets -----------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Client(ClientBase, smtplib.LMTP):
         self.does_esmtp = False
 
     def _run_until(self, enough: Callable[[], bool]) -> None:
-        """Carry octets to and fro until `enough` says so; whatever interrupts it, the connection would be out of step then."""
+        """Move octets in both directions until `enough` returns true.  An interruption leaves the connection out of sync."""
         try:
             while not enough():
                 self._send_pending()
@@ -189,7 +189,7 @@ class Client(ClientBase, smtplib.LMTP):
             raise
 
     def _send_pending(self) -> None:
-        """Send what is to be said.  A server that does not take it may have answered all the same."""
+        """Send the pending octets.  A server that does not read them may still have sent a reply."""
         octets = memoryview(self._adapter.session.take())
         seconds = self._seconds(BLOCK_SECONDS)
         try:
@@ -201,10 +201,11 @@ class Client(ClientBase, smtplib.LMTP):
             self._drain_unsolicited()
             self._adapter.give_up(seconds)
         except OSError:
-            pass  # its last words can still be read, and then its end
+            # The server's last replies can still be read, and then the end of the stream.
+            pass
 
     def _receive_line(self) -> None:
-        """Take the next line, or the end."""
+        """Read the next line, or the end of the stream."""
         seconds = self._seconds(self._adapter.session.reply_timeout)
         until = None if seconds is None else time.monotonic() + seconds
         line = b""
@@ -216,13 +217,13 @@ class Client(ClientBase, smtplib.LMTP):
                 self._adapter.receive(line := heard)
 
     def _drain_unsolicited(self) -> None:
-        """Take what has come uncalled for, such as a 421: nothing is asked of a server that is out of step or gone."""
+        """Read an unsolicited reply, such as a 421; nothing is sent to a server that is out of sync or gone."""
         if self.sock and (heard := self._read(0)) is not None:
             self._adapter.receive(heard)
             self._run_until(lambda: True)
 
     def _read(self, seconds: float | None) -> bytes | None:
-        """Return what comes within `seconds`, nothing if that is the end; None if nothing comes."""
+        """Return the octets that come within `seconds`, empty at the end of the stream; None if no octet comes."""
         connected = self._socket
         try:
             connected.settimeout(seconds)
