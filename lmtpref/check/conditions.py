@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,8 @@ _FILE = Path(__file__).parent / "conditions.toml"
 class Condition:
     """One condition of a server, and how the reference server is put into it.
 
-    `server` are keys of [server], `list` those of the lists named there, `fault` are faults as `lmtpref serve --faults` reads them.
+    `server` are keys of [server], `list` those of the lists named there, `person` the addresses of each person, and `fault` are
+    faults as `lmtpref serve --faults` reads them.
     """
 
     name: str
@@ -26,14 +27,22 @@ class Condition:
     accept_all: bool = False
     server: Mapping[str, Any] = field(default_factory=dict)
     list: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    person: tuple[Sequence[str], ...] = ()
     fault: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def tables(self) -> dict[str, Any]:
+        """What puts the reference server into the condition, without what is empty."""
+        tables = {"accept_all": self.accept_all, "server": self.server, "list": self.list, "person": self.person, "fault": self.fault}
+        return {name: table for name, table in tables.items() if table}
 
 
 @lru_cache(maxsize=1)
 def conditions() -> dict[str, Condition]:
     """Return all conditions, by their names."""
     tables = tomllib.loads(_FILE.read_text("utf-8"))
-    return {name: Condition(name, **{**table, "fault": tuple(table.get("fault", ()))}) for name, table in tables.items()}
+    arrays = ("person", "fault")
+    return {name: Condition(name, **table | {key: tuple(table.get(key, ())) for key in arrays}) for name, table in tables.items()}
 
 
 def condition(name: str) -> Condition:

@@ -17,8 +17,8 @@ FORMAT = 1
 
 def as_json(cases: Iterable[Case]) -> str:
     """Return `cases`, and what the conditions say, as JSON."""
-    says = {name: condition.says for name, condition in conditions().items()}
-    return json.dumps({"format": FORMAT, "conditions": says, "cases": list(map(_case, cases))}, indent=1, ensure_ascii=False) + "\n"
+    asked = {name: {"says": condition.says} | condition.tables for name, condition in conditions().items()}
+    return json.dumps({"format": FORMAT, "conditions": asked, "cases": list(map(_case, cases))}, indent=1, ensure_ascii=False) + "\n"
 
 
 def _case(case: Case) -> dict[str, Any]:

@@ -44,15 +44,18 @@ def _conditions(names: Sequence[str]) -> list[Condition]:
 
 
 def under_condition(configuration: Configuration, given: Condition) -> Configuration:
-    """Return `configuration` with the settings and lists of the condition."""
+    """Return `configuration` with the settings, lists and persons of the condition."""
     names = {field.name for field in fields(configuration.settings)}
     settings = {key: value for key, value in given.server.items() if key in names}
+    others = {key: value for key, value in given.server.items() if key not in names}
     directory = configuration.directory
     if isinstance(directory, MemoryDirectory):
         for address, changes in given.list.items():
             known = directory.find(address)
             directory.add(replace(directory.remove(address), **changes) if known else MailingList(address, **changes))
-    return replace(configuration, settings=replace(configuration.settings, **settings))
+        for addresses in given.person:
+            directory.persons.add(addresses)
+    return replace(configuration, **others, settings=replace(configuration.settings, **settings))
 
 
 def recorder_for(given: Condition, recorder: Recorder | None) -> Recorder | None:
