@@ -1,4 +1,4 @@
-"""RFC 2033 and what it builds on: no I/O, no clock, no threads, no lists."""
+"""RFC 2033 and the RFCs that it builds on: no I/O, no clock, no threads, no lists."""
 
 from __future__ import annotations
 

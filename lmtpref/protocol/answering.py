@@ -1,4 +1,4 @@
-"""Questions to the handler, what its answers do to a conversation, and the replies that follow."""
+"""Calls of the handler's hooks, the effect of their answers on a conversation, and the replies that follow."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from lmtpref.protocol.states import State
 from lmtpref.protocol.transaction import Chunk, Transaction
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
-# After a MAIL or RCPTs that were rejected, the rest of a pipelined group meets these (RFC 2920 section 3.1): no mistake of the client's.
+# After a rejected MAIL or RCPT, the rest of a pipelined group gets these replies (RFC 2920 section 3.1); they are not client errors.
 _AFTER_A_REJECTION = frozenset({say.NEED_MAIL_503, say.NEED_RECIPIENT_503})
-# In Python 3.11 to read a member from an Enum calls a function, so it is done once.
+# In Python 3.11, reading a member of an Enum calls a function, so it is read once.
 _READY, _SENDER, _RECIPIENT, _DATA = State.READY, State.SENDER, State.RECIPIENT, State.DATA
 
 
@@ -60,12 +60,12 @@ class Answering:
 
     @property
     def closed(self) -> bool:
-        """Whether the server has said its last word."""
+        """Whether the conversation is over."""
         return self.state is State.CLOSED
 
     @property
     def tls_pending(self) -> bool:
-        """Whether TLS begins after the replies are sent."""
+        """Whether the TLS handshake begins after the replies are sent."""
         return self.state is State.TLS
 
     @property
@@ -77,9 +77,9 @@ class Answering:
     # Questions and answers --------------------------------------------------------------------------------------
 
     def ask(self, kind: type[Event], *arguments: Any) -> None:  # noqa: ANN401 - as the hook has them
-        """Ask the handler's hook and apply its answer; leave the question pending if the answer must be waited for.
+        """Call the handler's hook and apply its answer; if the answer must be awaited, leave the question pending.
 
-        Replies that may not be held back leave first, so the hook then waits for the driver to ask it.
+        If replies must be sent first, the hook is not called here; the driver calls it after sending them.
         """
         if self.must_flush:
             self.pending = kind(*arguments)
@@ -102,7 +102,7 @@ class Answering:
                 self.pending.error = error
 
     def answer(self, reply: Reply | None = None) -> None:
-        """Answer the pending question; None is the usual positive reply.
+        """Answer the pending question; None means the usual positive reply.
 
         Raises UsageError, and leaves the question pending, for a reply that the hook may not give.
         """
@@ -118,7 +118,7 @@ class Answering:
         _APPLY[type(event)](self, reply, *event.arguments)
 
     def fail(self) -> None:
-        """Answer the pending question for a handler that could not: never a 5xx, never 2xx."""
+        """Answer the pending question after a failure of the handler: never with a 5xx or a 2xx."""
         event = self.pending
         if event is None or not event.may_answer:
             self.answer()
@@ -199,13 +199,13 @@ class Answering:
         pass
 
     def next_delivery(self) -> None:
-        """Ask about the next recipient that is owed its final reply."""
+        """Ask about the next recipient that needs its final reply."""
         transaction = self.transaction
         assert transaction is not None
         self.ask(Deliver, transaction.envelope, transaction.next_recipient())
 
     def _reject_all(self, reply: Reply) -> None:
-        """Repeat one reply for each recipient that is owed one (RFC 2033 section 4.2)."""
+        """Repeat one reply for each recipient that needs its final reply (RFC 2033 section 4.2)."""
         recipients = self.current_transaction.envelope.recipients
         for recipient in recipients:
             self.send(reply, recipient, flush=False)
@@ -215,7 +215,7 @@ class Answering:
     # Replies ----------------------------------------------------------------------------------------------------
 
     def send(self, reply: Reply, recipient: Recipient | None = None, *, flush: bool = True) -> None:
-        """Send a reply; unless `flush`, together with those that follow."""
+        """Send a reply; unless `flush`, hold it back to be sent together with the next ones."""
         self.replies.append(reply.octets)
         if flush:
             self.must_flush = True
@@ -223,23 +223,23 @@ class Answering:
             observer.replied(reply, recipient)
 
     def send_naming(self, reply: NamingReply, address: str, recipient: Recipient | None = None) -> None:
-        """Send a reply that names an address, together with those that follow."""
+        """Send a reply that names an address; hold it back to be sent together with the next ones."""
         self.replies.append(reply.before + in_brackets(address) + reply.after)
         for observer in self.observers:
             observer.replied(reply.reply.naming(address), recipient)
 
     def reject(self, reply: Reply, *, flush: bool) -> None:
-        """Answer a mistake of the client's; one too many ends the conversation."""
+        """Reply to a client error; one error too many ends the conversation."""
         self._errors += reply not in _AFTER_A_REJECTION
         if self._errors > self.settings.max_errors:
             self.shut_down(say.TOO_MANY_ERRORS_421)
         else:
             self.send(reply, flush=flush)
 
-    # Ends -------------------------------------------------------------------------------------------------------
+    # The end of the conversation --------------------------------------------------------------------------------
 
     def shut_down(self, reply: Reply = say.SHUTTING_DOWN_421) -> None:
-        """Say `reply`, a 421, and close; a recipient that was not yet answered needs no other reply (RFC 2033 section 5)."""
+        """Send `reply`, a 421, and close; recipients without a final reply get no other one (RFC 2033 section 5)."""
         if not self.closed:
             event, self.pending = self.pending, None
             self.send(reply, event.recipient if isinstance(event, Deliver) else None)
@@ -247,7 +247,7 @@ class Answering:
             self.close()
 
     def tls_started(self) -> None:
-        """Forget what was said before TLS began (RFC 3207 section 4.2)."""
+        """Discard the state from before TLS (RFC 3207 section 4.2)."""
         self.peer.secure = True
         self.peer.lhlo = None
         self._origin = UNAVAILABLE
@@ -255,13 +255,13 @@ class Answering:
             self.state = State.GREETED
 
     def close(self) -> None:
-        """Say nothing more."""
+        """Close without another reply."""
         self.abandon()
         self.chunk = None
         self.state = State.CLOSED
 
     def abandon(self) -> None:
-        """End the open transaction, if there is one, and let the handler know."""
+        """End the open transaction, if there is one, and notify the handler."""
         if self.transaction is not None:
             self.notifications.append(Reset(self.transaction.envelope))
             self._end_transaction(self.transaction, answered=False)
@@ -273,14 +273,14 @@ class Answering:
         for observer in self.observers:
             observer.ended(transaction.envelope, answered)
 
-    # What a conversation adds -----------------------------------------------------------------------------------
+    # Implemented by subclasses ----------------------------------------------------------------------------------
 
     def carry_out(self, command: Command) -> None:
-        """Carry out one command, or reject it for a mistake of the client's."""
+        """Carry out one command, or reject it because of a client error."""
         raise NotImplementedError
 
     def reject_chunk(self, command: Command, reply: Reply) -> None:
-        """Take the octets of a chunk all the same, and reject its message (RFC 3030 section 2)."""
+        """Read and discard the octets of a chunk, and reject its message (RFC 3030 section 2)."""
         raise NotImplementedError
 
 

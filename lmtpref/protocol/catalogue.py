@@ -1,6 +1,6 @@
-"""Every reply this server gives of itself, each with its occasion and its source.
+"""Every standard reply of this server, with its occasion and its source.
 
-A name ends in the reply's code.  The wire text of a reply stands here and nowhere else.
+A name ends in the reply's code.  The wire text of a reply is defined here and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from lmtpref.protocol.replies import Reply
 
 
 class CatalogueEntry(NamedTuple):
-    """A line of the catalogue: what the reply is called, the reply, when it is given, and on whose word."""
+    """An entry of the catalogue: the name, the reply, its occasion, and its source."""
 
     name: str
     reply: Reply
@@ -41,7 +41,7 @@ XFORWARD_OK_250 = _reply(250, "2.0.0", "Origin noted", "XFORWARD", "Postfix XFOR
 NOT_VERIFIED_252 = _reply(252, "2.5.0", "Not verified; ask with RCPT", "VRFY", "RFC 5321 sections 3.5.3 and 7.3")
 START_DATA_354 = _reply(354, None, "Send the message; end with <CRLF>.<CRLF>", "DATA", "RFC 5321 section 4.1.1.4")
 
-# Not now: the service, its limits, its faults
+# Deferred: the service, its limits, its errors
 SHUTTING_DOWN_421 = _reply(421, "4.3.2", "Shutting down", "any command", "RFC 5321 section 3.8")
 TOO_MANY_CONNECTIONS_421 = _reply(421, "4.3.2", "Too many connections; try again later", "connect", "RFC 5321 section 4.2.3")
 TOO_MANY_FROM_PEER_421 = _reply(421, "4.7.0", "Too many connections from your address", "connect", "RFC 5321 section 7.8")
@@ -58,7 +58,7 @@ BUSY_452 = _reply(452, "4.3.1", "Too much mail at once; try again later", "MAIL,
 FULL_452 = _reply(452, "4.3.1", "No room to keep it; try again later", "the final dot, for this recipient", "RFC 3463 section 3.4, X.3.1")
 TOO_MANY_RECIPIENTS_452 = _reply(452, "4.5.3", "Too many recipients", "RCPT", "RFC 5321 section 4.5.3.1.10")
 
-# The client's mistakes
+# Client errors
 UNKNOWN_COMMAND_500 = _reply(500, "5.5.1", "Unknown command", "anything else", "RFC 5321 section 4.2.4")
 NOT_SMTP_500 = _reply(500, "5.5.1", "This is LMTP; say LHLO", "HELO, EHLO", "RFC 2033 section 4.1")
 LINE_TOO_LONG_500 = _reply(500, "5.5.2", "Command line too long", "any command", "RFC 5321 section 4.5.3.1.9")
@@ -90,7 +90,7 @@ NO_SERVICE_503 = _reply(503, "5.5.1", "No service here; say QUIT", "after a 554 
 PIPELINED_TLS_554 = _reply(554, "5.5.1", "No command may follow STARTTLS before TLS", "STARTTLS", "RFC 3207 section 4")
 UNKNOWN_PARAMETER_555 = _reply(555, "5.5.4", "Parameter not recognised", "MAIL, RCPT", "RFC 5321 section 4.1.1.11")
 
-# Refused for good
+# Rejected permanently
 DECLARED_TOO_BIG_552 = _reply(552, "5.3.4", "Declared size over the limit", "MAIL", "RFC 1870 section 6.1")
 MESSAGE_TOO_BIG_552 = _reply(552, "5.3.4", "Message over the limit", "the final dot", "RFC 1870 section 4")
 QUEUE_LIMIT_552 = _reply(552, "5.3.4", "Larger than the queue takes", "the final dot, for this recipient", "RFC 3463 section 3.4, X.3.4")

@@ -1,4 +1,4 @@
-"""Command lines as values: each line is read once, and its meaning is cached."""
+"""Command lines as values: each distinct line is parsed once and cached."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.states import GROUPED, VERBS, refusal_of
 from lmtpref.protocol.syntax import NO_PARAMETERS, Parameters, Path, parse_mail, parse_rcpt, split_verb
 
-MAX_CACHED_LINES = 2048  # of at most MAX_COMMAND_LINE_OCTETS each; the same lists and senders come again
+MAX_CACHED_LINES = 2048  # each at most MAX_COMMAND_LINE_OCTETS; the same lists and senders recur
 
 
 class Command:
     """One command line: its verb in capitals, its argument, and for MAIL and RCPT the path and the parameters.
 
     `path` is None for the null sender; `declared_octets` is what SIZE= says, or 0.
-    `mistake` is the reply to a line that is no command.  `wrong_argument` is the reply to an argument with an error of syntax; it is
-    given only if the command may come now.
+    `mistake` is the reply to a line that is not a valid command.  `wrong_argument` is the reply to an argument with a syntax error; it is
+    sent only if the state allows the command.
     `is_plain` says that the line is ASCII.  `grouped` says that the reply may be sent together with those that follow.
     """
 
@@ -74,5 +74,5 @@ class Command:
 
 @lru_cache(maxsize=MAX_CACHED_LINES)
 def read_command(line: bytes) -> Command:
-    """Return the command that `line` (without its CRLF) is; octets that are not UTF-8 are surrogates in it."""
+    """Return the command in `line` (without its CRLF); octets that are not UTF-8 become surrogates."""
     return Command(line.decode("utf-8", "surrogateescape"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from contextvars import ContextVar
 
-# The number of the connection whose conversation goes on; hooks and what they await inherit it.
+# The number of the current conversation's connection; hooks and the tasks that they start inherit it.
 CURRENT_CONNECTION: ContextVar[int | None] = ContextVar("lmtpref_connection", default=None)
 
 
 class ConnectionFilter(logging.Filter):
-    """A filter for a logging handler: it gives each record the attribute `connection`, a number, or None outside conversations."""
+    """A filter for a logging handler: it sets the attribute `connection` of each record, a number, or None outside conversations."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set the attribute; every record passes."""

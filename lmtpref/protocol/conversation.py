@@ -1,4 +1,4 @@
-"""What each command does to a conversation: one method for each verb."""
+"""The effect of each command on a conversation: one method for each verb."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lmtpref.protocol.xforward import UNAVAILABLE, parse_xforward
 
 
 class Conversation(Answering):
-    """A conversation's commands: each verb has a method that sends a reply or asks the handler.
+    """The commands of a conversation: each verb has a method that sends a reply or calls the handler.
 
-    It raises PeerError for a mistake of the client's.
+    A method raises PeerError for a client error.
     """
 
     # Commands ---------------------------------------------------------------------------------------------------
 
     def carry_out(self, command: Command) -> None:
-        """Carry out one command, or reject it for a mistake of the client's."""
+        """Carry out one command, or reject it because of a client error."""
         try:
             self._perform(command)
         except PeerError as error:
@@ -46,7 +46,7 @@ class Conversation(Answering):
         _COMMANDS[verb](self, command)
 
     def _check_order(self, verb: str) -> None:
-        """Return if `verb` may come now.  Raises PeerError if not."""
+        """Check that the state allows `verb`.  Raises PeerError if not."""
         if refusal := out_of_order(verb, self.state, tls_needed=self.peer.owes_tls(self.settings.require_tls)):
             raise PeerError(refusal)
 
@@ -92,7 +92,7 @@ class Conversation(Answering):
         self._begin_chunk(octets, last=last, refusal=refusal)
 
     def _begin_chunk(self, octets: int, *, last: bool, refusal: Reply | None) -> None:
-        """Begin a chunk; `refusal` rejects the message, and the octets are still taken."""
+        """Begin a chunk; `refusal` rejects the message, and the octets are read all the same."""
         self.chunk = Chunk(octets, last)
         is_first = self.state is State.RECIPIENT
         if is_first:
@@ -132,7 +132,7 @@ class Conversation(Answering):
         if self.peer.secure:
             raise PeerError(say.ALREADY_SECURE_503)
         if self._input_waits():
-            # Plaintext after STARTTLS is an attempt to have it run inside TLS (RFC 3207 section 4).
+            # Plaintext after STARTTLS may have been injected to be executed inside TLS (RFC 3207 section 4).
             self.close()
             self.send(say.PIPELINED_TLS_554)
             return
@@ -140,7 +140,7 @@ class Conversation(Answering):
         self.send(say.READY_FOR_TLS_220)
 
     def _input_waits(self) -> bool:
-        """Return whether the peer has sent more than the present command."""
+        """Return whether the peer has sent more than the current command."""
         return False
 
     def _quit(self, command: Command) -> None:
@@ -149,7 +149,7 @@ class Conversation(Answering):
         self.send(say.BYE_221)
 
     def reject_chunk(self, command: Command, reply: Reply) -> None:
-        """Take the octets of a chunk all the same, and reject its message (RFC 3030 section 2)."""
+        """Read and discard the octets of a chunk, and reject its message (RFC 3030 section 2)."""
         try:
             octets, last, refusal = parse_bdat(command.argument)
         except PeerError as error:
@@ -160,13 +160,13 @@ class Conversation(Answering):
     # The message ------------------------------------------------------------------------------------------------
 
     def end_of_data(self, content: bytes | Reply) -> None:
-        """End the content of DATA: `content` is what came before the final dot, or why it cannot be taken."""
+        """End the content of DATA: `content` is the text before the final dot, or the reply that rejects it."""
         transaction = self.current_transaction
         transaction.end_data(content)
         self._end_of_content(transaction)
 
     def end_of_chunk(self) -> None:
-        """End a chunk: its octets were taken or skipped (RFC 3030 section 2, RFC 2033 section 4.3)."""
+        """End a chunk after its octets were kept or skipped (RFC 3030 section 2, RFC 2033 section 4.3)."""
         assert self.chunk is not None
         last, self.chunk = self.chunk.last, None
         if self.state is State.CHUNKS and last:
@@ -176,7 +176,7 @@ class Conversation(Answering):
         elif self.state is State.CHUNKS:
             self.send(self.current_transaction.refusal or say.CHUNK_OK_250)
         elif self.state is State.SENDER and last:
-            self.abandon()  # no recipient, no reply
+            self.abandon()  # without a recipient there is no final reply
         else:
             self._check_order("BDAT")  # no other state allows it
 

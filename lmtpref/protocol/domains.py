@@ -1,4 +1,4 @@
-"""Internationalised domain names: the one form in which domains compare, and the one in which people read them."""
+"""Internationalised domain names: the form that is compared, and the form that people read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from functools import lru_cache
 
 # RFC 5890 section 2.3.2.1: an A-label begins with "xn--" in any case.
 _A_LABEL = re.compile(r"(?i)\bxn--")
-# UTS 46 section 2.3: these are written for the dot between two labels.
+# UTS 46 section 2.3: these characters are equivalent to the dot between two labels.
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
 MAX_DOMAIN_CHARACTERS = 255  # of which U-labels are translated; RFC 5321 section 4.5.3.1.2 allows 255 octets
 
 
 def a_labels(domain: str) -> str:
-    """Return `domain` as domains compare: in lower case, and each U-label as its A-label (RFC 5891 section 4).
+    """Return `domain` in the form that is compared: in lower case, with A-labels for U-labels (RFC 5891 section 4).
 
     Capitals and compatibility characters are mapped first (RFC 5895, UTS 46).
     A label that IDNA 2008 does not allow is only put into lower case.
@@ -45,7 +45,7 @@ def both_spellings(domain: str) -> tuple[str, ...]:
     return a_labels(domain), u_labels(a_labels(domain))
 
 
-# The same few domains come again; each entry is bounded by the length of a command line.
+# The same few domains recur; the length of a command line bounds each entry.
 @lru_cache(maxsize=2048)
 def _a_labels(domain: str) -> str:
     if len(domain) > MAX_DOMAIN_CHARACTERS:

@@ -1,15 +1,15 @@
-"""What can go wrong, and whose fault it is.
+"""The errors of lmtpref, and the party responsible for each.
 
 ======================  ==========================================================
-error                   whose fault, and what still works
+error                   responsible party, and what still works
 ======================  ==========================================================
-PeerError               the peer's; it is told `reply`, and the conversation goes on
-UsageError              the caller's; nothing was changed
-ConfigurationError      whoever wrote the file; the old configuration stays
-ReplyError              the server's; its connection is of no more use
-HandlerWarning          the author's of a handler: a method has almost the name of a hook
-NotArrivedError         a test's: fewer messages came than it waited for
-TranscriptError         a transcript that cannot be read, or that did not match
+PeerError               the peer; it gets `reply`, and the conversation continues
+UsageError              the caller; nothing was changed
+ConfigurationError      the author of the file; the old configuration stays in effect
+ReplyError              the server; its connection cannot be used any more
+HandlerWarning          the author of a handler: a method has almost the name of a hook
+NotArrivedError         a test: fewer messages came than it waited for
+TranscriptError         the author of a transcript that is invalid, or the program that did not match it
 ======================  ==========================================================
 """
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class LmtpError(Exception):
-    """Anything that lmtpref raises on purpose."""
+    """The base of all exceptions that lmtpref raises on purpose."""
 
 
 class PeerError(LmtpError):
-    """The peer broke the protocol; `reply` is what it is told (RFC 5321 section 4.2)."""
+    """Raised when the peer broke the protocol; `reply` is the reply to it (RFC 5321 section 4.2)."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(str(reply))
@@ -36,11 +36,11 @@ class PeerError(LmtpError):
 
 
 class UsageError(LmtpError, ValueError):
-    """The caller asked for something that cannot be."""
+    """Raised when the caller asked for something impossible."""
 
 
 class ConfigurationError(UsageError):
-    """A setting that cannot be used; the text names file, line and key as far as they are known."""
+    """Raised for a setting that cannot be used; the text names file, line and key as far as they are known."""
 
     def __init__(self, problem: str, *, file: Path | str | None = None, line: int | None = None, key: str | None = None) -> None:
         place = f"{file}:{line}" if file and line else str(file or "")
@@ -53,12 +53,12 @@ class HandlerWarning(UserWarning):
 
 
 class ReplyError(LmtpError, ConnectionError):
-    """A server sent what no reply can be."""
+    """Raised when a server sent text that cannot be a reply."""
 
 
 class TranscriptError(LmtpError, AssertionError):
-    """A transcript that cannot be read or did not match; the text names document and line."""
+    """Raised for a transcript that is invalid or did not match; the text names document and line."""
 
 
 class NotArrivedError(LmtpError, TimeoutError, AssertionError):
-    """Fewer messages came in time than `wait_for` or `wait_for_async` waited for."""
+    """Raised when fewer messages came in time than `wait_for` or `wait_for_async` waited for."""

@@ -1,7 +1,7 @@
-"""Questions for the handler: one class for each hook, with the values that the hook is asked about.
+"""Questions for the handler: one class for each hook, with the arguments of the hook.
 
-A session makes an event only for a question that must wait: a hook returned an awaitable, or raised, or the session has no handler
-and leaves every question to the code that drives it.
+A session creates an event only for a question that must wait: a hook returned an awaitable or raised, or the session has no handler
+and leaves every question to its driver.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lmtpref.protocol.syntax import is_host
 
 
 class _Unasked:
-    """The answer of a question that no hook has been asked yet."""
+    """The answer to a question whose hook was not called yet."""
 
     def __await__(self) -> object:
         raise UsageError("this question was not asked: event.ask(handler)")
@@ -36,7 +36,8 @@ class Event:
 
     __slots__ = ("answer", "error")
     hook: ClassVar[str]
-    may_answer: ClassVar[tuple[int, ...]] = ()  # the first digits that a handler's reply may have; None says yes
+    # The first digits that a handler's reply may have; a None from the handler means the positive reply.
+    may_answer: ClassVar[tuple[int, ...]] = ()
 
     def __init__(self) -> None:
         self.answer: Returned = UNASKED
@@ -48,19 +49,19 @@ class Event:
         raise NotImplementedError
 
     def ask(self, handler: Handler) -> Answer:
-        """Return what the handler's hook returns; it may raise anything."""
+        """Call the handler's hook and return its result; it may raise any exception."""
         answer: Answer = getattr(handler, self.hook)(*self.arguments)
         return answer
 
     def outcome(self, handler: Handler) -> Answer:
-        """Return what the hook returned, asking it now if it was not asked yet.  Raises what it raised."""
+        """Return the hook's result, calling the hook now if that has not happened.  Raises the hook's exception."""
         if self.error is not None:
             raise self.error
         return self.ask(handler) if isinstance(self.answer, _Unasked) else self.answer
 
     @classmethod
     def check(cls, reply: Reply) -> None:
-        """Return if the hook may answer `reply`.  Raises UsageError if not."""
+        """Check that the hook may answer `reply`.  Raises UsageError if not."""
         if not cls.may_answer:
             raise UsageError(f"{cls.hook} is not answered")
         if reply.code // 100 not in cls.may_answer:
@@ -118,7 +119,7 @@ class Connect(_OfPeer):
 
     @classmethod
     def check(cls, reply: Reply) -> None:
-        """Return if the reply can be the greeting, or reject the connection.  Raises UsageError if not."""
+        """Check that the reply can be the greeting, or rejects the connection.  Raises UsageError if not."""
         if reply.code // 100 not in cls.may_answer:
             raise UsageError(f"{cls.hook} may not be answered {reply.code}")
         if reply.positive and not _is_greeting(reply):
@@ -126,7 +127,7 @@ class Connect(_OfPeer):
 
 
 class CommandEvent(_OfPeer):
-    """The peer sent a command, and the handler has a hook `before_command`; None lets the session carry it out."""
+    """The peer sent a command, and the handler has a hook `before_command`; with None, the session carries it out."""
 
     __slots__ = ("command",)
     hook = "before_command"
@@ -143,7 +144,7 @@ class CommandEvent(_OfPeer):
 
 
 class Lhlo(_OfPeer):
-    """The peer said LHLO (RFC 2033 section 4.1)."""
+    """The peer sent LHLO (RFC 2033 section 4.1)."""
 
     __slots__ = ("name",)
     hook = "lhlo"
@@ -160,7 +161,7 @@ class Lhlo(_OfPeer):
 
 
 class Mail(_OfEnvelope):
-    """The peer said MAIL."""
+    """The peer sent MAIL."""
 
     __slots__ = ()
     hook = "mail"
@@ -168,14 +169,14 @@ class Mail(_OfEnvelope):
 
 
 class Rcpt(_OfRecipient):
-    """The peer said RCPT."""
+    """The peer sent RCPT."""
 
     __slots__ = ()
     hook = "rcpt"
 
 
 class Data(_OfEnvelope):
-    """The peer said DATA, or its first BDAT, and there is a recipient."""
+    """The peer sent DATA, or its first BDAT, and there is a recipient."""
 
     __slots__ = ()
     hook = "data"
@@ -183,7 +184,7 @@ class Data(_OfEnvelope):
 
 
 class Message(_OfEnvelope):
-    """The whole message has come; a refusal is repeated for each recipient."""
+    """The whole message has come; a rejection is repeated for each recipient."""
 
     __slots__ = ()
     hook = "message"
@@ -191,14 +192,14 @@ class Message(_OfEnvelope):
 
 
 class Deliver(_OfRecipient):
-    """A recipient is owed its final reply (RFC 2033 section 4.2)."""
+    """A recipient needs its final reply (RFC 2033 section 4.2)."""
 
     __slots__ = ()
     hook = "deliver"
 
 
 class Reset(_OfEnvelope):
-    """An open transaction was given up; the hook has no answer."""
+    """An open transaction was abandoned; the hook has no answer."""
 
     __slots__ = ()
     hook = "reset"
@@ -220,7 +221,7 @@ def _leave(*_arguments: object) -> _Unasked:
     return UNASKED
 
 
-# Leaves every question to the driver of a session: each becomes an event.
+# Leaves every question to the driver of a session, as an event.
 DEFERRING: Final = type("_Deferring", (Handler,), {"__slots__": (), **dict.fromkeys(EVENT_OF, staticmethod(_leave))})()
 
 

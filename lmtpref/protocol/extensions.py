@@ -1,4 +1,4 @@
-"""The service extensions on offer: one table, from which LHLO's reply, MAIL's parameters and the room for them follow."""
+"""The service extensions: one table, from which LHLO's reply, MAIL's parameters and the line lengths follow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BASE_COMMAND_LINE_OCTETS = 512  # with CRLF; RFC 5321 section 4.5.3.1.4
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """To whom, and in what circumstances, extensions are offered."""
+    """The conditions for offering extensions: the peer and the settings."""
 
     settings: Settings
     known: bool
@@ -37,7 +37,7 @@ def _no_words(_settings: Settings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A service extension (RFC 5321 section 2.2): its keyword, when it is offered, and what it adds to MAIL.
+    """A service extension (RFC 5321 section 2.2): its keyword, when it is offered, and its MAIL parameter.
 
     `legal` tells whether a value of its MAIL parameter (None where there is no `=`) has the right form; `room_octets`
     is by how much a command line may be longer because of it; `words` follow the keyword in LHLO's reply.
@@ -52,7 +52,7 @@ class Extension:
     words: Callable[[Settings], str] = _no_words
 
     def line(self, settings: Settings) -> str:
-        """Its line in LHLO's reply."""
+        """Return its line in LHLO's reply."""
         return f"{self.keyword} {self.words(settings)}".rstrip()
 
 
@@ -84,7 +84,7 @@ EXTENSIONS = (
     Extension("XFORWARD", "Postfix", offered=lambda offer: offer.known, words=lambda _settings: " ".join(ATTRIBUTES)),
 )
 
-# One length for every verb: what RFC 5321 demands, and the room that each extension on offer adds.
+# One length for every verb: the length that RFC 5321 requires, and the room that each offered extension adds.
 MAX_COMMAND_LINE_OCTETS = BASE_COMMAND_LINE_OCTETS + sum(extension.room_octets for extension in EXTENSIONS)
 
 _MAIL_PARAMETERS = {e.parameter: e.legal for e in EXTENSIONS if e.parameter and e.legal}
@@ -92,21 +92,21 @@ _MAIL_PARAMETERS = {e.parameter: e.legal for e in EXTENSIONS if e.parameter and 
 
 @lru_cache(maxsize=64)
 def greeting(hostname: str) -> Reply:
-    """Return what is said first: our name, and what is spoken here (RFC 5321 section 4.2)."""
+    """Return the first words of a greeting: the server's name and the protocol (RFC 5321 section 4.2)."""
     return Reply(220, None, f"{ascii_name(hostname)} LMTP lmtpref")
 
 
 @lru_cache(maxsize=64)
 def lhlo_reply(offer: Offer) -> Reply:
-    """LHLO's positive reply: our name, then a line for each extension; no enhanced codes (RFC 2034 section 4)."""
+    """Return LHLO's positive reply: our name, then a line for each extension; no enhanced codes (RFC 2034 section 4)."""
     lines = [extension.line(offer.settings) for extension in EXTENSIONS if extension.offered(offer)]
     return Reply(250, None, ascii_name(offer.settings.hostname), *lines)
 
 
 def check_mail_parameters(parameters: Mapping[str, str | None]) -> None:
-    """Return if MAIL may bear `parameters`.
+    """Check the `parameters` of MAIL.
 
-    Raises PeerError with 555 for one that no extension on offer defines (RFC 5321 section 4.1.1.11), and with 501
+    Raises PeerError with 555 for one that no offered extension defines (RFC 5321 section 4.1.1.11), and with 501
     for a value of the wrong form.
     """
     for name, value in parameters.items():

@@ -1,4 +1,4 @@
-"""Octets in; command lines and message content out.  Each octet is searched once, and what is kept is bounded."""
+"""Octets in; command lines and message content out.  Each octet is searched once, and the kept octets are bounded."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from lmtpref.protocol.replies import Reply
 _CRLF = b"\r\n"
 _LINE_WITH_DOT = b"\r\n."
 _END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 section 4.1.1.4; nothing else ends the data
-MAX_CUT_IN_PLACE_OCTETS = 16_384  # of one read; a larger one is part of a larger message
-_WINDOW_OCTETS = 4096  # that are searched for all of it, where there is a dot
+# In one read; a larger read is part of a larger message.
+MAX_CUT_IN_PLACE_OCTETS = 16_384
+_WINDOW_OCTETS = 4096  # searched for the whole sequence, at a dot
 _BARE_NEWLINE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 
 
 class Framer:
-    """The input of one connection, cut where the protocol cuts it.
+    """The input of one connection, divided into frames.
 
     At most `max_line_octets` of an unfinished command and `content_room(max_message_octets)` of unfinished content are kept; the
-    rest of anything longer is read and dropped.  Content loses its dot-stuffing while it arrives, so that the end of a large
-    message takes no longer than another part of it.
+    rest of anything longer is read and dropped.  Dot-stuffing is removed from content while it arrives, so that the end of a large
+    message takes no longer than any other part of it.
 
-    A small read is cut where it lies, in `_read` from `_at` on.  What no frame ends in is moved to `waiting`, where it grows until
-    the frame is whole; only one of the two holds octets at a time.  `is_empty` says that neither does.
+    A small read is divided in place, in `_read` from `_at` on.  The octets of an incomplete frame are moved to `waiting`, which grows until
+    the frame is complete; only one of the two holds octets at a time.  `is_empty` says that neither does.
     """
 
     def __init__(self, *, max_line_octets: int, max_message_octets: int) -> None:
@@ -35,17 +36,18 @@ class Framer:
         self.is_empty = True
         self._read = b""
         self._at = 0
-        self._scanned = 0  # octets of `waiting` that need not be searched again; of content, they have no dot-stuffing any more
-        self._dropped = False  # whether the start of the present frame is gone, because the frame is too long
-        self._unwanted = False  # whether the present content will be dropped once its end is found
+        # Octets of `waiting` that were searched; in content, their dot-stuffing is removed.
+        self._scanned = 0
+        self._dropped = False  # whether the start of the current frame was dropped, because the frame is too long
+        self._unwanted = False  # whether the current content will be dropped at its end
 
     @property
     def kept_octets(self) -> int:
-        """How many octets have come and belong to no frame yet."""
+        """The number of octets that belong to no complete frame yet."""
         return len(self.waiting) + len(self._read) - self._at
 
     def feed(self, octets: bytes | memoryview) -> None:
-        """Take what the peer sent."""
+        """Add octets from the peer."""
         if self.is_empty and len(octets) <= MAX_CUT_IN_PLACE_OCTETS:
             self._read = bytes(octets)
             self._at = 0
@@ -55,9 +57,9 @@ class Framer:
         self.is_empty = False
 
     def line(self) -> bytes | None:
-        """Return the next command line without its CRLF; None until that has come (RFC 5321 section 2.4).
+        """Return the next command line without its CRLF; None if it is incomplete (RFC 5321 section 2.4).
 
-        Raises PeerError, once for each such line, for one over the limit.
+        Raises PeerError, once for each line over the limit.
         """
         at = self._at
         if (end := self._read.find(_CRLF, at)) < 0:
@@ -70,7 +72,7 @@ class Framer:
         return line
 
     def _take_read(self, end: int) -> None:
-        """Note that the last read was taken up to `end`."""
+        """Note that the last read was consumed up to `end`."""
         if end == len(self._read):
             self._read, self._at, self.is_empty = b"", 0, True
         else:
@@ -88,9 +90,9 @@ class Framer:
         return line
 
     def content(self) -> bytes | Reply | None:
-        """Return the content up to the final dot, without dot-stuffing; None until that has come.
+        """Return the content up to the final dot, without dot-stuffing; None if it is incomplete.
 
-        A Reply instead, if the content is too big (RFC 1870 section 4).
+        Return a Reply instead if the content is too big (RFC 1870 section 4).
         """
         at = self._at
         if (end := self._read.find(_END_OF_DATA, at)) < 0 or self._read.startswith(b".\r\n", at):
@@ -113,52 +115,52 @@ class Framer:
         return MESSAGE_TOO_BIG_552 if too_long or len(content) > self._max_message else content
 
     def chunk(self, octets: int) -> bytes | None:
-        """Return the next `octets` octets, whatever they are; None until all have come (RFC 3030 section 2)."""
+        """Return the next `octets` octets, whatever they are; None if some are missing (RFC 3030 section 2)."""
         self._keep_read()
         return self._cut(octets, 0) if len(self.waiting) >= octets else None
 
     def skip(self, octets: int) -> int:
-        """Drop up to `octets` octets of what has come; return how many are still to be skipped."""
+        """Drop up to `octets` received octets; return how many are still to be skipped."""
         self._keep_read()
         there = min(octets, len(self.waiting))
         self._advance(there)
         return octets - there
 
     def discard(self) -> None:
-        """Drop the content that has come so far; its end is still looked for, and it will be too big."""
+        """Drop the received part of the content; its end is still searched for, and the content then counts as too big."""
         self._keep_read()
         self._unwanted = True
-        self.is_empty = False  # so that what comes is searched in `waiting`
-        self._keep(0, self._scanned)  # what was not searched may hold the end, and commands after it
+        self.is_empty = False  # so that further octets are searched in `waiting`
+        self._keep(0, self._scanned)  # the unsearched octets may hold the end, and commands after it
 
     def _keep_read(self) -> None:
-        """Move what is left of the last read to `waiting`."""
+        """Move the rest of the last read to `waiting`."""
         if self._read:
             self.waiting += self._read[self._at :]
             self._read, self._at = b"", 0
 
     def _end_of_data(self) -> int:
-        """Where the end of the data begins, in what was not searched before; -1 if it has not come.
+        """Return the offset of the end of the data, searching only new octets; -1 if it has not come.
 
-        To look for one octet is many times faster than for five, and most of what is large has no dots: it is base64.
+        Searching for one octet is many times faster than for five, and most large content has no dots, because it is base64.
         """
         at = self._scanned
         while (dot := self.waiting.find(b".", at)) >= 0:
             end = self.waiting.find(_END_OF_DATA, max(self._scanned, dot - 2), dot + _WINDOW_OCTETS)
             if end >= 0:
                 return end
-            at = dot + _WINDOW_OCTETS - 2  # an end that was cut off has its dot here, or behind
+            at = dot + _WINDOW_OCTETS - 2  # an end that was cut off has its dot here or later
         return -1
 
     def _searched(self) -> int:
-        """Return up to where no end of data begins, after `_end_of_data` found none."""
+        """Return the offset up to which no end of data can begin, after `_end_of_data` found none."""
         end = max(0, len(self.waiting) - len(_END_OF_DATA) + 1)
         # The CRLF and the dot of one line stay together, because they are replaced together.
         split = self.waiting.find(_LINE_WITH_DOT, max(self._scanned, end - 2), end + 2)
         return end if split < 0 else split
 
     def _unstuff(self, end: int) -> int:
-        """Remove the dot-stuffing from what was not searched before, up to `end`; return where that is now (RFC 5321 section 4.5.2)."""
+        """Remove the dot-stuffing from new octets up to `end`; return the new position of `end` (RFC 5321 section 4.5.2)."""
         begin = self._scanned
         if not _is_stuffed(self.waiting, begin, end):
             return end
@@ -181,7 +183,7 @@ class Framer:
         return frame
 
     def _advance(self, octets: int) -> None:
-        """Forget what was taken; a new frame begins."""
+        """Drop the consumed octets; a new frame begins."""
         del self.waiting[:octets]
         self.is_empty = not self.waiting
         self._scanned = 0
@@ -189,22 +191,22 @@ class Framer:
 
 
 def content_room(max_message_octets: int) -> int:
-    """Return how many octets of such a message are kept: all of it, and 8 that may be dot-stuffing or the end."""
+    """Return how many octets of a message of that size are kept: all, and 8 for dot-stuffing or the end."""
     return max_message_octets + 8
 
 
 def _is_stuffed(octets: bytes | bytearray, begin: int, end: int) -> bool:
-    """Whether a line there, other than the first, begins with a dot.
+    """Return whether any line there, except the first, begins with a dot.
 
-    Text with few dots is the rule: after the last one nothing is searched.
+    Most text has few dots; after the last one, nothing is searched.
     """
     return octets.find(_LINE_WITH_DOT, begin, octets.rfind(b".", begin, end) + 1) >= 0
 
 
 def first_bare_newline(content: bytes) -> int | None:
-    """Return the offset of the first CR or LF that is not half of a CRLF; None if there is none (RFC 5321 section 2.3.8).
+    """Return the offset of the first bare CR or LF; None if every one is part of a CRLF (RFC 5321 section 2.3.8).
 
-    The standard library's decoder tells in one pass which line ends there are.
+    The standard library's decoder finds the kinds of line ends in one pass.
     """
     decoder = IncrementalNewlineDecoder(None, translate=False)
     decoder.decode(content.decode("latin-1"), final=True)
@@ -215,9 +217,9 @@ def first_bare_newline(content: bytes) -> int | None:
 
 
 def has_line_over(content: bytes, limit: int) -> bool:
-    """Whether a line of `content`, each of which ends with CRLF, has more than `limit` octets, with its CRLF.
+    """Return whether any line of `content`, each of which ends with CRLF, has more than `limit` octets, with its CRLF.
 
-    The last line end within `limit` octets begins the next search, so short lines are not looked at one by one.
+    Each search begins at the last line end within `limit` octets, so short lines are not examined one by one.
     """
     begin = 0
     while begin < len(content):

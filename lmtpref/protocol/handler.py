@@ -1,7 +1,7 @@
-"""What a server asks its handler, and when: one hook at each point of the conversation.
+"""The hooks that a server calls: one at each point of the conversation.
 
 ==============  ==================================================  ==========================
-hook            asked                                               None stands for
+hook            called                                              None means
 ==============  ==================================================  ==========================
 connect         when the peer has connected                         220 and the greeting
 lhlo            for LHLO                                            250 and the extensions
@@ -10,7 +10,7 @@ rcpt            for each RCPT                                       250 2.1.5
 data            for DATA or the first BDAT, with a recipient        354 (BDAT: read on)
 message         once, after the final dot or LAST                   (go on to `deliver`)
 deliver         for each accepted RCPT, in their order              250 2.0.0
-reset           when an open transaction is given up                nothing
+reset           when an open transaction is abandoned               nothing
 disconnect      when the connection is gone                         nothing
 ==============  ==================================================  ==========================
 """
@@ -55,9 +55,9 @@ def _is_loopback(address: str) -> bool:
 class Peer:
     """The other end of a connection.
 
-    `address` is an IP address, or None on a Unix socket; `known` tells whether it is one of the server's `known_mtas`.
-    `tls_names` are the dNSName subject alternative names of its certificate, once TLS has verified that.
-    `tls_may_identify` tells whether a certificate can make it known.
+    `address` is an IP address, or None on a Unix socket; `known` says whether it is one of the server's `known_mtas`.
+    `tls_names` are the dNSName subject alternative names of its certificate, after TLS has verified it.
+    `tls_may_identify` says whether a certificate can make it known.
     `connection` is its number in this process, from 1.  `state` belongs to the handler, for as long as the connection lasts.
     """
 
@@ -67,22 +67,22 @@ class Peer:
     secure: bool = False  # since STARTTLS
     tls_names: tuple[str, ...] = ()
     tls_may_identify: bool = False
-    lhlo: str | None = None  # what it calls itself; evidence of nothing (RFC 5321 section 4.1.4)
+    lhlo: str | None = None  # its argument of LHLO, which proves nothing (RFC 5321 section 4.1.4)
     connection: int = field(default_factory=itertools.count(1).__next__, repr=False)
     state: Any = None
 
     @property
     def remote(self) -> bool:
-        """Whether it may be on another machine: it has an address, which is not a loopback address."""
+        """Whether it may be on another machine: it has an address other than loopback."""
         return self.address is not None and not _is_loopback(self.address)
 
     @property
     def may_become_known(self) -> bool:
-        """Whether it is not known yet, and TLS can still make it known."""
+        """Whether it is not known yet, and its TLS certificate can still make it known."""
         return self.tls_may_identify and not self.known and not self.secure
 
     def owes_tls(self, require_tls: str) -> bool:
-        """Whether it must begin TLS before all else, where `Settings.require_tls` is `require_tls`."""
+        """Whether it must begin TLS before other commands, given `Settings.require_tls`."""
         if self.secure:
             return False
         return self.may_become_known or require_tls == "yes" or (require_tls == "remote" and self.remote)
@@ -104,9 +104,9 @@ class Recipient:
 class Envelope:
     """One mail transaction.
 
-    `reverse_path` is None for the null sender `<>`; `recipients` are those that were accepted, in RCPT order;
-    `content` is the message octet for octet, dot-stuffing removed, and empty until its end; `origin` is what XFORWARD
-    said of the client that the MTA got it from.  `state` belongs to the handler, from `mail` to the end of the transaction.
+    `reverse_path` is None for the null sender `<>`; `recipients` are the accepted ones, in RCPT order.
+    `content` is the message octet for octet, dot-stuffing removed, and empty until its end.  `origin` is what XFORWARD
+    said of the MTA's client.  `state` belongs to the handler, from `mail` to the end of the transaction.
     """
 
     peer: Peer
@@ -119,17 +119,17 @@ class Envelope:
 
     @property
     def declared_octets(self) -> int | None:
-        """What MAIL declared with SIZE=, in octets: a hint, never the truth (RFC 1870 section 6)."""
+        """The size that MAIL declared with SIZE=, in octets: only an estimate (RFC 1870 section 6)."""
         return parse_size(self.parameters.get("SIZE"))
 
     @property
     def binary(self) -> bool:
-        """Whether MAIL bore BODY=BINARYMIME, so that only BDAT may bring the message (RFC 3030 section 3)."""
+        """Whether MAIL had BODY=BINARYMIME, so that only BDAT may send the message (RFC 3030 section 3)."""
         return (self.parameters.get("BODY") or "").upper() == "BINARYMIME"
 
     @property
     def smtputf8(self) -> bool:
-        """Whether MAIL bore SMTPUTF8 (RFC 6531 section 3.4)."""
+        """Whether MAIL had SMTPUTF8 (RFC 6531 section 3.4)."""
         return "SMTPUTF8" in self.parameters
 
 
@@ -144,7 +144,7 @@ def _report_loss(kind: type[Handler]) -> None:
 
 
 def _misspelt_hooks(kind: type[Handler]) -> list[tuple[str, str]]:
-    """Return each public method of `kind` that takes a hook's arguments under a similar name, with the hook, if `kind` lacks that."""
+    """Return the public methods of `kind` that look like a misspelt hook, each with the hook that `kind` lacks."""
     found = []
     for name, method in vars(kind).items():
         if isinstance(method, FunctionType) and name not in {*HOOKS, "before_command"} and not name.startswith("_"):
@@ -204,10 +204,10 @@ class Handler:
         return LOCAL_ERROR_451
 
     def reset(self, envelope: Envelope) -> Answer:
-        """Learn that the transaction was given up: by RSET, a second LHLO, QUIT, or a lost connection."""
+        """Note that the transaction was abandoned: by RSET, a second LHLO, QUIT, or a lost connection."""
 
     def disconnect(self, peer: Peer) -> Answer:
-        """Learn that the connection is gone."""
+        """Note that the connection is gone."""
 
 
 class AcceptAll(Handler):

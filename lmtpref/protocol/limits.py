@@ -1,4 +1,4 @@
-"""LIMITS (RFC 9422): what a server announces of its limits, and what a client reads from that."""
+"""LIMITS (RFC 9422): the limits that a server announces, and their interpretation by a client."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 
 
 def announce(settings: Settings) -> str:
-    """Return the words that follow LIMITS in LHLO's reply; empty if no limit can be announced."""
+    """Return the words after LIMITS in LHLO's reply; empty if no limit can be announced."""
     return f"RCPTMAX={settings.max_recipients}" if settings.max_recipients <= MAX_ANNOUNCED else ""
 
 
 def parse_limits(words: Iterable[str]) -> dict[str, int]:
     """Return the registered limits that `words` announce, by their names in capitals.
 
-    One word that is not a limit voids them all; a value of the wrong form, and an unknown name, only that limit
-    (RFC 9422 section 3.7).  Of a limit announced twice the smaller value counts.
+    A word that is not a limit makes all of them invalid; a value of the wrong form, or an unknown name, only that limit
+    (RFC 9422 section 3.7).  If a limit is announced twice, the smaller value counts.
     """
     found = [_LIMIT.fullmatch(word) for word in words]
     if None in found:

@@ -1,4 +1,4 @@
-"""Values that are there, or must be awaited: what hooks, directories and queues may return."""
+"""Values that are available, or must be awaited: the results of hooks, directories and queues."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def waits(value: Maybe[T]) -> TypeIs[Awaitable[T]]:
 
 
 async def resolve(value: Maybe[T]) -> T:
-    """Return `value`, awaited if it must be."""
+    """Return `value`, after awaiting it if necessary."""
     return await value if waits(value) else value

@@ -1,4 +1,4 @@
-"""Observers: they are told what a conversation does, and change nothing."""
+"""Observers: they see the events of a conversation, and change nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lmtpref.protocol.replies import Reply
 
 
 class Observer:
-    """Is told of one conversation, in the order in which things happen; override what you need.
+    """An observer of one conversation, called in the order of events; override the methods that you need.
 
     A session may have several observers.  None of them may raise.
     """
@@ -26,19 +26,19 @@ class Observer:
         """Note a message that has come whole and within the limits; the handler is asked about it next."""
 
     def replied(self, reply: Reply, recipient: Recipient | None) -> None:
-        """Note a reply: to RCPT and after the end of the message for `recipient`, else to the command received last.
+        """Note a reply: for `recipient` if it answers RCPT or ends the message, else for the last command.
 
         A 421 that answers no command closes the conversation.
         """
 
     def taken(self, octets: bytes) -> None:
-        """Note the octets that were handed out to be sent."""
+        """Note octets that were passed on to be sent."""
 
     def ended(self, envelope: Envelope, answered: bool) -> None:  # noqa: FBT001 - an event, not an option
-        """Note the end of a transaction: `answered` if each recipient has its final reply, else it was given up."""
+        """Note the end of a transaction: `answered` if each recipient has its final reply, else it was abandoned."""
 
     def ended_input(self) -> None:
-        """Note that the peer will send no more, and the server has not closed."""
+        """Note that the peer will send no more, before the server has closed."""
 
     def lost(self) -> None:
         """Note that the connection was lost before the server closed it; an open transaction ends next."""

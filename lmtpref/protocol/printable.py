@@ -1,4 +1,4 @@
-"""Text that a peer or a file supplied, made safe for a terminal and for a log."""
+"""Text from a peer or a file, made safe for a terminal and for a log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def printable(text: object) -> str:
     r"""Return `text` as one line: characters that do not print are written as Python's escapes.
 
     These are control characters (C0, DEL, C1), line separators, controls of the writing direction and other invisible ones,
-    and lone surrogates; in short, whatever `str.isprintable` rejects.
+    and lone surrogates: all characters that `str.isprintable` rejects.
 
     >>> printable("From\x1b[2J: \u202eanne\n")
     'From\\x1b[2J: \\u202eanne\\n'
@@ -21,7 +21,7 @@ def printable(text: object) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return `text` escaped as `printable` does it, except for its line feeds and tabs."""
+    """Return `text` escaped as by `printable`, except for its line feeds and tabs."""
     return _NOT_PLAIN_IN_LINES.sub(_escape, text)
 
 

@@ -1,7 +1,7 @@
 """Replies as values.
 
-RFC 5321 section 4.2 is the form of a reply, RFC 2034 the place of the enhanced
-code in it, RFC 3463 the meaning of that code.
+RFC 5321 section 4.2 defines the form of a reply, RFC 2034 the place of the enhanced code in it, RFC 3463 the meaning
+of that code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from lmtpref.protocol.errors import UsageError
 
 MAX_REPLY_LINE_OCTETS = 512  # with code and CRLF; RFC 5321 section 4.5.3.1.5
 MAX_REPLY_TEXT_OCTETS = MAX_REPLY_LINE_OCTETS - len("250-") - len("5.123.123 ") - len("\r\n")
-MAX_NAMED_ADDRESS_OCTETS = 254  # longer addresses are not echoed, so that a reply stays one line
+# Longer addresses are not echoed, so that a reply fits in one line.
+MAX_NAMED_ADDRESS_OCTETS = 254
 
 # RFC 2034 section 4: status-code = ("2"/"4"/"5") "." 1*3digit "." 1*3digit; RFC 3463 section 2 forbids leading zeros.
 _ENHANCED = re.compile(r"([245])\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})")
@@ -34,7 +35,7 @@ class EnhancedCode(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the code that `text` spells.  Raises UsageError for anything else."""
+        """Return the code in `text`.  Raises UsageError for anything else."""
         if not (match := _ENHANCED.fullmatch(text)):
             raise UsageError(f"not an enhanced status code (RFC 2034 section 4): {text!r}")
         return cls(*map(int, match.groups()))
@@ -50,11 +51,11 @@ class Reply:
     >>> print(Reply(550, "5.7.2", "Not a member"))
     550 5.7.2 Not a member
 
-    `octets` is the reply as it goes over the wire, CRLFs included; a text line too long for it is folded into several.
+    `octets` is the reply as sent, with CRLFs; a text line that is too long is folded into several.
     Two replies with the same octets are equal.
 
-    Raises UsageError for a code outside 200-599, an enhanced code of another class, an empty text, and octets that may
-    not stand in a reply (CR and LF above all).
+    Raises UsageError for a code outside 200-599, an enhanced code of another class, an empty text, and octets that
+    a reply cannot hold, such as CR and LF.
     """
 
     code: int = field(compare=False)
@@ -83,16 +84,16 @@ class Reply:
 
     @classmethod
     def _of(cls, code: int, enhanced: EnhancedCode | None, lines: tuple[str, ...]) -> Self:
-        """Make a reply without the constructor's checks."""
+        """Create a reply without the constructor's checks."""
         reply = cls.__new__(cls)
         reply._fill(code, enhanced, lines)
         return reply
 
     @classmethod
     def parse(cls, lines: list[str]) -> Self:
-        """Return the reply that a peer's `lines` (without CRLF) are; looser than the constructor, as RFC 5321 section 4.2 asks.
+        """Return the reply in a peer's `lines` (without CRLF); less strict than the constructor, as RFC 5321 section 4.2 asks.
 
-        Raises UsageError where no reply can be read: no code, or lines whose codes differ.
+        Raises UsageError if the lines are no reply: no code, or different codes.
         """
         found = [_LINE.fullmatch(line) for line in lines]
         codes = {match[1] for match in found if match}
@@ -110,7 +111,7 @@ class Reply:
     def naming(self, address: str) -> Reply:
         """Return this reply with `<address>` before its text, as RFC 2920 section 3.2 item 10 asks.
 
-        An address that is long or not ASCII is left out (RFC 6531 section 3.7.4.2).
+        A long or non-ASCII address is omitted (RFC 6531 section 3.7.4.2).
         """
         return _named(self, address)
 
@@ -119,7 +120,7 @@ class Reply:
 
 
 def _check_types(code: object, enhanced: object, lines: tuple[object, ...]) -> None:
-    """Return if a reply can be made of these.  Raises UsageError, with what belongs in the place of the wrong argument."""
+    """Check the arguments of a reply.  Raises UsageError that describes the correct value of the wrong argument."""
     if not isinstance(code, int) or isinstance(code, bool):
         raise UsageError(f"a reply code is a number, such as 550; not {code!r}")
     if isinstance(enhanced, str) and not lines:
@@ -144,7 +145,7 @@ class NamingReply:
 
 @lru_cache(maxsize=2048)
 def in_brackets(address: str) -> bytes:
-    """Return the address as replies name it; empty if they do not (RFC 6531 section 3.7.4.2)."""
+    """Return the address in the form that replies echo; empty if they do not (RFC 6531 section 3.7.4.2)."""
     return f"<{address}> ".encode() if _may_be_named(address) else b""
 
 
@@ -167,7 +168,7 @@ def _folded(line: str) -> list[str]:
 
 
 def _split_enhanced(codes: set[str], texts: list[str]) -> tuple[EnhancedCode | None, list[str]]:
-    """Return the enhanced code that stands on every line, and the texts without it; (None, texts) if there is none."""
+    """Return the enhanced code that every line has, and the texts without it; (None, texts) without a common code."""
     first = _ENHANCED.match(texts[0])
     if not first or first[1] not in {code[0] for code in codes} or not all(f"{text} ".startswith(f"{first[0]} ") for text in texts):
         return None, texts

@@ -1,4 +1,4 @@
-"""What one server bears."""
+"""The limits of one server."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from lmtpref.protocol.framing import content_room
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.transaction import ADDRESS_OCTETS, COPIES_OF_AN_ADDRESS
 
-MAX_READ_OCTETS = 262_144  # at once, by all connections into one buffer: to make room for each read costs more than a command
-# An address that is counted only after it was added, each of its characters at its widest
+# Per read, into one buffer for all connections, because allocating room for each read costs more than a command.
+MAX_READ_OCTETS = 262_144
+# The size of an address that is counted only after it was added, with the widest characters.
 _ADDRESS_OCTETS = ADDRESS_OCTETS + COPIES_OF_AN_ADDRESS * 4 * MAX_COMMAND_LINE_OCTETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one server bears, each with what is done beyond it and why it is as it is.  None is answered with a 5xx."""
+    """The limits of one server, each with the reply beyond it and its source.  No limit leads to a 5xx."""
 
     max_connections: int = 12_000  # at once; beyond: 421 4.3.2; source: below it, 20,000 open files have room for a spool
     max_peer_connections: int = 50  # at once from one address that is not of a known MTA; beyond: 421 4.7.0; source: Postfix 3's default
@@ -28,7 +29,7 @@ class Limits:
     max_buffered_octets: int = 268_435_456  # of all transactions under way; beyond: 452 4.3.1; source: 25 messages of 10 MiB
 
     def shared_among(self, servers: int) -> Limits:
-        """Return an equal part of what is counted, for each of `servers`; seconds are the same for all."""
+        """Return an equal share of the counts for each of `servers`; the times are the same for all."""
         return replace(
             self,
             max_connections=max(1, self.max_connections // servers),
@@ -37,11 +38,11 @@ class Limits:
         )
 
     def envelope_room(self, settings: Settings) -> int:
-        """Return how much one transaction may keep before its message comes, so that the largest message still has room."""
+        """Return how many octets one transaction may keep before its message, so that the largest message still has room."""
         return self.max_buffered_octets - content_room(settings.max_message_octets) - MAX_READ_OCTETS - _ADDRESS_OCTETS
 
     def check(self, settings: Settings) -> None:
-        """Return if a message as large as `settings` offers can be taken.  Raises UsageError if not."""
+        """Check that the server can take a message of the size that `settings` offers.  Raises UsageError if not."""
         if (missing := -self.envelope_room(settings)) > 0:
             raise UsageError(
                 f"max_buffered_octets must be at least {self.max_buffered_octets + missing}, "

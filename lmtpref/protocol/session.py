@@ -1,22 +1,23 @@
-"""The server's half of an LMTP conversation: octets in, replies out, and a handler that is asked in between.
+"""The server's half of an LMTP conversation: octets in, replies out, and calls of the handler in between.
 
-A session has no socket and no clock, and never waits.  The same octets in any pieces give the same questions and the same replies.
-With a handler, it asks the hooks directly until one returns an awaitable::
+A session has no socket and no clock, and never waits.  The same octets, divided in any way, lead to the same hook calls and replies.
+With a handler, it calls the hooks directly until one returns an awaitable::
 
     session = Session(settings, peer, handler)
     event = session.turn(octets)         # None, or the question that must be waited for
     send(session.take())
 
-Without one, it leaves every question to the code that drives it::
+Without one, it leaves every question to its driver::
 
     session.feed(octets)
     while event := session.next_event():
         session.answer(event.ask(handler))
     send(session.take())
 
-Four rules count the replies (RFC 2033 sections 4.2 and 4.3): a command line earns one; the final dot, and BDAT with LAST, earn one
-for each RCPT that was answered 2xx, in their order; BDAT without LAST earns one.
-Nothing else is ever sent, except the greeting and a 421 that closes.
+Four rules count the replies (RFC 2033 sections 4.2 and 4.3).
+A command line gets one reply, and BDAT without LAST gets one.
+The final dot, and BDAT with LAST, get one for each accepted RCPT, in RCPT order.
+The server sends no other reply, except the greeting and a 421 that closes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.states import State
 from lmtpref.protocol.transaction import Chunk
 
-# In Python 3.11 to read a member from an Enum calls a function, so it is done once.
+# In Python 3.11, reading a member of an Enum calls a function, so it is read once.
 _DATA, _CHUNKS, _REPLIES, _CLOSED = State.DATA, State.CHUNKS, State.REPLIES, State.CLOSED
 _WITHOUT_COMMANDS = frozenset({_DATA, State.TLS, _CLOSED})
 
@@ -44,8 +45,8 @@ class Session(Conversation):
 
     When `closed`, send what `take` returns, then close.  When `tls_pending`, send what `take` returns, call `tls_started`, and feed what
     comes through TLS (RFC 3207).
-    `frames` counts what was taken from the input: command lines, messages, chunks.  `busy` says that the last turn ended because it
-    had gone on for long enough, and another is due.
+    `frames` counts the frames of the input: command lines, messages, chunks.  `busy` says that the last turn ended at its limit of
+    steps, and another is due.
     """
 
     def __init__(self, settings: Settings, peer: Peer, handler: Handler = DEFERRING, observers: tuple[Observer, ...] = ()) -> None:
@@ -68,15 +69,15 @@ class Session(Conversation):
 
     @property
     def waiting_octets(self) -> int:
-        """How many octets of input are kept, a message under way included."""
+        """The number of buffered input octets, with those of an incomplete message."""
         return self._framer.kept_octets + (self.transaction.kept_octets if self.transaction else 0)
 
     # The driver's side ------------------------------------------------------------------------------------------
 
     def turn(self, octets: bytes | memoryview = b"", max_steps: int | None = None) -> Event | None:
-        """Take what the peer sent, and go on until more is needed; return the question that must be waited for, if there is one.
+        """Process `octets` until more are needed; return the question that must be awaited, or None.
 
-        After `max_steps` commands and final replies `busy` is set, and None returned.
+        After `max_steps` commands and final replies, set `busy` and return None.
         """
         if octets:
             self.feed(octets)
@@ -100,25 +101,25 @@ class Session(Conversation):
         return self.pending
 
     def next_event(self, max_steps: int | None = None) -> Event | None:
-        """Return the question that must be answered next; None when more octets are needed, or when all is over."""
+        """Return the next question; None if more octets are needed, or the conversation is over."""
         return self.turn(b"", max_steps)
 
     def feed(self, octets: bytes | memoryview) -> None:
-        """Take what the peer sent.  After `closed` it is dropped."""
+        """Add octets from the peer.  After `closed` they are dropped."""
         if self.state is not _CLOSED:
             self._framer.feed(octets)
             for observer in self.observers:
                 observer.fed(bytes(octets))
 
     def eof(self) -> None:
-        """Note that the peer will send no more; what it has sent is still answered."""
+        """Note that the peer will send no more; input that has come is still answered."""
         self._eof = True
         if not self.closed:
             for observer in self.observers:
                 observer.ended_input()
 
     def take(self) -> bytes:
-        """Return the octets to send now, and forget them."""
+        """Return the octets to send now, and remove them from the session."""
         replies = self.replies
         octets = replies[0] if len(replies) == 1 else b"".join(replies)
         replies.clear()
@@ -129,16 +130,16 @@ class Session(Conversation):
         return octets
 
     def tls_started(self) -> None:
-        """Begin the conversation anew: what is fed from now on has come through TLS (RFC 3207 section 4.2).
+        """Restart the conversation: all further input has come through TLS (RFC 3207 section 4.2).
 
-        Plaintext that followed STARTTLS closes the conversation, because it would be run as if it had come through TLS.
+        Plaintext that followed STARTTLS closes the conversation, because it would be executed as if it had come through TLS.
         """
         if not self._framer.is_empty:
             self.close()
         super().tls_started()
 
     def refuse_content(self, reply: Reply) -> None:
-        """Drop the content that is coming in, and answer `reply` to each recipient at its end."""
+        """Drop the incoming content, and answer `reply` to each recipient at its end."""
         if self.state is _DATA:
             self._framer.discard()
             self.current_transaction.refuse(reply)
@@ -146,7 +147,7 @@ class Session(Conversation):
             self.current_transaction.refuse(reply)
 
     def lost(self) -> None:
-        """Note that the connection is gone; what is left to do is in `next_event`."""
+        """Note that the connection is gone; `next_event` returns the remaining questions."""
         if not self.closed:
             for observer in self.observers:
                 observer.lost()
@@ -161,7 +162,7 @@ class Session(Conversation):
         self.ask(type(event), *event.arguments)
 
     def _advance(self) -> bool:
-        """Take one frame from the input; False if there is none, or none may be taken now."""
+        """Process one frame of the input; return False if none is complete, or none may be processed now."""
         if self.chunk is not None:
             return self._advance_chunk(self.chunk)
         if self._framer.is_empty:
@@ -206,7 +207,7 @@ class Session(Conversation):
         return True
 
     def _take_chunk(self, chunk: Chunk) -> bool:
-        """Take a chunk, or skip it if it will be rejected; False until all its octets have come."""
+        """Process a chunk, or skip it if it will be rejected; return False until all its octets have come."""
         if self.state is _CHUNKS and self.current_transaction.has_room(chunk.octets):
             if (octets := self._framer.chunk(chunk.octets)) is None:
                 return False

@@ -1,4 +1,4 @@
-"""What a session is told about its server."""
+"""The settings of a server that its sessions need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lmtpref.protocol.renamed import current_word
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """A server, as its sessions know it.  Sizes in octets, the rest in counts."""
+    """The settings of a server that its sessions need.  Sizes are in octets, the others are counts."""
 
     hostname: str = "localhost"  # begins the greeting and LHLO's reply (RFC 5321 section 4.3.1)
     max_message_octets: int = 10_485_760  # in one message; beyond: 552 5.3.4; source: RFC 1870; RFC 5321 section 4.5.3.1.7 asks for 65,536

@@ -1,6 +1,6 @@
 """Command lines as values: verbs, paths, parameters.
 
-The production of RFC 5321 stands above each pattern, with what we do differently.
+The production of RFC 5321 stands above each pattern, with our deviations.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from lmtpref.protocol.catalogue import (
 from lmtpref.protocol.errors import PeerError, UsageError
 from lmtpref.protocol.replies import Reply
 
-# RFC 5321 section 4.1.2, with the octets above 127 that RFC 6531 section 3.3 adds; the session says when those may come.
-# So a set is written as what is not in it, which is ASCII; and a set that names a million characters is slow to compile.
+# RFC 5321 section 4.1.2, with the octets above 127 that RFC 6531 section 3.3 adds; the session decides when those are allowed.
+# So a set is written by its complement, which is ASCII, because a set that names a million characters is slow to compile.
 # Atom = 1*atext; Dot-string = Atom *("." Atom)
 _ATOM = r'[^\x00- "(),.:;<>@[\\\]\x7f]+'
 _DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*"
 # Quoted-string = DQUOTE *QcontentSMTP DQUOTE; qtextSMTP = %d32-33 / %d35-91 / %d93-126; quoted-pairSMTP = %d92 %d32-126
 _QUOTED_STRING = r'"(?:[^\x00-\x1f"\\\x7f]|\\[ -~])*"'
 # sub-domain = Let-dig [Ldh-str]; Domain = sub-domain *("." sub-domain)
-# An underscore is taken for a letter (A19): hosts have such names, and their mail has to be answered.
+# An underscore is allowed like a letter (A19): hosts have such names, and their mail needs replies.
 _SUB_DOMAIN = r"[^\x00-/:-@[-^`{-\x7f]+(?:-+[^\x00-/:-@[-^`{-\x7f]+)*"
 _DOMAIN = rf"{_SUB_DOMAIN}(?:\.{_SUB_DOMAIN})*"
 # address-literal = "[" ( IPv4-address-literal / IPv6-address-literal / General-address-literal ) "]"
@@ -62,9 +62,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 class Path(NamedTuple):
     """A mailbox in the envelope: a reverse-path or a forward-path (RFC 5321 section 4.1.2).
 
-    `local` is the local-part without quoting, in the case it was given; `domain` is as given, and empty for the
-    bare `<Postmaster>`; `given` is what stood between the angle brackets; `address` is the mailbox in its shortest
-    spelling: quoted only where it must be, without a route.
+    `local` is the local-part without quoting, in the given case; `domain` is as given, and empty for the bare
+    `<Postmaster>`; `given` is the text between the angle brackets; `address` is the mailbox in its shortest spelling:
+    quoted only if necessary, without a route.
     """
 
     local: str
@@ -79,7 +79,7 @@ class Path(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Path:
-        """Return the path that `text` (without angle brackets) spells.  Raises UsageError if it is none."""
+        """Return the path in `text` (without angle brackets).  Raises UsageError if there is no valid path."""
         if not (match := _PATH.fullmatch(text)):
             if text.lower() == "postmaster":
                 return cls(text, "", text, text)
@@ -106,7 +106,7 @@ def _unquoted(local: str) -> str:
 
 
 def _is_literal(text: str) -> bool:
-    """Whether `text` may stand in brackets; of the tags that section 4.1.3 provides for, IPv6 alone is registered."""
+    """Return whether `text` may stand in brackets; of the tags that section 4.1.3 provides for, only IPv6 is registered."""
     try:
         if text[:5].lower() == "ipv6:":
             return ipaddress.IPv6Address(text[5:]).scope_id is None
@@ -121,9 +121,9 @@ NO_PARAMETERS: Parameters = MappingProxyType({})
 
 
 def check_charset(verb: str, argument: str, *, smtputf8: bool) -> None:
-    """Return if `verb` may have an argument of these characters; `smtputf8` tells whether the transaction's MAIL bore SMTPUTF8.
+    """Check the characters in the argument of `verb`; `smtputf8` says whether the transaction's MAIL had SMTPUTF8.
 
-    Raises PeerError for octets above 127 where they may not stand, or that are not UTF-8 (RFC 6531 sections 3.3 and 3.4).
+    Raises PeerError for octets above 127 that are not allowed, or are not UTF-8 (RFC 6531 sections 3.3 and 3.4).
     """
     if argument.isascii():
         return
@@ -136,7 +136,7 @@ def check_charset(verb: str, argument: str, *, smtputf8: bool) -> None:
 
 
 def is_host(word: str) -> bool:
-    """Whether `word` can be a host's name in ASCII, or its address in brackets (RFC 5321 section 4.1.2)."""
+    """Return whether `word` can be a host name in ASCII, or an address in brackets (RFC 5321 section 4.1.2)."""
     return word.isascii() and _HOST.fullmatch(word) is not None
 
 
@@ -155,7 +155,7 @@ def split_verb(line: str) -> tuple[str, str]:
 
 
 def expect_no_argument(argument: str) -> None:
-    """Return if `argument` is empty.  Raises PeerError if not."""
+    """Check that `argument` is empty.  Raises PeerError if not."""
     if argument:
         raise PeerError(NO_ARGUMENT_501)
 
@@ -167,7 +167,7 @@ def parse_mail(argument: str) -> tuple[Path | None, Parameters]:
     """
     inside, parameters = _split_path("FROM:", argument, MAIL_SYNTAX_501)
     path = _path(inside, BAD_SENDER_501) if inside else None
-    if path and not path.domain:  # the bare <Postmaster> is for RCPT alone
+    if path and not path.domain:  # only RCPT allows the bare <Postmaster>
         raise PeerError(BAD_SENDER_501)
     return path, _parse_parameters(parameters)
 
@@ -179,7 +179,7 @@ def parse_rcpt(argument: str) -> tuple[Path, Parameters]:
 
 
 def parse_bdat(argument: str) -> tuple[int, bool, Reply | None]:
-    """Return how many octets follow, whether they are the last, and the reply that refuses an end-marker other than LAST, if any.
+    """Return the chunk's size, whether it is the last, and the reply that rejects an end-marker other than LAST (or None).
 
     Raises PeerError if no size can be read.
     """
@@ -190,7 +190,7 @@ def parse_bdat(argument: str) -> tuple[int, bool, Reply | None]:
 
 
 def parse_size(value: str | None) -> int | None:
-    """Return the number of octets that a value of SIZE means; None if it is not 1*20DIGIT (RFC 1870 section 3)."""
+    """Return the number of octets in a value of SIZE; None if it is not 1*20DIGIT (RFC 1870 section 3)."""
     return int(value) if value and _SIZE.fullmatch(value) else None
 
 

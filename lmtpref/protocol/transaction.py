@@ -1,4 +1,4 @@
-"""One mail transaction from MAIL to its last reply: the envelope, the content on its way in, the replies owed."""
+"""One mail transaction from MAIL to its last reply: the envelope, the incoming content, the pending final replies."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.syntax import Path
 from lmtpref.protocol.xforward import UNAVAILABLE, Origin
 
-# An address is kept as a line, an argument, a path and its parts, and in what a handler and a journal note of it.
+# An address is kept as a line, an argument, a path and its parts, and in the records of a handler and a journal.
 COPIES_OF_AN_ADDRESS = 7
-ADDRESS_OCTETS = 2_700  # of the objects around those copies; measured in docs/corners/memory.rst
+ADDRESS_OCTETS = 2_700  # for the objects around those copies; measured in docs/corners/memory.rst
 
 
 @dataclass(slots=True)
 class Chunk:
-    """A BDAT under way: octets still to come, and whether LAST was said."""
+    """A BDAT in progress: the octets still to come, and whether it had LAST."""
 
     octets: int
     last: bool
@@ -30,15 +30,16 @@ class Chunk:
 class Transaction:
     """An open transaction.
 
-    `owed` is the number of final replies not yet given: RCPTs answered 2xx are counted, never addresses (RFC 2033
-    section 4.2).  `refusal` is what every recipient will be told, once that is sure.
+    `owed` is the number of final replies not yet sent: accepted RCPTs are counted, not addresses (RFC 2033 section 4.2).
+    `refusal` is the final reply for every recipient, once the message is rejected.
     """
 
     envelope: Envelope
     settings: Settings
     refusal: Reply | None = None
     owed: int = 0
-    _chunks: bytearray = field(default_factory=bytearray)  # one run of octets: a list of small chunks would cost many times theirs
+    # One contiguous buffer, because a list of small chunks would use many times their memory.
+    _chunks: bytearray = field(default_factory=bytearray)
     envelope_octets: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,12 +53,12 @@ class Transaction:
         return self.envelope_octets + (len(self._chunks) or len(self.envelope.content))
 
     def add_recipient(self, recipient: Recipient) -> None:
-        """Add a recipient whose RCPT was answered 2xx."""
+        """Add a recipient whose RCPT was accepted."""
         self.envelope.recipients.append(recipient)
         self.envelope_octets += cost_of(recipient.path)
 
     def has_room(self, octets: int) -> bool:
-        """Whether a chunk of `octets` is worth keeping; one that goes over the limit refuses the message (RFC 1870)."""
+        """Return whether to keep a chunk of `octets`; one over the size limit rejects the message (RFC 1870)."""
         if self.refusal is None and len(self._chunks) + octets > self.settings.max_message_octets:
             self.refuse(MESSAGE_TOO_BIG_552)
         return self.refusal is None
@@ -67,7 +68,7 @@ class Transaction:
         self._chunks += octets
 
     def refuse(self, reply: Reply) -> None:
-        """Decide that every recipient will be told `reply`, and forget the content."""
+        """Reject the message with `reply` for every recipient, and drop the content."""
         self.refusal = self.refusal or reply
         self._chunks.clear()
 
@@ -76,7 +77,7 @@ class Transaction:
         self._end(bytes(self._chunks))
 
     def end_data(self, content: bytes | Reply) -> None:
-        """End the content with the final dot: `content` is what came before it, or why it cannot be taken."""
+        """End the content with the final dot: `content` is the text before it, or the reply that rejects it."""
         refusal = content if isinstance(content, Reply) else _unfit(content, self.settings)
         if refusal:
             self.refuse(refusal)
@@ -88,7 +89,7 @@ class Transaction:
             self.envelope.content = content
 
     def next_recipient(self) -> Recipient:
-        """Return the recipient whose final reply is due."""
+        """Return the recipient whose final reply is next."""
         return self.envelope.recipients[-self.owed]
 
 
@@ -96,17 +97,17 @@ def _cost_of_origin(origin: Origin) -> int:
     return sum(sys.getsizeof(value) for value in origin.values())
 
 
-# Most clients say nothing of an origin.
+# Most clients send no origin.
 _UNAVAILABLE_OCTETS = _cost_of_origin(UNAVAILABLE)
 
 
 def cost_of(path: Path | None) -> int:
-    """Return how many octets of memory an address in the envelope may occupy.  The null sender counts as an empty one."""
+    """Return how many octets of memory an address in the envelope may occupy.  The null sender counts as an empty address."""
     return ADDRESS_OCTETS + COPIES_OF_AN_ADDRESS * sys.getsizeof(path.given if path else "")
 
 
 def _unfit(content: bytes, settings: Settings) -> Reply | None:
-    """Return the reply that refuses content which is not text as RFC 5321 section 2.3.8 has it; None if it is."""
+    """Return the reply that rejects content that is not text (RFC 5321 section 2.3.8); None if it is text."""
     if settings.bare_newlines == "reject" and (offset := first_bare_newline(content)) is not None:
         return Reply(554, "5.6.0", f"Bare CR or LF at octet {offset} of the message")
     limit = settings.max_text_line_octets

@@ -1,4 +1,4 @@
-"""XFORWARD: where a message really came from, as told by an MTA that is known (Postfix's XFORWARD_README)."""
+"""XFORWARD: the client of a known MTA, as that MTA reports it (Postfix's XFORWARD_README)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lmtpref.protocol.errors import PeerError
 
 ATTRIBUTES = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE")
 MAX_VALUE_CHARACTERS = 255  # encoded; XFORWARD_README, note 1
-Origin = Mapping[str, str | None]  # what each attribute was said to be; None: unavailable
+Origin = Mapping[str, str | None]  # attribute -> its value; None: unavailable
 
 UNAVAILABLE: Origin = MappingProxyType(dict.fromkeys(ATTRIBUTES))
 _HEX_PAIR = re.compile(r"\+([0-9A-F]{2})")  # RFC 3461 section 4: xtext = *( xchar / hexchar ); hexchar = "+" 2(HEXDIG)
@@ -19,9 +19,9 @@ _VALUE = re.compile(r"[!#-'*+\-./0-9:=?A-Z\[\]^-~]+")  # decoded: no blanks, no 
 
 
 def parse_xforward(argument: str) -> dict[str, str | None]:
-    """Return the attributes that one XFORWARD sets, names in capitals, values decoded; None where `[UNAVAILABLE]` was said.
+    """Return the attributes that one XFORWARD sets, names in capitals, values decoded; None for `[UNAVAILABLE]`.
 
-    A value that is not xtext is taken as it is, for old Postfix sends such.  Raises PeerError (501) for anything else.
+    A value that is not xtext is used as it is, since old Postfix versions send such.  Raises PeerError (501) for anything else.
     """
     words = [word.partition("=") for word in argument.split(" ") if word]
     attributes = {name.upper(): _decoded(value) for name, _, value in words}

@@ -1,4 +1,4 @@
-"""What a client says, and when: each part of a conversation is a generator, that yields what it awaits a reply to."""
+"""The commands of a client and their order; each part of a conversation is a generator that yields the verb awaiting a reply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lmtpref.protocol.errors import ReplyError
 from lmtpref.protocol.limits import parse_limits
 from lmtpref.protocol.replies import Reply
 
-IDLE, TLS = "nothing", "TLS"  # awaited where no reply is: a job, and the handshake
+IDLE, TLS = "nothing", "TLS"  # yielded to wait for a job, and for the TLS handshake
 
 T = TypeVar("T")
 Talk = Generator[str, Reply, T]
@@ -29,7 +29,7 @@ class Answered(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """The conversation is over; `problem` says why, unless the caller wanted it."""
+    """The conversation is over; `problem` gives the reason, and is None after QUIT."""
 
     problem: str | None
 
@@ -41,9 +41,9 @@ ClientEvent = Answered | Outcome | Done | Closed
 
 
 class ClientConversation:
-    """One conversation: `talk` is the whole of it, `jobs` what is to be done next, `deliveries` those not done yet.
+    """One conversation: `talk` runs it, `jobs` holds the requested work, `deliveries` the unfinished messages.
 
-    A job tells whether the conversation goes on.  ReplyError leaves `talk` where it cannot.
+    A job returns whether the conversation continues.  ReplyError ends `talk`.
     """
 
     def __init__(self, lhlo: bytes, *, prefer_chunks: bool, chunk_octets: int) -> None:
@@ -58,7 +58,7 @@ class ClientConversation:
         self._prefer_chunks, self._chunk_octets = prefer_chunks, chunk_octets
 
     def talk(self) -> Talk[None]:
-        """Converse from the greeting to the reply to QUIT."""
+        """Run the conversation from the greeting to the reply to QUIT."""
         greeting = yield "connect"
         self.events.append(Answered("connect", greeting))
         if greeting.positive:
@@ -73,20 +73,20 @@ class ClientConversation:
         yield from self._ask("QUIT", b"QUIT\r\n")
 
     def end(self, problem: str | None) -> None:
-        """End the conversation; of recipients without an answer nothing is known (RFC 2033 section 5)."""
+        """End the conversation; recipients without a reply get the outcome `lost` (RFC 2033 section 5)."""
         self.problem = self.problem or problem
         self._record_all(LOST_451, "lost")
         self.events.append(Closed(self.problem))
 
     def raise_if_shutting_down(self) -> None:
-        """Return unless the server is leaving: what it still owes may come, but it is told no more (RFC 5321 section 3.8)."""
+        """Raise ReplyError if the server answered 421: its replies are still read, but no command is sent (RFC 5321 section 3.8)."""
         if self.shutdown_reply:
             raise ReplyError(f"the server is shutting down: {self.shutdown_reply}")
 
     # Jobs -------------------------------------------------------------------------------------------------------
 
     def deliver(self, delivery: ClientDelivery) -> Talk[bool]:
-        """Send a message, in as many transactions as the server's RCPTMAX asks for (RFC 9422 section 4.2)."""
+        """Send a message, in as many transactions as the server's RCPTMAX requires (RFC 9422 section 4.2)."""
         usable = True
         if refusal := refusal_of(delivery.mail, self.extensions):
             delivery.record_all(refusal, "client")
@@ -110,7 +110,7 @@ class ClientConversation:
         return self._is_reset((yield from self._ask("RSET", b"RSET\r\n")))
 
     def starttls(self) -> Talk[bool]:
-        """Send STARTTLS, and LHLO when TLS has begun: what was offered in the clear is forgotten (RFC 3207 section 4.2)."""
+        """Send STARTTLS, and LHLO after the handshake; the plaintext offer is discarded (RFC 3207 section 4.2)."""
         reply = yield from self._ask("STARTTLS", b"STARTTLS\r\n")
         if not reply.positive:
             return True
@@ -125,7 +125,7 @@ class ClientConversation:
     # One transaction --------------------------------------------------------------------------------------------
 
     def _transact(self, delivery: ClientDelivery) -> Talk[bool]:
-        """Whether the server has ended the transaction too; if not, RSET has to."""
+        """Send one transaction; return False if it is still open on the server, so that RSET is needed."""
         mail = delivery.mail
         in_chunks = mail.binary or (self._prefer_chunks and "CHUNKING" in self.extensions)
         yield from self._envelope(delivery, data=not in_chunks)
@@ -141,7 +141,7 @@ class ClientConversation:
         return not in_chunks or all(reply.positive for reply in replies)
 
     def _envelope(self, delivery: ClientDelivery, *, data: bool) -> Talk[None]:
-        """Send MAIL, each RCPT and DATA, as far as there is hope."""
+        """Send MAIL, each RCPT and DATA; stop when no recipient can get the message."""
         delivery.size_declared = "SIZE" in self.extensions
         commands = [
             *envelope_of(delivery.mail, self.extensions, delivery.positions),
@@ -155,14 +155,15 @@ class ClientConversation:
                 delivery.take_reply(command.verb, (yield command.verb))
 
     def _check_go_ahead(self, delivery: ClientDelivery) -> None:
-        """Return if there is somebody to send the content to.  Raises ReplyError for a server that must have miscounted."""
+        """Check that a recipient can get the content.  Raises ReplyError if not, since the server sent 354 all the same."""
         if not delivery.has_live_recipients:
             if not delivery.accepted:
-                self._write(b".\r\nQUIT\r\n")  # RFC 2920 section 3.1; how many replies that earns, nobody can know
+                # RFC 2920 section 3.1.  The number of replies to this is unknown.
+                self._write(b".\r\nQUIT\r\n")
             raise ReplyError("the server asked for a message that it had rejected")
 
     def _chunks(self, delivery: ClientDelivery) -> Talk[bool]:
-        """Send the content in chunks; False when one was refused, and no more are sent (RFC 3030 section 2)."""
+        """Send the content in chunks; stop at a rejected chunk, and return False (RFC 3030 section 2)."""
         for command, last in chunked(delivery.mail.content, self._chunk_octets):
             self._write(command)
             if not last and not (reply := (yield "BDAT")).positive:
@@ -170,10 +171,10 @@ class ClientConversation:
                 return False
         return True
 
-    # Book-keeping -----------------------------------------------------------------------------------------------
+    # Helpers ----------------------------------------------------------------------------------------------------
 
     def _send_lhlo(self) -> Talk[bool]:
-        """Say LHLO; whether the server likes it.  Nothing else is tried (RFC 2033 section 4.1)."""
+        """Send LHLO; return whether the server accepted it.  No other greeting is tried (RFC 2033 section 4.1)."""
         self.extensions = {}
         reply = yield from self._ask("LHLO", self._lhlo)
         if not reply.positive:
@@ -193,13 +194,13 @@ class ClientConversation:
         self.out.append(octets)
 
     def _is_reset(self, reply: Reply) -> bool:
-        """Whether RSET did its work; if not, nobody knows what state the server is in."""
+        """Return whether RSET succeeded; if not, the state of the server is unknown."""
         if not reply.positive:
             self.problem = f"RSET was rejected: {reply}"
         return reply.positive
 
     def _give_up(self, stage: OutcomeStage, reply: Reply) -> bool:
-        """Give up after a rejected LHLO or connection: each message is answered with `reply`."""
+        """End the conversation after a rejected LHLO or connection: each message gets `reply`."""
         self.problem = f"{stage} was rejected: {reply}"
         self._record_all(reply, stage)
         return False

@@ -1,4 +1,4 @@
-"""One message of a client's: which reply belongs to which recipient, and what became of each."""
+"""One message of a client: which reply belongs to which recipient, and each recipient's outcome."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 from lmtpref.protocol.client.message import ClientCommand, MailObject
 from lmtpref.protocol.replies import Reply
 
-# A group goes out whole, and the next one when all its replies have come.  100 replies of 512 octets (RFC 5321 section
-# 4.5.3.1.5) are 51,200: they fit in a window of 65,535, the largest without scaling, and in the default buffers of TCP
-# and of Unix sockets.  So the server can write them all while nobody reads, and then reads on: neither side waits for
-# the other for ever, and the group itself is far within a window too (RFC 2920 section 3.1).
+# The client sends a whole group, and the next one after all its replies.  100 replies of 512 octets (RFC 5321 section
+# 4.5.3.1.5) are 51,200 octets.  They fit into a window of 65,535, the largest without scaling, and into the default
+# buffers of TCP and of Unix sockets.  So the server can write them all while the client still writes, and no deadlock
+# is possible.  The group itself is far smaller than a window too (RFC 2920 section 3.1).
 MAX_GROUP_COMMANDS = 100
 MAX_GROUP_OCTETS = 16_384
 
@@ -23,11 +23,11 @@ OutcomeStage = Literal["client", "connect", "LHLO", "MAIL", "RCPT", "DATA", "BDA
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one recipient: `reply` decided it, at `stage`.
+    """The outcome of one recipient: `reply` decided it, at `stage`.
 
-    The stage is the command that was answered, `.` for the end of the content (LAST of BDAT too); `client` where the mail
-    is not for this server and nothing was sent; `lost` where no answer came, so that nobody knows.  `position` counts
-    RCPTs from 0: the same address may be there twice.
+    The stage is the command that was answered, or `.` for the end of the content (LAST of BDAT too).
+    It is `client` if the server lacks what the mail needs and nothing was sent, and `lost` if no reply came.
+    `position` counts RCPTs from 0, because an address may occur twice.
     """
 
     mail: MailObject
@@ -43,15 +43,15 @@ class Outcome:
 
     @property
     def delivered(self) -> bool:
-        """Whether the server has taken over the duty for this recipient (RFC 2033 section 4.2)."""
+        """Whether the server has accepted responsibility for this recipient (RFC 2033 section 4.2)."""
         return self.reply.positive
 
     @property
     def temporary(self) -> bool:
-        """Whether another attempt for this recipient, and for no other, may succeed: a first digit 4 (RFC 5321 section 4.2.1).
+        """Whether another attempt for this recipient alone may succeed: a first digit 4 (RFC 5321 section 4.2.1).
 
-        A 552 to RCPT is one too where it means too many recipients (section 4.5.3.1.10): where it says 5.5.3, or says
-        nothing, and no size was declared that it could be about (RFC 1870 section 6.4).
+        A 552 to RCPT counts too if it means too many recipients (section 4.5.3.1.10): with the code 5.5.3, or without an
+        enhanced code if no size was declared that it could refer to (RFC 1870 section 6.4).
         """
         if self.stage == "RCPT" and self.reply.code == 552:
             return str(self.reply.enhanced) == "5.5.3" if self.reply.enhanced else not self.size_declared
@@ -62,7 +62,7 @@ class Outcome:
 
 
 class Done(NamedTuple):
-    """A message is done with: the outcomes in the order of its forward-paths, one for each."""
+    """A finished message: the outcomes in the order of its forward-paths, one for each."""
 
     mail: MailObject
     outcomes: tuple[Outcome, ...]
@@ -72,25 +72,25 @@ class Done(NamedTuple):
 
 
 class ClientDelivery:
-    """A message under way, in one transaction or several.
+    """An unfinished message, in one transaction or several.
 
-    `positions` are those of the present transaction's recipients.  Replies are given to it in the order of the
-    commands: nothing else pairs them.
+    `positions` are those of the current transaction's recipients.  Replies must be passed in the order of the
+    commands, because only the order pairs them.
     """
 
     def __init__(self, mail: MailObject, report: Callable[[Outcome], None]) -> None:
         self.mail = mail
         self.positions = range(0)
-        self.accepted: list[int] = []  # positions of the RCPTs that were answered 2xx, in their order
+        self.accepted: list[int] = []  # positions of the accepted RCPTs, in order
         self.has_sender = False
         self.go_ahead = False  # whether DATA was answered 3xx
         self.size_declared = False
         self._report = report
-        self._asked = 0  # the position of the RCPT that is answered next
+        self._asked = 0  # the position of the next RCPT to be answered
         self._outcomes: dict[int, Outcome] = {}
 
     def begin(self, most: int | None) -> bool:
-        """Begin the next transaction, with at most `most` recipients; False if each recipient had its transaction or an outcome."""
+        """Begin the next transaction, with at most `most` recipients; return False if no recipient is left."""
         start, end = self.positions.stop, len(self.mail.forward_paths)
         if start == end or start in self._outcomes:
             return False
@@ -102,16 +102,16 @@ class ClientDelivery:
 
     @property
     def has_live_recipients(self) -> bool:
-        """Whether a recipient may still get the message, when the sender was asked for."""
+        """Whether a recipient may still get the message, once MAIL was accepted."""
         return self.has_sender and (bool(self.accepted) or self._asked < self.positions.stop)
 
     @property
     def done(self) -> Done:
-        """The outcomes, when each recipient has one."""
+        """The outcomes, once each recipient has one."""
         return Done(self.mail, tuple(self._outcomes[position] for position in range(len(self.mail.forward_paths))))
 
     def take_reply(self, verb: str, reply: Reply) -> None:
-        """Take the reply to MAIL, to the next RCPT, or to DATA."""
+        """Process the reply to MAIL, to the next RCPT, or to DATA."""
         if verb == "RCPT":
             self._take_rcpt_reply(reply)
         elif verb == "MAIL":
@@ -131,24 +131,24 @@ class ClientDelivery:
         self._asked += 1
 
     def record(self, position: int, reply: Reply, stage: OutcomeStage) -> None:
-        """Report what became of a recipient; the first word is the last."""
+        """Record the outcome of a recipient; only the first one counts."""
         if position not in self._outcomes:
             self._outcomes[position] = Outcome(self.mail, position, reply, stage, self.size_declared)
             self._report(self._outcomes[position])
 
     def record_transaction(self, reply: Reply, stage: OutcomeStage) -> None:
-        """Report `reply` for all recipients of the present transaction that have no outcome yet."""
+        """Record `reply` for all recipients of the current transaction without an outcome."""
         for position in self.positions:
             self.record(position, reply, stage)
 
     def record_all(self, reply: Reply, stage: OutcomeStage) -> None:
-        """Report `reply` for all recipients of whom nothing is known yet."""
+        """Record `reply` for all recipients without an outcome."""
         for position in range(len(self.mail.forward_paths)):
             self.record(position, reply, stage)
 
 
 def groups(commands: Iterable[ClientCommand], *, pipelining: bool) -> Iterator[list[ClientCommand]]:
-    """`commands` in groups, each to be sent when those before it are answered (RFC 2920 section 3.1)."""
+    """Yield `commands` in groups; a group is sent after all replies to the one before (RFC 2920 section 3.1)."""
     most = MAX_GROUP_COMMANDS if pipelining else 1
     group: list[ClientCommand] = []
     octets = 0

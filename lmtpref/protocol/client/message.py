@@ -1,4 +1,4 @@
-"""A message on its way out: what it needs of a server, what MAIL and RCPT say of it, and the octets that carry it."""
+"""An outgoing message: the extensions that it needs, the arguments of MAIL and RCPT, and the octets that carry it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lmtpref.protocol.framing import first_bare_newline
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Parameters, Path, parse_mail, parse_rcpt, parse_size
 
-Extensions = Mapping[str, tuple[str, ...]]  # what LHLO's reply lists: keywords in capitals, and the words behind each
+Extensions = Mapping[str, tuple[str, ...]]  # from LHLO's reply: keywords in capitals, each with its parameters
 
 _END_OF_HEADER = b"\r\n\r\n"
 _TOO_BIG_552 = Reply(552, "5.3.4", "The message is over the size that the server offers to take")
@@ -22,9 +22,9 @@ _TOO_BIG_552 = Reply(552, "5.3.4", "The message is over the size that the server
 class MailObject:
     """One transaction, as the caller wants it.
 
-    `reverse_path` is None for the null sender; `forward_paths` are asked for in this order, each as often as it is given;
+    `reverse_path` is None for the null sender; `forward_paths` are sent in this order, repeated ones too;
     `content` is sent octet for octet; `parameters` go with MAIL and `rcpt_parameters` with every RCPT.
-    SIZE, BODY and SMTPUTF8 need not be given.  Raises UsageError for what no command line can hold.
+    SIZE, BODY and SMTPUTF8 are added as needed.  Raises UsageError for text that no command line can hold.
     """
 
     reverse_path: str | None
@@ -32,7 +32,7 @@ class MailObject:
     content: bytes
     parameters: Parameters = field(default_factory=dict)
     rcpt_parameters: Parameters = field(default_factory=dict)
-    # Whether the content is not text: a CR or LF alone, or a NUL; or BODY=BINARYMIME was asked for (RFC 3030 section 3).
+    # Whether the content is not text: a bare CR or LF, or a NUL; or the caller set BODY=BINARYMIME (RFC 3030 section 3).
     binary: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class ClientCommand(NamedTuple):
 
 
 class _Need(NamedTuple):
-    """What mail of some kind needs of a server, and the verdict where that is missing."""
+    """A kind of mail, the extension that it needs, and the verdict if the server lacks it."""
 
     keyword: str
     of: Callable[[MailObject], bool]
@@ -106,14 +106,14 @@ _NEEDS = (
     ),
 )
 
-# Which extension defines a parameter, where that is not the one of the same name.
+# The extension that defines a parameter, if it has another name.
 _DEFINED_BY = {"BODY": "8BITMIME"} | dict.fromkeys(("RET", "ENVID", "NOTIFY", "ORCPT"), "DSN")
 
 
 def refusal_of(mail: MailObject, offered: Extensions) -> Reply | None:
-    """Why `mail` is not for a server that offers this; None if it is.
+    """Return why `mail` cannot be sent to a server with these extensions; None if it can.
 
-    Nothing is converted and nothing left out: who wants that does it before (RFC 6152 section 3, RFC 3030 section 3).
+    Nothing is converted or omitted; that is the caller's task (RFC 6152 section 3, RFC 3030 section 3).
     """
     for name in (*mail.parameters, *mail.rcpt_parameters):
         keyword = _DEFINED_BY.get(name.upper(), name.upper())
@@ -129,7 +129,7 @@ def refusal_of(mail: MailObject, offered: Extensions) -> Reply | None:
 
 
 def envelope_of(mail: MailObject, offered: Extensions, positions: range) -> Iterator[ClientCommand]:
-    """MAIL and a RCPT for each of the recipients at `positions`, with the parameters that the server is owed."""
+    """Return MAIL and a RCPT for each recipient at `positions`, with the parameters that the server must get."""
     parameters = _declared(mail, offered) | {name.upper(): value for name, value in mail.parameters.items()}
     yield ClientCommand("MAIL", f"MAIL FROM:<{mail.reverse_path or ''}>{_spelt(parameters)}\r\n".encode())
     for position in positions:
@@ -137,9 +137,9 @@ def envelope_of(mail: MailObject, offered: Extensions, positions: range) -> Iter
 
 
 def stuffed(content: bytes) -> bytes:
-    """`content` as DATA carries it: a dot doubled where it begins a line, and the final dot (RFC 5321 section 4.5.2).
+    """Return `content` as DATA sends it: leading dots doubled, and the final dot added (RFC 5321 section 4.5.2).
 
-    A CRLF is added before that dot only where the content does not end in one (section 4.1.1.4).
+    A CRLF is added before the final dot only if the content does not end in one (section 4.1.1.4).
     """
     dot = b"." if content.startswith(b".") else b""
     last = b"" if content.endswith(b"\r\n") or not content else b"\r\n"
@@ -147,7 +147,7 @@ def stuffed(content: bytes) -> bytes:
 
 
 def chunked(content: bytes, octets: int) -> Iterator[tuple[bytes, bool]]:
-    """BDAT commands that carry `content`, in chunks of at most `octets`, and whether each is the last (RFC 3030 section 2)."""
+    """Yield BDAT commands that send `content` in chunks of at most `octets`, and whether each is the last (RFC 3030 section 2)."""
     for start in range(0, len(content) or 1, octets):
         chunk = content[start : start + octets]
         last = start + octets >= len(content)
@@ -155,7 +155,7 @@ def chunked(content: bytes, octets: int) -> Iterator[tuple[bytes, bool]]:
 
 
 def _declared(mail: MailObject, offered: Extensions) -> dict[str, str | None]:
-    """Return what MAIL has to say of the content, to a server that understands it."""
+    """Return the parameters of MAIL that describe the content, for a server that supports them."""
     parameters: dict[str, str | None] = {}
     if "SIZE" in offered:
         parameters["SIZE"] = str(mail.octets)

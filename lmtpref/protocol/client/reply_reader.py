@@ -1,4 +1,4 @@
-"""Octets in, replies out: the other side of `framing`."""
+"""Octets in, replies out: the client's counterpart of `framing`."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ MAX_LINES = 1000  # in one reply; RFC 5321 section 4.2.1 sets no limit
 
 
 class ReplyReader:
-    """The replies in what a server sends, grouped by their hyphens (RFC 5321 section 4.2.1).
+    """A reader of the server's replies, which their hyphens group (RFC 5321 section 4.2.1).
 
-    Keeps at most one unfinished reply of `MAX_LINES` lines, and what was fed and not yet asked for.
+    Keeps at most one unfinished reply of `MAX_LINES` lines, and the received octets not yet read.
     """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._scanned = 0  # octets of the buffer that need not be searched again
-        self._lines: list[bytes] = []  # of the reply that is not finished yet
+        self._scanned = 0  # octets of the buffer that were searched already
+        self._lines: list[bytes] = []  # of the unfinished reply
 
     def feed(self, octets: bytes) -> None:
-        """Take what the server sent."""
+        """Add octets from the server."""
         self._buffer += octets
 
     def next(self) -> tuple[bytes, ...] | None:
-        """Return the lines of the next whole reply, without CRLFs; None until it has come.
+        """Return the lines of the next whole reply, without CRLFs; None if it is incomplete.
 
-        A line that is no reply at all ends one, so that nothing is ever waited for in vain.
+        A line that is not part of any reply ends the reply, so the client never waits for a line that will not come.
         Raises ReplyError for a line or a reply over the limits.
         """
         while (line := self._line()) is not None:
@@ -41,7 +41,7 @@ class ReplyReader:
 
     @property
     def unfinished(self) -> bytes:
-        """What has come of a reply that is not whole yet."""
+        """The received part of an incomplete reply."""
         return b"".join(line + b"\r\n" for line in self._lines) + bytes(self._buffer)
 
     def _line(self) -> bytes | None:

@@ -1,6 +1,6 @@
 """The client's half of an LMTP conversation: mail in, commands out; replies in, outcomes out.
 
-No socket, no clock, no waiting.  Ask for what you want at any time; it is done in turn::
+No socket, no clock, no waiting.  Call the methods at any time; the session does the work in order::
 
     client = ClientSession("mta.example")
     client.send(MailObject("anne@home.test", ["ant@lists.example"], content))
@@ -11,8 +11,8 @@ No socket, no clock, no waiting.  Ask for what you want at any time; it is done 
         for event in client.events():
             ...
 
-The conversation is a generator, which yields what it awaits a reply to, and is sent that reply.  So nothing but the order
-pairs replies with commands (RFC 2920 section 3.1).
+The conversation is a generator, which yields the verb that awaits a reply and then receives that reply.
+So only the order pairs replies with commands (RFC 2920 section 3.1).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from lmtpref.protocol.replies import Reply
 
 __all__ = ["Answered", "ClientEvent", "ClientSession", "Closed", "Done", "MailObject", "Outcome"]
 
-MAX_REPLY_OCTETS = 512  # of one line that is remembered (RFC 5321 section 4.5.3.1.5)
-CHUNK_OCTETS = 1_048_576  # of one BDAT; the next one waits for its reply
+MAX_REPLY_OCTETS = 512  # of a line in the cache (RFC 5321 section 4.5.3.1.5)
+CHUNK_OCTETS = 1_048_576  # of one BDAT; the next BDAT waits for its reply
 
-# Seconds that each reply may take (RFC 5321 section 4.5.3.2); 600 for every final reply (RFC 1047, RFC 2033 section 5).
+# The seconds that each reply may take (RFC 5321 section 4.5.3.2); 600 for every final reply (RFC 1047, RFC 2033 section 5).
 REPLY_SECONDS = {"connect": 300, "MAIL": 300, "RCPT": 300, "DATA": 120, "BDAT": 180, ".": 600}
 USUAL_REPLY_SECONDS = 300
 
-_LEGAL = {"DATA": (3, 4, 5)}  # first digits of a reply, where not these:
+_LEGAL = {"DATA": (3, 4, 5)}  # the first digits of a reply; _USUALLY_LEGAL for other commands
 _USUALLY_LEGAL = (2, 4, 5)
 _OURS = frozenset({"HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "STARTTLS", "QUIT", "AUTH"})
 
@@ -45,15 +45,15 @@ _OURS = frozenset({"HELO", "EHLO", "LHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET
 class ClientSession:
     """The client's half of one conversation, in which any number of messages may be sent.
 
-    `name` is LHLO's argument.  With `prefer_chunks` BDAT is used wherever it is offered; else only where DATA will not do.
-    `closed` says that the conversation is over: send what `take` still returns, then close.
+    `name` is LHLO's argument.  With `prefer_chunks` BDAT is used whenever it is offered; else only if DATA cannot carry the content.
+    When `closed`, the conversation is over: send what `take` still returns, then close.
     """
 
     def __init__(self, name: str, *, prefer_chunks: bool = False, chunk_octets: int = CHUNK_OCTETS) -> None:
         if not name or " " in name:
             raise UsageError(f"a host name, or an address in brackets (RFC 5321 section 4.1.1.1): {name!r}")
         self.closed = False
-        self._quit_queued = False  # whether QUIT was asked for
+        self._quit_queued = False  # whether `quit` was called
         self._conversation = ClientConversation(_line("LHLO", name), prefer_chunks=prefer_chunks, chunk_octets=chunk_octets)
         self._reader = ReplyReader()
         self._talk = self._conversation.talk()
@@ -61,44 +61,44 @@ class ClientSession:
 
     @property
     def extensions(self) -> Extensions:
-        """The server's latest offer: keywords in capitals, and the words behind each."""
+        """The server's latest offer: keywords in capitals, each with its parameters."""
         return self._conversation.extensions
 
     @property
     def problem(self) -> str | None:
-        """Why the connection is of no use, as far as that is known."""
+        """Why the connection can no longer be used; None if no problem is known."""
         return self._conversation.problem
 
     # The caller's side ------------------------------------------------------------------------------------------
 
     def send(self, mail: MailObject) -> None:
-        """Send `mail`; each recipient gets an Outcome as soon as it is known, then there is a Done."""
+        """Queue `mail`; each recipient gets an Outcome as soon as it is known, and a Done follows."""
         delivery = ClientDelivery(mail, self._conversation.events.append)
         self._queue(partial(self._conversation.deliver, delivery))
         self._conversation.deliveries.append(delivery)
         self._wake()
 
     def command(self, verb: str, argument: str = "") -> None:
-        """Send NOOP, VRFY, HELP or the like, to be Answered.  Raises UsageError for a command that the session itself sends."""
+        """Queue NOOP, VRFY, HELP or the like; Answered reports the reply.  Raises UsageError for commands that the session itself sends."""
         if verb.upper() in _OURS:
             raise UsageError(f"{verb} has a method of its own, or no place in LMTP")
         self._queue(partial(self._conversation.perform, verb.upper(), _line(verb, argument)))
         self._wake()
 
     def reset(self) -> None:
-        """Send RSET, to be Answered; a server that refuses it is not used any more."""
+        """Queue RSET; Answered reports the reply.  A server that rejects RSET is not used any more."""
         self._queue(self._conversation.reset)
         self._wake()
 
     def starttls(self) -> None:
-        """Send STARTTLS, to be Answered.  Raises UsageError where it is not offered (RFC 3207 section 4)."""
+        """Queue STARTTLS; Answered reports the reply.  Raises UsageError if it is not offered (RFC 3207 section 4)."""
         if "STARTTLS" not in self.extensions:
             raise UsageError("the server does not offer STARTTLS")
         self._queue(self._conversation.starttls)
         self._wake()
 
     def quit(self) -> None:
-        """Send QUIT, to be Answered, and close then (RFC 5321 section 4.1.1.10)."""
+        """Queue QUIT; Answered reports the reply, and the conversation closes (RFC 5321 section 4.1.1.10)."""
         self._queue(self._conversation.leave)
         self._quit_queued = True
         self._wake()
@@ -106,7 +106,7 @@ class ClientSession:
     # The driver's side ------------------------------------------------------------------------------------------
 
     def feed(self, octets: bytes) -> None:
-        """Take what the server sent.  After `closed` it is dropped."""
+        """Process octets from the server.  After `closed` they are dropped."""
         if self.closed or not octets:
             return
         self._reader.feed(octets)
@@ -115,11 +115,11 @@ class ClientSession:
                 self._take_reply(lines)
             self._check_clear()
         except ReplyError as problem:
-            self._conversation.out.clear()  # written before this was known
+            self._conversation.out.clear()  # written before the error was known
             self._end(str(problem))
 
     def eof(self) -> None:
-        """End: the connection is gone, or the driver has given up waiting; what was not answered is not known."""
+        """End the conversation: the connection is gone, or the driver timed out.  Unanswered recipients are lost."""
         self._end(None if self._awaited == "QUIT" else "the server closed the connection")
 
     def take(self) -> bytes:
@@ -129,27 +129,27 @@ class ClientSession:
         return octets
 
     def events(self) -> Iterator[ClientEvent]:
-        """Yield what has happened since this was last asked."""
+        """Yield the events since the last call."""
         while self._conversation.events:
             yield self._conversation.events.popleft()
 
     @property
     def awaited(self) -> str:
-        """What the next reply is to: a verb, `connect`, `.`; `TLS` while `tls_pending`, `nothing` where none is due."""
+        """What the next reply answers: a verb, `connect`, `.`; `TLS` while `tls_pending`, `nothing` if no reply is due."""
         return self._awaited
 
     @property
     def reply_timeout(self) -> float:
-        """How many seconds the next reply may take before the driver calls `eof` (RFC 5321 section 4.5.3.2)."""
+        """The seconds that the next reply may take before the driver calls `eof` (RFC 5321 section 4.5.3.2)."""
         return REPLY_SECONDS.get(self._awaited, USUAL_REPLY_SECONDS)
 
     @property
     def tls_pending(self) -> bool:
-        """Whether the driver should begin TLS now; call `tls_started` when that has succeeded, `eof` when not."""
+        """Whether the driver should begin the TLS handshake; call `tls_started` if it succeeds, `eof` if it fails."""
         return self._awaited == TLS
 
     def tls_started(self) -> None:
-        """TLS has begun.  Raises UsageError if STARTTLS was not agreed on."""
+        """Continue after the TLS handshake.  Raises UsageError if STARTTLS was not accepted."""
         if not self.tls_pending:
             raise UsageError("STARTTLS was not agreed on")
         self._advance(partial(next, self._talk))
@@ -157,14 +157,15 @@ class ClientSession:
     # Replies ----------------------------------------------------------------------------------------------------
 
     def _take_reply(self, lines: tuple[bytes, ...]) -> None:
-        """Take one reply: it is to what is awaited, whatever its code and its text (RFC 2920 section 3.1)."""
+        """Process one reply: it answers the awaited command, whatever its code and text (RFC 2920 section 3.1)."""
         try:
             reply = _short_reply(*lines) if len(lines) == 1 and len(lines[0]) <= MAX_REPLY_OCTETS else _reply(*lines)
         except UsageError as problem:
             raise ReplyError(str(problem)) from None
         if reply.code == SHUTTING_DOWN_421.code:
             self._conversation.shutdown_reply = reply
-        if self._awaited in {IDLE, TLS} or self._conversation.out:  # nothing is due, or nothing that was sent already
+        # No reply is due, or the command was not sent yet.
+        if self._awaited in {IDLE, TLS} or self._conversation.out:
             self._conversation.raise_if_shutting_down()
             raise ReplyError(f"a reply to nothing: {reply}")
         if reply.code // 100 not in _LEGAL.get(self._awaited, _USUALLY_LEGAL):
@@ -172,11 +173,11 @@ class ClientSession:
         self._advance(partial(self._talk.send, reply))
 
     def _check_clear(self) -> None:
-        """Return unless something in the clear stands behind the reply to STARTTLS.  Raises ReplyError."""
+        """Raise ReplyError if plaintext follows the reply to STARTTLS."""
         if self.tls_pending and self._reader.unfinished:
             raise ReplyError("the server sent more in the clear after it had agreed to TLS (RFC 3207 section 4.2)")
 
-    # Book-keeping -----------------------------------------------------------------------------------------------
+    # Helpers ----------------------------------------------------------------------------------------------------
 
     def _queue(self, job: Callable[[], Talk[bool]]) -> None:
         if self.closed or self.problem or self._quit_queued:
@@ -206,12 +207,12 @@ def _reply(*lines: bytes) -> Reply:
     return Reply.parse([line.decode("utf-8", "backslashreplace") for line in lines])
 
 
-# A server says the same few replies again and again.
+# A server repeats the same few replies.
 _short_reply = lru_cache(maxsize=256)(_reply)
 
 
 def _line(verb: str, argument: str) -> bytes:
-    """Return a command line.  Raises UsageError for what it may not hold (RFC 5321 section 4.1.1)."""
+    """Return a command line.  Raises UsageError for characters that it cannot hold (RFC 5321 section 4.1.1)."""
     line = f"{verb} {argument}".rstrip(" ")
     if not verb or not (line.isascii() and line.isprintable()):
         raise UsageError(f"a command line is printable ASCII: {line!r}")
