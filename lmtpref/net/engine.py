@@ -8,9 +8,10 @@ import dataclasses
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lmtpref.net.accept_errors import AcceptErrors
 from lmtpref.net.connection import Connection
@@ -29,6 +30,8 @@ Uvloop = Literal["auto", "yes", "no"]
 
 GRACE_SECONDS = 2.0  # how long a stop waits for open transactions
 ABORT_SECONDS = 0.2  # how long, after that, clients may take to read their last reply
+# Python 3.13's loops remove the file of a Unix socket when its server closes, but other workers may still listen there.
+UNIX_OPTIONS: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 ACCEPT_TURNS = 5  # turns of the loop until an accepted socket has become a connection
 
 
@@ -144,8 +147,10 @@ class Engine:
         self._accept_errors.attach(loop)
         try:
             for listening, listener in zip(self._sockets, self._listeners, strict=True):
-                create = loop.create_unix_server if listening.family == getattr(socket, "AF_UNIX", None) else loop.create_server
-                self._servers.append(await create(partial(protocol_for, self._context, listener), sock=listening, backlog=ACCEPTED_A_TURN))
+                is_unix = listening.family == getattr(socket, "AF_UNIX", None)
+                create, options = (loop.create_unix_server, UNIX_OPTIONS) if is_unix else (loop.create_server, {})
+                protocol = partial(protocol_for, self._context, listener)
+                self._servers.append(await create(protocol, sock=listening, backlog=ACCEPTED_A_TURN, **options))
                 listening.listen(BACKLOG)  # asyncio would use its `backlog` for both purposes
         except BaseException:
             await self.aclose(0)
