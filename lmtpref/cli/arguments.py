@@ -1,4 +1,4 @@
-"""What the commands take as arguments: texts and numbers that are checked before they are used."""
+"""Parsers for arguments of the commands, which check texts and numbers before they are used."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ MAX_SECONDS = 1_000_000.0  # about twelve days; the clocks of the standard libra
 
 
 def path_name(text: str) -> str:
-    """Return `text`, the name of a file or a folder.  Raises ArgumentTypeError if it is empty, as an unset variable of a shell is."""
+    """Return `text`, the name of a file or folder.  Raises ArgumentTypeError if it is empty, for example from an unset shell variable."""
     if not text:
         raise ArgumentTypeError("a name is needed, not an empty text")
     return text
 
 
 def seconds(text: str) -> float:
-    """Return the number of seconds that `text` says.  Raises ArgumentTypeError unless it is above 0, and at most MAX_SECONDS."""
+    """Return the seconds in `text`.  Raises ArgumentTypeError unless the number is above 0, and at most MAX_SECONDS."""
     try:
         number = float(text)
     except ValueError:
@@ -27,7 +27,7 @@ def seconds(text: str) -> float:
 
 
 def wire_line(text: str) -> str:
-    """Return `text`, for one line of the protocol.  Raises ArgumentTypeError for a CR or LF in it, and for what is not UTF-8."""
+    """Return `text`, for one line of the protocol.  Raises ArgumentTypeError if it contains CR or LF, or is not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Standard error in the background: what a server logs never makes it wait, not even when the log is not read."""
+"""Standard error in the background: logging never blocks the server, even if the log is not read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from typing import TextIO, cast
 
 from lmtpref.protocol.printable import printable_lines
 
-MAX_WAITING_OCTETS = 4_194_304  # of lines that were not written yet; what goes beyond is dropped, and counted
-CLOSE_SECONDS = 2.0  # how long the end of the command waits for the last lines to be written
+# The octets of lines that wait to be written; lines beyond that are dropped and counted.
+MAX_WAITING_OCTETS = 4_194_304
+# How long the end of the command waits for the last lines to be written.
+CLOSE_SECONDS = 2.0
 
 
 class BackgroundStream:
-    """A text stream that passes whole lines to a file descriptor, from a thread of its own.
+    """A text stream whose own thread writes whole lines to a file descriptor.
 
-    `write` never waits for the descriptor.  Lines that find no room are dropped; `notice` makes the line that says how many.
+    `write` never waits for the descriptor.  Lines without room are dropped; `notice` returns the line that reports their number.
     """
 
     def __init__(self, descriptor: int, notice: Callable[[int], str]) -> None:
@@ -31,12 +33,12 @@ class BackgroundStream:
         self._dropped = 0
         self._closed = False
         self._changed = threading.Condition()
-        self._begun = threading.local()  # the line that each thread has begun
+        self._begun = threading.local()  # the incomplete line of each thread
         self._thread = threading.Thread(target=self._run, name="lmtpref-log", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> int:
-        """Take `text`; it is passed on when its line is complete."""
+        """Take `text`; each line is written once it is complete."""
         *lines, rest = (getattr(self._begun, "line", "") + text).split("\n")
         self._begun.line = rest
         if lines:
@@ -44,10 +46,10 @@ class BackgroundStream:
         return len(text)
 
     def flush(self) -> None:
-        """Return at once: the thread writes as soon as it can."""
+        """Do nothing: the thread writes as soon as it can."""
 
     def close(self, seconds: float = CLOSE_SECONDS) -> bool:
-        """Take no more, and wait until all is written, no longer than `seconds`.  Return whether it is."""
+        """Take no more, and wait at most `seconds` until all is written.  Return whether it is."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -72,14 +74,15 @@ class BackgroundStream:
         while octets := self._next():
             try:
                 _write_all(self._descriptor, octets)
-            except OSError:  # its reader is gone, and nothing can be said to anyone
+            # The reader of the descriptor is gone, and an error could not be reported.
+            except OSError:
                 with self._changed:
                     self._closed = True
                     self._lines.clear()
                 return
 
     def _next(self) -> bytes:
-        """Return the lines that wait, waiting for the first; empty once all is written and closed."""
+        """Return the waiting lines, after waiting for the first one; empty once the stream is closed and all is written."""
         with self._changed:
             self._changed.wait_for(lambda: self._lines or self._dropped or self._closed)
             octets = b"".join(self._lines) or self._noticed()
@@ -88,7 +91,7 @@ class BackgroundStream:
             return octets
 
     def _noticed(self) -> bytes:
-        """Return the line that says what was dropped since the last one; empty if nothing was."""
+        """Return the line that reports the lines dropped since the last such line; empty if none were dropped."""
         dropped, self._dropped = self._dropped, 0
         return f"{self._notice(dropped)}\n".encode() if dropped else b""
 
@@ -98,13 +101,14 @@ def _write_all(descriptor: int, octets: bytes) -> None:
     while rest:
         try:
             rest = rest[os.write(descriptor, rest) :]
-        except BlockingIOError:  # another process has made it non-blocking
+        # Another process has made the descriptor non-blocking.
+        except BlockingIOError:
             select.select([], [descriptor], [])
 
 
 @contextlib.contextmanager
 def background_log() -> Iterator[None]:
-    """Write what is logged and reported in the `with` block to standard error, in the background."""
+    """Write logged and reported lines in the `with` block to standard error, in the background."""
     handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)]
     before = [handler.stream for handler in handlers]
     stream = BackgroundStream(sys.stderr.fileno(), _dropped_notice)
@@ -121,6 +125,6 @@ def background_log() -> Iterator[None]:
 
 
 def _dropped_notice(lines: int) -> str:
-    """Return the line that says how many lines were dropped, in the form that the log has."""
+    """Return the line that reports the number of dropped lines, in the format of the log."""
     message = f"the log was not read in time: {lines} lines dropped"
     return logging.getLogger().handlers[0].format(logging.LogRecord(__name__, logging.WARNING, "", 0, message, None, None))

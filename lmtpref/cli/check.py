@@ -1,4 +1,4 @@
-"""`lmtpref check`: any LMTP server, held against the transcripts of the documents."""
+"""`lmtpref check`: test any LMTP server against the transcripts of the documents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CLIENT_SECONDS = 10.0  # for a client program to start, and to send its message
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Make `check` one of the commands."""
+    """Add the command `check`."""
     check = commands.add_parser("check", help="hold an LMTP server against the documents' transcripts, clause by clause")
     check.add_argument("words", nargs="*", metavar="HOST:PORT|unix:PATH [CLAUSE|ID|PAGE...]", help="the server, and which cases")
     check.add_argument("--command", metavar="COMMAND", help="instead of an address: a program that speaks LMTP on its standard streams")
@@ -176,7 +176,7 @@ def _announcement(chosen: Sequence[Case], target: Target, playing: CheckOptions)
 
 
 def _tell_progress(played: Sequence[Played]) -> None:
-    """Name each page that is begun, if somebody is looking on."""
+    """Print the name of each page as it begins, if standard error is a terminal."""
     if sys.stderr.isatty() and [one.case.page for one in played[-2:]].count(played[-1].case.page) == 1:
         report(played[-1].case.page)
 

@@ -1,4 +1,4 @@
-"""`lmtpref explain`: why a message would be taken or refused, and the very reply the server would give."""
+"""`lmtpref explain`: why a message would be accepted or rejected, and the exact reply of the server."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from lmtpref.protocol.printable import printable
 from lmtpref.protocol.replies import Reply
 from lmtpref.transcripts.memory_wire import MemoryWire
 
-GOES_ON = (2, 3)  # first digits of replies after which a client goes on
+GOES_ON = (2, 3)  # the first digits of replies after which a client continues
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Make `explain` one of the commands."""
+    """Add the command `explain`."""
     explain = commands.add_parser("explain", help="say which rules would decide about a message, and what the server would answer")
     explain.add_argument("config", metavar="CONFIG.toml", help="whose lists and rules; or mailman:FILE, the configuration of a GNU Mailman")
     explain.add_argument(
@@ -51,14 +51,14 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 class Question(NamedTuple):
-    """What was decided, and what the rules were told for it."""
+    """A decision, and the facts that the rules had for it."""
 
     decision: Decision
     facts: Facts
 
 
 class ExplainedCommand(NamedTuple):
-    """What the client said (nothing, when it connected), what the rules were asked about it, and the reply."""
+    """The client's command (empty at connect), the rules that were asked, and the reply."""
 
     command: str
     questions: tuple[Question, ...]
@@ -67,35 +67,35 @@ class ExplainedCommand(NamedTuple):
 
 @dataclass
 class ExplainRecorder:
-    """Takes the place of the queues, and notes what is put there and what was decided."""
+    """A substitute for the queues that records the entries put there, and the decisions."""
 
     questions: list[Question] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
     def decided(self, decision: Decision, facts: Facts) -> None:
-        """Note what was decided."""
+        """Record a decision."""
         self.questions.append(Question(decision, facts))
 
     def put(self, entry: Entry) -> None:
-        """Note that `entry` would be queued."""
+        """Record that `entry` would be queued."""
         self.entries.append(entry)
 
     def take(self) -> tuple[Question, ...]:
-        """Return what was asked since this was last called."""
+        """Return the decisions since the last call."""
         questions = tuple(self.questions)
         self.questions.clear()
         return questions
 
 
 class Explanation(NamedTuple):
-    """A conversation as far as a client would get, the policy behind it, and what would be queued."""
+    """A conversation as far as a client would get, its policy, and the entries that would be queued."""
 
     policy: Policy
     steps: list[ExplainedCommand]
     entry: Entry | None
 
     def asked(self, decision: Decision) -> Iterator[tuple[Rule[Any], str]]:
-        """Yield the rules that were asked until one decided, each with what it said: a verdict, or `-`."""
+        """Yield the rules that were asked until one decided, each with its answer: a verdict, or `-`."""
         for rule in rules_of(self.policy, decision.stage):
             yield rule, str(decision.verdict) if rule is decision.rule else "-"
             if rule is decision.rule:
@@ -103,7 +103,7 @@ class Explanation(NamedTuple):
 
 
 def explanation(configuration: Configuration, mail: MailObject, peer: Peer, lhlo: str) -> Explanation:
-    """Return what would become of `mail`: the conversation is held with the handler that serves, on a wire in memory."""
+    """Return the result for `mail`, from a conversation with the real handler on a wire in memory."""
     recorder = ExplainRecorder()
     handler = configuration.handler(recorder)
     handler.on_decision = recorder.decided
@@ -124,7 +124,7 @@ def explanation(configuration: Configuration, mail: MailObject, peer: Peer, lhlo
 
 
 def _commands(lhlo: str, mail: MailObject, steps: list[ExplainedCommand]) -> Iterator[tuple[str, bytes]]:
-    """Yield what the client says, and the octets of it; what it says after LHLO depends on what it heard."""
+    """Yield the client's commands and their octets; those after LHLO depend on the replies."""
     yield _line(f"LHLO {lhlo}")
     offered = {line.partition(" ")[0]: () for line in steps[-1].reply.lines[1:]}
     for command in envelope_of(mail, offered, range(len(mail.forward_paths))):
@@ -172,7 +172,7 @@ def _mail(options: argparse.Namespace) -> MailObject:
 
 def _peer(options: argparse.Namespace, configuration: Configuration) -> Peer:
     known_mtas = KnownMtas(configuration.known_mtas)
-    # A client that must begin TLS has done so by then.
+    # By then, a client that must begin TLS has done so.
     secure = configuration.settings.require_tls != "no" or bool(known_mtas.certificate_names)
     if options.peer is None:
         return Peer(secure=secure)

@@ -16,7 +16,7 @@ _NOTHING = (None, False, "")
 
 
 def described(facts: object) -> dict[str, str]:
-    """Return the facts that a rule was told, each by its name: what is so; what is not so, or not known, is left out."""
+    """Return the facts of a rule by name; false, empty and unknown facts are left out."""
     return dict(_flat(facts._asdict())) if isinstance(facts, tuple) and hasattr(facts, "_asdict") else {}
 
 
@@ -28,7 +28,8 @@ def _flat(facts: dict[str, object]) -> Iterator[tuple[str, str]]:
             yield from _flat(value._asdict())
         elif name == "header" and facts.get("author"):
             yield name, f"Received: {cast(Header, value).received}"
-        elif value not in _NOTHING and not isinstance(value, RecipientFacts | Persons):  # told at RCPT, and all there are
+        # RecipientFacts were printed at RCPT, and Persons holds all persons of the server.
+        elif value not in _NOTHING and not isinstance(value, RecipientFacts | Persons):
             yield name, _words(value)
 
 
@@ -61,7 +62,7 @@ def _standing(standing: Standing) -> str:
 
 
 def _settings(mailing_list: MailingList) -> Iterator[str]:
-    """Yield the settings with one value that are not as they would be by themselves."""
+    """Yield the settings with one value that differ from their defaults."""
     for field in fields(mailing_list):
         value = getattr(mailing_list, field.name)
         if field.init and isinstance(value, str | int) and field.name != "address" and value != field.default:

@@ -1,4 +1,4 @@
-"""`lmtpref lists import CONFIG URL`: the lists of a configuration, into a database."""
+"""`lmtpref lists import CONFIG URL`: write the lists of a configuration into a database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lmtpref.protocol.errors import ConfigurationError, UsageError
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Make `lists import` one of the commands."""
+    """Add the command `lists import`."""
     lists = commands.add_parser("lists", help="lists in a database").add_subparsers(required=True, metavar="ACTION")
     import_ = lists.add_parser("import", help="put the lists of CONFIG, and no others, into a database")
     import_.add_argument("config", metavar="CONFIG.toml", help="where the lists are")

@@ -1,4 +1,4 @@
-"""`lmtpref serve --log-json`: a line of JSON for each transaction, and for whatever else is logged."""
+"""`lmtpref serve --log-json`: a line of JSON for each transaction, and for each other log record."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Peer
 from lmtpref.protocol.replies import Reply
 
-MAX_ADDRESSES = 10_000  # of one transaction whose rules are logged
+# The addresses of one transaction for which the rules are logged.
+MAX_ADDRESSES = 10_000
 MAX_KEY_OCTETS = 64  # BLAKE2b's
 
-Rules = dict[str, dict[str, str]]  # of a recipient, or of none, "": stage -> the name of the rule that decided
+# Of a recipient, or of "" before RCPT: stage -> the name of the rule that decided.
+Rules = dict[str, dict[str, str]]
 
 
 def add_to(serve: argparse.ArgumentParser) -> None:
-    """Give `serve` its options."""
+    """Add the options to `serve`."""
     serve.add_argument("--log-json", action="store_true", help="log a line of JSON for each transaction, on standard error")
     serve.add_argument(
         "--log-key", type=path_name, metavar="FILE", help="with --log-json: write no address, but a hash of it with the key in FILE"
@@ -38,7 +40,7 @@ def add_to(serve: argparse.ArgumentParser) -> None:
 
 
 def journal_for(options: argparse.Namespace) -> JsonJournal | None:
-    """Return the journal that the options ask for; None if they ask for none.  Raises UsageError for a key that cannot be had."""
+    """Return the journal that the options request; None without one.  Raises UsageError if the key cannot be read."""
     if not options.log_json:
         if options.log_key:
             raise UsageError("--log-key goes with --log-json")
@@ -49,18 +51,19 @@ def journal_for(options: argparse.Namespace) -> JsonJournal | None:
 
 
 class JsonJournal:
-    """Writes each transaction that ends as a line of JSON, with the rules that decided it.
+    """Write each finished transaction as a line of JSON, with the rules that decided it.
 
-    With a `key`, an address is a hash of it, the same one each time; in a local-part and in a domain alike, case does not count.
+    With a `key`, addresses are replaced by keyed hashes; equal addresses have equal hashes, and case is ignored.
     """
 
     def __init__(self, write: Callable[[str], None], key: bytes | None = None) -> None:
         self._write = write
         self._key = key
-        self._rules: WeakKeyDictionary[Peer, Rules] = WeakKeyDictionary()  # a connection that is lost takes its rules along
+        # The entry of a connection goes when its peer object goes.
+        self._rules: WeakKeyDictionary[Peer, Rules] = WeakKeyDictionary()
 
     def decided(self, decision: Decision, facts: Facts) -> None:
-        """Note what a rule decided in a transaction that has not ended yet."""
+        """Note the decision of a rule in an open transaction."""
         address = ""
         if isinstance(facts, MessageFacts):
             facts = facts.rcpt
@@ -72,7 +75,7 @@ class JsonJournal:
                 rules.setdefault(address, {})[decision.stage.value] = decision.rule.name
 
     def ended(self, record: Record) -> None:
-        """Take the record of a transaction that has ended."""
+        """Write the record of a finished transaction."""
         rules = self._rules.pop(record.peer, {})
         line = {
             "time": _now(),
@@ -110,7 +113,7 @@ class JsonJournal:
 
 
 class JsonFormatter(logging.Formatter):
-    """Whatever else is logged, as a line of JSON."""
+    """Format all other log records as lines of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""

@@ -15,12 +15,12 @@ from lmtpref.lists.queues.interface import QueueUnreachableError
 from lmtpref.protocol.connection_log import ConnectionFilter
 from lmtpref.protocol.errors import UsageError
 
-COMMANDS = ("serve", "check", "explain", "lists", "maps", "milter", "queues", "send", "mock")  # a module each, in `lmtpref.cli`
+COMMANDS = ("serve", "check", "explain", "lists", "maps", "milter", "queues", "send", "mock")  # each is a module of `lmtpref.cli`
 USAGE_EXIT = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command; return the exit code."""
     with escaping():
         words = sys.argv[1:] if arguments is None else arguments
         options = _parser(words[:1]).parse_args(words)
@@ -44,9 +44,9 @@ def _begin_logging() -> None:
 
 
 def _parser(named: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser of the command that is named, or of all commands if none is.
+    """Return the parser of the command named in the arguments, or of all commands without one.
 
-    An MTA may start `serve --stdio` for each message, so a command does not import what the others need.
+    An MTA may start `serve --stdio` for each message, so a command does not import what only the others need.
     """
     parser = argparse.ArgumentParser(prog="lmtpref", description="The reference for LMTP (RFC 2033).")
     parser.add_argument("--version", action="version", version=f"lmtpref {__version__}")

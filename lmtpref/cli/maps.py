@@ -1,4 +1,4 @@
-"""`lmtpref maps`: from the configured lists, the files that an MTA needs to find them."""
+"""`lmtpref maps`: write the files that an MTA needs to route mail to the configured lists."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from lmtpref.lists import MemoryDirectory
 from lmtpref.net.listeners import Address, TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.errors import UsageError
 
-_ANY = {"", "0.0.0.0", "::", "localhost"}  # noqa: S104 - an MTA on this machine finds us on loopback, by number: `localhost` needs a look-up
+# An MTA on this machine reaches us on loopback, by number, because `localhost` needs a look-up.
+_ANY = {"", "0.0.0.0", "::", "localhost"}  # noqa: S104
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maps:
-    """What `[maps]` says, or the command line: for which MTA, where to, and how it is to reach us.
+    """The content of `[maps]`, or of the command line: the MTA, the folder, and the next hop.
 
-    `next_hop` is HOST:PORT or unix:PATH; without one it is the first address that the server listens on.
+    `next_hop` is HOST:PORT or unix:PATH; the default is the first address that the server listens on.
     """
 
     mta: str = "postfix"
@@ -41,7 +42,7 @@ class Maps:
     then: str = ""
 
     def files(self, configuration: Configuration, where: Path) -> Files:
-        """Return the files by their names, for lists that are all known; `where` is the folder in which the MTA will find them."""
+        """Return the text of each file by its name, for a complete sequence of lists; `where` is the folder in which the MTA finds them."""
         if not isinstance(configuration.directory, MemoryDirectory):
             raise UsageError("the lists are in a database: the maps are made of [[list]] tables")
         places = places_of(configuration.directory)
@@ -56,7 +57,7 @@ class Maps:
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Make `maps` one of the commands."""
+    """Add the command `maps`."""
     maps = commands.add_parser("maps", help="what an MTA needs to find the lists: tables, and the lines of its configuration")
     maps.add_argument("mta", choices=MTA.choices, help="which MTA")
     maps.add_argument("config", metavar="CONFIG.toml", help="where the lists are")
@@ -88,15 +89,15 @@ def _maps(options: argparse.Namespace) -> int:
 
 
 def maps_of(configuration: Configuration) -> Maps | None:
-    """Return what the configuration's `[maps]` says; None if there is none."""
+    """Return the settings in the configuration's `[maps]`; None without that table."""
     values: Mapping[str, Any] = configuration.maps
     return Maps(**{"address_class" if key == "class" else key: value for key, value in values.items()}) if values else None
 
 
 def regenerate(configuration: Configuration) -> None:
-    """Write the files that `[maps]` asks for, if it does, and say on stderr what was written.
+    """Write the files that `[maps]` requests, and report them on standard error.
 
-    Raises UsageError where they cannot be written.
+    Raises UsageError if they cannot be written.
     """
     maps = maps_of(configuration)
     if maps and maps.out:
@@ -111,7 +112,7 @@ def _check(files: Files, out: Path) -> int:
 
 
 def _write(files: Files, out: Path, then: str, say: Callable[[str], None] = print) -> int:
-    """Write what has changed, each file at once: who reads it sees the old one or the new one, whole."""
+    """Write the files that have changed, each atomically, so that a reader sees the old file or the new one."""
     stale = _stale(files, out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -130,17 +131,17 @@ def _stale(files: Files, out: Path) -> list[str]:
 def _content(path: Path) -> str | None:
     try:
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):  # what is wrong with it, writing will tell
+    except (OSError, UnicodeDecodeError):  # the attempt to write reports the problem
         return None
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Let `path` hold `text`, which is on disk before it is seen."""
+    """Replace the contents of `path` by `text`, which is on disk before it becomes visible."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             file.write(text)
             file.flush()
-            os.fchmod(file.fileno(), 0o644)  # the MTA is another user
+            os.fchmod(file.fileno(), 0o644)  # the MTA runs as another user
             os.fsync(file.fileno())
             Path(file.name).replace(path)
         except BaseException:
@@ -156,7 +157,7 @@ def _run(command: str) -> int:
 
 
 def _reachable(address: Address) -> Address:
-    """Return the address as an MTA on this machine finds it.  Raises UsageError for port 0, which is another each time."""
+    """Return the address for an MTA on this machine.  Raises UsageError for port 0, which changes at each start."""
     if isinstance(address, UnixAddress):
         return UnixAddress(str(Path(address.path).absolute()))
     if not address.port:

@@ -1,4 +1,4 @@
-"""Every address at which a list takes mail, as the tables of MTAs want it: one by one, or as a pattern."""
+"""Every address of a list in the forms that tables of MTAs need: one by one, or as a pattern."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from lmtpref.lists.addresses import SUFFIXES, WITH_DETAIL
 from lmtpref.protocol.domains import u_labels
 from lmtpref.protocol.errors import UsageError
 
-# What may stand in a table as it is; a quoted local-part, or an address literal, may not in every kind of them
+# A local-part that any table can hold unquoted; quoted local-parts, and address literals, do not fit into every kind of table.
 _PLAIN = re.compile(r"\w[\w.&'=~-]*")
-_SPECIAL = re.compile(r"[.]")  # of these, what a pattern has to quote
+_SPECIAL = re.compile(r"[.]")  # the plain characters that a pattern must quote
 
 
 class ListAtDomain(NamedTuple):
-    """A list at one of its domains; `own` is the domain of its own address, at which it is known to itself."""
+    """A list at one of its domains; `own` is the domain of its own address."""
 
     name: str
     domain: str
@@ -30,25 +30,25 @@ class ListAtDomain(NamedTuple):
 
     @property
     def locals(self) -> list[str]:
-        """The local-parts that can be listed: the list's name, and with each sub-address."""
+        """The local-parts without a detail: the list's name, alone and with each sub-address."""
         return [self.name, *(f"{self.name}-{suffix}" for suffix in sorted(SUFFIXES))]
 
     @property
     def open_ended(self) -> list[str]:
-        """The local-parts that go on, behind a `+`, with what nobody can list."""
+        """The local-parts after which a `+` and any detail may follow, which no table can enumerate."""
         return [f"{self.name}-{suffix}" for suffix in sorted(SUFFIXES) if SUFFIXES[suffix] in WITH_DETAIL]
 
     @property
     def pattern(self) -> str:
-        """All of its addresses, as POSIX, PCRE and RE2 alike read it; its first group is the local-part."""
+        """A pattern for all of its addresses, valid in POSIX, PCRE and RE2; its first group is the local-part."""
         suffixes = "|".join(suffix + (r"(\+.*)?" if SUFFIXES[suffix] in WITH_DETAIL else "") for suffix in sorted(SUFFIXES))
         return f"^({quoted(self.name)}(-({suffixes}))?)@{quoted(self.domain)}$"
 
 
 def places_of(lists: Iterable[MailingList]) -> list[ListAtDomain]:
-    """Return the places of `lists`, with each spelling of their domains, sorted; the longest name first, because it wins.
+    """Return each list at each spelling of its domains, sorted; the longest name comes first, because it wins.
 
-    Raises UsageError for a list whose address cannot stand in a table.
+    Raises UsageError for a list whose address does not fit into a table.
     """
     places = [
         ListAtDomain(name, spelled, item.places[0][1])
@@ -65,7 +65,7 @@ def domains_of(places: Iterable[ListAtDomain]) -> list[str]:
 
 
 def addresses_of(places: Iterable[ListAtDomain]) -> Iterator[tuple[str, ListAtDomain]]:
-    """Each address that can be listed, once, and the place whose it is."""
+    """Return each address without a detail once, with the place that it belongs to."""
     found: dict[str, ListAtDomain] = {}
     for place in places:
         for local in place.locals:
@@ -74,7 +74,7 @@ def addresses_of(places: Iterable[ListAtDomain]) -> Iterator[tuple[str, ListAtDo
 
 
 def quoted(text: str) -> str:
-    """Return a pattern that matches `text`, which is plain, and nothing else."""
+    """Return a pattern that matches `text`, a plain one, and no other text."""
     return _SPECIAL.sub(r"\\\g<0>", text)
 
 

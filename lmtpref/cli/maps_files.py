@@ -1,4 +1,4 @@
-"""The files of `lmtpref maps`, for each MTA: tables of the lists, and the lines of its configuration that use them."""
+"""The files of `lmtpref maps` for each MTA: tables of the lists, and the configuration lines that use them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _POSTMASTER = "postmaster"
 
 
 def postfix(places: list[ListAtDomain], hop: Address, where: Path, *, type_: str, service: str, class_: str) -> Files:
-    """Postfix's `transport` and `recipients`, `virtual` for the class of that name, and the lines of main.cf.
+    """Return Postfix's `transport` and `recipients`, `virtual` for the class of that name, and the lines of main.cf.
 
-    With the class `virtual` the alias domains are Postfix's, and it sends on to the lists' own.
+    With the class `virtual`, Postfix owns the alias domains and forwards to the lists' own addresses.
     """
     next_hop = f"{service}:inet:{hop}" if isinstance(hop, TcpAddress) else f"{service}:{hop}"
     ours = [place for place in places if not (class_ == "virtual" and place.is_alias)]
@@ -33,7 +33,7 @@ def postfix(places: list[ListAtDomain], hop: Address, where: Path, *, type_: str
 
 
 def exim(places: list[ListAtDomain], hop: Address, where: Path) -> Files:
-    """Exim's `lists`, in the manner of an alias file, and the router and the transport that use it."""
+    """Return Exim's `lists`, in the format of an alias file, and the router and the transport that use it."""
     lines = [f"{_POSTMASTER}@{domain}: {_POSTMASTER}" for domain in domains_of(places)]
     lines += [f"{address}: {place.name}@{place.own}" for address, place in addresses_of(places)]
     lines += [rf"^{quoted(local)}\+.*@{quoted(place.domain)}$: {place.name}@{place.own}" for place in places for local in place.open_ended]
@@ -56,7 +56,7 @@ def exim(places: list[ListAtDomain], hop: Address, where: Path) -> Files:
 
 
 def sendmail(places: list[ListAtDomain], hop: Address, where: Path) -> Files:
-    """Sendmail's `mailertable` and `relay-domains`, and the lines of its .mc that use them."""
+    """Return Sendmail's `mailertable` and `relay-domains`, and the lines of its .mc that use them."""
     host, way = (f"[{hop.host}]", f"TCP $h {hop.port}") if isinstance(hop, TcpAddress) else ("localhost", f"FILE {hop.path}")
     flags = "F=mDFMuXz8, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP, E=\\r\\n, L=990, T=DNS/RFC822/SMTP"
     mc = [
@@ -85,7 +85,7 @@ def _table(type_: str, places: list[ListAtDomain], values: dict[ListAtDomain, st
 
 
 def _virtual(type_: str, aliases: list[ListAtDomain]) -> str:
-    """Each address at an alias domain, and the same at the list's own."""
+    """Yield each address at an alias domain, with the same one at the list's own domain."""
     owns = {place.domain: place.own for place in aliases}
     if type_ in _PATTERNS:
         lines = [f"/^{_POSTMASTER}@{quoted(domain)}$/ {_POSTMASTER}@{own}" for domain, own in owns.items()]
@@ -100,7 +100,7 @@ def _main(type_: str, where: Path, class_: str, domains: list[str], aliases: lis
     recipients = f"{type_}:{where}/recipients"
     yield f"transport_maps = {type_}:{where}/transport"
     if type_ not in _PATTERNS:
-        yield "recipient_delimiter = +"  # so that what follows it need not be in the table
+        yield "recipient_delimiter = +"  # so that the table needs no entry for each detail
     match class_:
         case "local":
             yield "# and in mydestination: " + " ".join(domains)
@@ -117,7 +117,7 @@ def _main(type_: str, where: Path, class_: str, domains: list[str], aliases: lis
 
 
 def _exim_host(host: str) -> str:
-    """In Exim a colon stands between hosts, and a second one for itself."""
+    """Return the host with doubled colons, because in Exim a single colon separates hosts."""
     return host.replace(":", "::")
 
 

@@ -1,4 +1,4 @@
-"""`lmtpref milter`: Postfix and Sendmail ask at their own RCPT, and at the end of a message, whether the lists would reject it."""
+"""`lmtpref milter`: tell Postfix and Sendmail, at RCPT and at the end of a message, whether the lists would reject it."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from lmtpref.protocol.syntax import Path
 
 
 class NothingKept:
-    """A sink that keeps no entry, because the milter only asks what would become of a message."""
+    """A sink that keeps no entry, because the milter only needs the verdict."""
 
     def put(self, entry: Entry) -> None:
         """Drop the entry."""
 
 
 class ListJudge:
-    """Answers for recipients at domains that hold a list, as the server would; all other recipients are the MTA's.
+    """A judge that answers for recipients at the lists' domains as the server would; all other recipients belong to the MTA.
 
-    At the domains `mixed`, which have mailboxes too, an address that is not a list's is the MTA's as well.  A 4xx reports a
-    local error, and is passed on with `tempfail`; without, the MTA goes on, and the server decides when the message comes.
-    While the lists cannot be looked up, only domains at which one was found are ours.
+    At the domains `mixed`, which have mailboxes too, only the lists' addresses are ours.  A 4xx reports a local error.
+    With `tempfail` it is passed on; without, the MTA continues, and the server decides when the message comes.
+    While the lists cannot be looked up, only domains at which a list was found are ours.
     """
 
     def __init__(self, handler: ListHandler, *, mixed: Iterable[str] = (), tempfail: bool = True) -> None:
@@ -43,7 +43,7 @@ class ListJudge:
         self._served: set[str] = set()
 
     async def rcpt(self, envelope: Envelope, path: Path) -> Reply | None:
-        """Return the rejection of this recipient; None if there is none, or if the recipient is the MTA's."""
+        """Return the rejection of this recipient; None for an accepted recipient, and for one that belongs to the MTA."""
         recipient = Recipient(path)
         refusal = await resolve(self.handler.rcpt(envelope, recipient))
         if not self._is_ours(recipient):
@@ -54,7 +54,7 @@ class ListJudge:
         return None if refusal and refusal.code < 500 and not self.tempfail else refusal
 
     async def message(self, envelope: Envelope) -> Reply | None:
-        """Return the first recipient's rejection of the message if every recipient would reject it; else None.
+        """Return the first recipient's rejection if every recipient would reject the message; else None.
 
         A recipient that would accept or defer the message gets it over LMTP, and the MTA sends a bounce for the others.
         """
@@ -75,7 +75,7 @@ class ListJudge:
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Make `milter` one of the commands."""
+    """Add the command `milter`."""
     milter = commands.add_parser("milter", help="answer for the lists at Postfix's or Sendmail's own RCPT and end of message")
     milter.add_argument("config", metavar="CONFIG.toml", help="where the lists are; or mailman:FILE")
     milter.add_argument("--listen", action="append", required=True, metavar="inet:HOST:PORT|unix:PATH", help="where; may be repeated")
@@ -113,7 +113,7 @@ async def _until_told_to_stop(milter: Milter, judge: ListJudge, options: argpars
 
     async def read_again() -> None:
         before, judge.handler = judge.handler.directory, await asyncio.to_thread(_handler_of, options.config)
-        if close := getattr(before, "close", None):  # a database's connections
+        if close := getattr(before, "close", None):  # closes a database's connections
             close()
         report(f"{options.config} was read again")
 

@@ -1,4 +1,4 @@
-"""`lmtpref mock`: the server's side of a transcript, played to a client."""
+"""`lmtpref mock`: play the server's side of a transcript to a client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLAYED_EXIT, MISMATCH_EXIT, TIMED_OUT_EXIT, UNSTARTED_EXIT = 0, 1, 3, 4
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Make `mock` one of the commands."""
+    """Add the command `mock`."""
     mock = commands.add_parser("mock", help="play the server's side of a transcript, once, to test a client")
     mock.add_argument("transcript", metavar="FILE.rst#ID|FILE|ID", help="in a document, a file of its own, or one of lmtpref's")
     mock.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT|unix:PATH", help="where (default: %(default)s)")
@@ -38,7 +38,7 @@ def _mock(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     server = ScriptServer(script, options.listen)
     for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(ValueError):  # signals are the main thread's
+        with contextlib.suppress(ValueError):  # only the main thread may set signal handlers
             signal.signal(number, lambda *_: server.stop())
     print(f"listening on {server.address}", flush=True)
     server.play(options.timeout)

@@ -1,4 +1,4 @@
-"""Open files: how many this process may have, and how many connections that is enough for."""
+"""Open files: the limit of this process, and the number of connections that fit into it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from lmtpref.cli.terminal import report
 from lmtpref.config.loader import Configuration
 from lmtpref.protocol.errors import UsageError
 
-RESERVED_FILES = 256  # for listeners, the spool, a database, and clients that are being told that there are too many
+# For listeners, the spool, a database, and the connections beyond a limit that wait for their 421.
+RESERVED_FILES = 256
 
 
 def raise_limit() -> int | None:
-    """Let this process open as many files as the system allows it; return how many, or None where that is not limited."""
+    """Raise the limit of open files as far as the system allows; return the limit, or None without one."""
     if resource is None:
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -27,9 +28,9 @@ def raise_limit() -> int | None:
 
 
 def share_of(configuration: Configuration, workers: int) -> Configuration:
-    """Return `configuration` with the part of its limits that each of `workers` has, as far as open files allow.
+    """Return `configuration` with each worker's share of its limits, as far as open files allow.
 
-    Raises UsageError if a part has no room for one message, or there can be no connection.
+    Raises UsageError if a share has no room for one message, or for one connection.
     """
     if workers > 1:
         configuration = replace(configuration, limits=configuration.limits.shared_among(workers))
@@ -41,9 +42,9 @@ def share_of(configuration: Configuration, workers: int) -> Configuration:
 
 
 def fit_connections(configuration: Configuration) -> Configuration:
-    """Return `configuration` with no more connections than there can be open files, and report if they had to be fewer.
+    """Return `configuration` with no more connections than open files allow; report a reduction.
 
-    Raises UsageError if there can be none.
+    Raises UsageError if no connection is possible.
     """
     files, wanted = raise_limit(), configuration.limits.max_connections
     if files is None or wanted <= files - RESERVED_FILES:

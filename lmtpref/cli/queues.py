@@ -1,4 +1,4 @@
-"""`lmtpref queues`: what the queues of an engine hold."""
+"""`lmtpref queues`: list and edit the queues of an engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Make `queues` one of the commands."""
+    """Add the command `queues`."""
     queues = commands.add_parser("queues", help="say what queues hold; show, remove, release or move an entry")
     queues.add_argument("url", metavar="DIR|URL", help="a spool, or the URL of an engine; env:NAME reads a variable")
     queues.add_argument("action", nargs="?", choices=tuple(_ACTIONS), default="list", help="what to do (default: list)")
@@ -58,7 +58,7 @@ def _queues(options: argparse.Namespace) -> int:
 
 
 def _act(stored: StoredEntry, options: argparse.Namespace) -> int:
-    """Do what the options say with one entry, unless it is damaged, or was removed meanwhile."""
+    """Apply the action to one entry, unless it is damaged, or was removed meanwhile."""
     try:
         return _ONE[options.action](stored, options)
     except (DamagedEntryError, OSError) as error:
@@ -67,7 +67,7 @@ def _act(stored: StoredEntry, options: argparse.Namespace) -> int:
 
 
 def _url(text: str) -> str:
-    """Return the URL that `text` is, or that of the spool in the folder `text`."""
+    """Return `text` if it is a URL, else the URL of the spool in the folder `text`."""
     return text if text.startswith((ENVIRONMENT, *(f"{scheme}{end}" for scheme in schemes() for end in ":+"))) else f"maildir:{text}"
 
 
@@ -83,7 +83,7 @@ def _seconds(text: str) -> float:
 
 
 def _list(store: Store, options: argparse.Namespace) -> int:
-    """Print a line for every entry; return 1 if one of them is damaged."""
+    """Print a line for every entry; return 1 if an entry is damaged."""
     now, found, damaged = time.time(), [], False
     for data in map(_described, store.stored()):
         if not _is_wanted(data, options, now):
@@ -177,7 +177,7 @@ def _described(stored: StoredEntry) -> dict[str, Any]:
 
 
 def _is_wanted(data: dict[str, Any], options: argparse.Namespace, now: float) -> bool:
-    """Whether the options let an entry into the list; a damaged one has neither list nor sender."""
+    """Return whether the options select an entry; a damaged one has neither list nor sender."""
     age = now - data["arrived"]
     return (
         (options.queue is None or data["queue"] == options.queue)

@@ -1,4 +1,4 @@
-"""SIGHUP: the configuration is read again while the server serves."""
+"""SIGHUP: read the configuration again while the server serves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 async def on_hangup(read_again: Callable[[], Awaitable[None]], path: str) -> AsyncIterator[None]:
     """Await `read_again` after each SIGHUP in the `async with` block; a failure is reported, and the old configuration stays.
 
-    Signals that arrive while it reads make it read once more.  Without SIGHUP, nothing happens.
+    A signal during `read_again` makes it run once more.  On systems without SIGHUP, nothing happens.
     """
     if not hasattr(signal, "SIGHUP"):
         yield
@@ -55,9 +55,9 @@ async def _reload_loop(asked: asyncio.Event, read_again: Callable[[], Awaitable[
 
 @contextlib.asynccontextmanager
 async def reloading(server: Server, path: str, configuration: Configuration, *, workers: int = 1) -> AsyncIterator[None]:
-    """Let `server`, which has `configuration`, do what the file `path` says after each SIGHUP in the `async with` block.
+    """Apply the file `path` to `server`, which has `configuration`, after each SIGHUP in the `async with` block.
 
-    With `workers`, the server is one of so many processes, and the first process makes the MTA's maps.
+    With `workers`, the server is one of that many processes, and the first process writes the MTA's maps.
     """
     current = configuration
 
@@ -79,7 +79,7 @@ async def reloading(server: Server, path: str, configuration: Configuration, *, 
 
 
 def make_maps(configuration: Configuration) -> None:
-    """Make the MTA's maps anew, if that is wanted; if it fails, the server serves all the same."""
+    """Write the MTA's maps again if the configuration requests it; a failure does not stop the server."""
     try:
         maps.regenerate(configuration)
     except UsageError as error:
@@ -87,9 +87,10 @@ def make_maps(configuration: Configuration) -> None:
 
 
 def read_again(path: str, workers: int) -> tuple[Configuration, KnownMtas, ssl.SSLContext | None]:
-    """Return what the file says, for each of `workers`, with its known MTAs and its certificate.  Raises UsageError."""
+    """Return the configuration for each of `workers`, its known MTAs and its certificate.  Raises UsageError."""
     configuration = share_of(load(path), workers)
-    configuration.group()  # of no use now, and missed when the server starts again
+    # The group is not needed now, but a missing one would prevent the next start.
+    configuration.group()
     tls = configuration.tls()
     try:
         return configuration, known_mtas_of(configuration.known_mtas, tls), tls

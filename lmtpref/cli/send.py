@@ -1,4 +1,4 @@
-"""`lmtpref send`: one message, a line for each recipient."""
+"""`lmtpref send`: send one message, and print a line for each recipient."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NEWLINE = re.compile(rb"\r?\n")
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Make `send` one of the commands."""
+    """Add the command `send`."""
     send = commands.add_parser("send", help="send a message from standard input; prints what became of each recipient")
     send.add_argument("address", metavar="HOST:PORT|unix:PATH", help="where the server listens")
     send.add_argument("--from", dest="sender", type=wire_line, required=True, metavar="ADDRESS", help="the sender; <> is none")
@@ -45,13 +45,13 @@ def _send(options: argparse.Namespace) -> int:
             if options.starttls:
                 client.starttls()
             client.sendmail(options.sender, options.recipients, content)
-    except OSError as error:  # smtplib's are too
+    except OSError as error:  # the base of smtplib's exceptions too
         return _tell(client, error)
     return _tell(client, None)
 
 
 def _tell(client: Client, error: OSError | None) -> int:
-    """Print what became of each recipient, or that it did not come to that; the exit code."""
+    """Print the outcome of each recipient, or that none was reached; return the exit code."""
     for outcome in client.outcomes:
         print(printable(_spelt(outcome)))
     if not client.outcomes:

@@ -33,14 +33,14 @@ from lmtpref.protocol.handler import AcceptAll
 from lmtpref.server import Server
 from lmtpref.testing.fault_injector import FaultInjector
 
-ATTEMPT_SECONDS = 1.0  # between two attempts to reach the engine of the queues
-# A thread of a queue may keep the event loop from Python for so long each time; 5 ms, the default, are more than a message takes.
+ATTEMPT_SECONDS = 1.0  # between attempts to reach the engine of the queues
+# How long a thread of a queue may keep the interpreter lock each time; 5 ms, the default, are more than a message takes.
 SWITCH_SECONDS = 0.0005
-COLLECTED_AFTER = (50_000, 20, 10)  # new objects, and so on; see gc.set_threshold
+COLLECTED_AFTER = (50_000, 20, 10)  # the arguments of gc.set_threshold
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Make `serve` one of the commands."""
+    """Add the command `serve`."""
     serve = commands.add_parser("serve", help="run the server; without CONFIG, three lists in memory for a demonstration")
     serve.add_argument("config", type=path_name, nargs="?", metavar="CONFIG.toml", help="what to serve (docs: configuration)")
     serve.add_argument("--listen", action="append", metavar="HOST:PORT|unix:PATH", help="listen here instead; may be repeated")
@@ -98,7 +98,7 @@ def _work(options: argparse.Namespace, configuration: Configuration, group: Grou
 
 
 def _run_until_end(server: Server, options: argparse.Namespace, configuration: Configuration, group: Group | None) -> bool:
-    """Serve until a signal, or until the one conversation is over; return whether all was kept."""
+    """Serve until a signal, or until the single conversation is over; return whether all entries were stored."""
     is_shown = not options.stdio and group is None
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
@@ -107,14 +107,14 @@ def _run_until_end(server: Server, options: argparse.Namespace, configuration: C
                 runner.run(_one_conversation(server, stack))
             else:
                 runner.run(_until_told_to_stop(server, options, configuration, stack, group))
-    except ENDS_SERVER:  # a hook raised it; the server has stopped in order
+    except ENDS_SERVER:  # raised by a hook; the server has stopped in order
         _finish(server.queues, is_shown=is_shown)
         raise
     return _finish(server.queues, is_shown=is_shown)
 
 
 def _finish(queues: Queues, *, is_shown: bool) -> bool:
-    """Close the queues, and print what they hold if that is to be shown; return whether all was kept."""
+    """Close the queues, and print their contents if requested; return whether all entries were stored."""
     finished = asyncio.run(queues.aclose())
     if is_shown:
         asyncio.run(print_summary(queues))
@@ -122,7 +122,7 @@ def _finish(queues: Queues, *, is_shown: bool) -> bool:
 
 
 def _warn_of_forgeries(server: Server) -> None:
-    """Name a list that believes any header; lists in a database are named when they get such a post."""
+    """Warn of each list that trusts any header; lists in a database cause the warning at their first post."""
     handler = server.handler
     if isinstance(handler, ListHandler) and isinstance(handler.directory, MemoryDirectory):
         for mailing_list in handler.directory:
@@ -130,7 +130,7 @@ def _warn_of_forgeries(server: Server) -> None:
 
 
 def _spare_the_collector() -> None:
-    """Look for cycles seldom: hardly anything here is in one, and to look takes the longer, with all else at a stand, the more is kept."""
+    """Collect garbage seldom: few objects here form cycles, and a collection stops the server for longer the more objects exist."""
     gc.freeze()
     gc.set_threshold(*COLLECTED_AFTER)
 
@@ -139,7 +139,8 @@ def _configuration(options: argparse.Namespace) -> Configuration:
     if options.config and options.accept_all:
         raise UsageError("a CONFIG has lists, and --accept-all does without; not both")
     configuration = load(options.config) if options.config else cast()
-    if options.stdio:  # no socket, and no TLS: an MTA's user may not even read the key
+    # With --stdio there is no socket and no TLS: an MTA's user may not even be able to read the key.
+    if options.stdio:
         settings = replace(configuration.settings, require_tls="no")
         no_tls: dict[str, Any] = dict.fromkeys(("tls_certificate", "tls_key", "tls_client_ca"))
         configuration = replace(configuration, known_mtas=None, unix_group=None, settings=settings, **no_tls)
@@ -147,7 +148,7 @@ def _configuration(options: argparse.Namespace) -> Configuration:
 
 
 def _with_queues(configuration: Configuration, options: argparse.Namespace) -> Configuration:
-    """Return the configuration, with the queues of the command line in the place of its own."""
+    """Return the configuration, with the queues of the command line instead of its own."""
     if options.held:
         configuration = replace(configuration, queue_options=replace(configuration.queue_options, held=options.held))
     if options.queues:
@@ -161,13 +162,14 @@ def _check_stdio(options: argparse.Namespace, configuration: Configuration) -> N
     if options.listen or not (configuration.maildir or configuration.queues_url):
         raise UsageError("--stdio goes without --listen" if options.listen else "--stdio needs a spool, on disk, as --spool DIR says")
     if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()):
-        logging.disable()  # an MTA has made them one, and would take what is logged for replies
+        # An MTA may have joined stderr with stdout, and would take log lines for replies.
+        logging.disable()
 
 
 async def _until_told_to_stop(
     server: Server, options: argparse.Namespace, configuration: Configuration, stack: contextlib.ExitStack, group: Group | None
 ) -> None:
-    """Serve until a signal; what is logged after the first lines is written in the background, until `stack` is closed."""
+    """Serve until a signal; lines logged after the first ones are written in the background, until `stack` is closed."""
     stop = _told_to_stop()
     if options.wait and not await _reached(server, stop):
         return
@@ -183,7 +185,7 @@ async def _until_told_to_stop(
 
 
 async def _reached(server: Server, stop: asyncio.Event) -> bool:
-    """Wait until the engine of the queues can be reached; False if the server is told to stop first."""
+    """Wait until the engine of the queues can be reached; return False if a signal stops the server first."""
     told = False
     while not stop.is_set():
         try:
@@ -211,9 +213,10 @@ async def _one_conversation(server: Server, stack: contextlib.ExitStack) -> None
 
 
 def _told_to_stop() -> asyncio.Event:
-    """Return what is set at SIGTERM and SIGINT."""
+    """Return the event that SIGTERM and SIGINT set."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):  # no such signals outside Unix: Ctrl-C ends it there
+        # Windows lacks these signals for event loops: there, Ctrl-C stops the server.
+        with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop

@@ -1,4 +1,4 @@
-"""What `lmtpref serve` offers to tests in any language: `--faults` to be had, `--capture` of what was received."""
+"""Options of `lmtpref serve` for tests in any language: `--faults` injects faults, `--capture` writes received messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lmtpref.testing.recorder import Message, Recorder
 
 
 def add_to(serve: argparse.ArgumentParser) -> None:
-    """Give `serve` its options."""
+    """Add the options to `serve`."""
     serve.add_argument("--accept-all", action="store_true", help="instead of lists, take every message for every recipient and keep none")
     serve.add_argument(
         "--faults", type=path_name, metavar="FILE.toml", help="what the server is to do wrong; exit code 1 if some of it never happened"
@@ -31,7 +31,7 @@ def add_to(serve: argparse.ArgumentParser) -> None:
 
 
 def recorder_for(options: argparse.Namespace) -> Recorder | None:
-    """Return a recorder that does what the options say; None if they say nothing.  Raises ConfigurationError, UsageError."""
+    """Return the recorder that the options request; None without them.  Raises ConfigurationError, UsageError."""
     if not options.faults and not options.capture:
         return None
     recorder = Recorder(keep=False, on_message=_capture(options.capture) if options.capture else None)
@@ -41,7 +41,7 @@ def recorder_for(options: argparse.Namespace) -> Recorder | None:
 
 
 def tell_missing(recorder: Recorder | None) -> bool:
-    """Say what was to happen and did not; whether there is anything."""
+    """Report the faults that did not happen; return whether there are any."""
     missing = recorder.faults.missing if recorder else []
     for line in missing:
         report(line)
@@ -52,7 +52,7 @@ def tell_missing(recorder: Recorder | None) -> bool:
 
 
 class FaultKey(NamedTuple):
-    """A key of [[fault]]: its name, what its value must be, and what it means."""
+    """A key of [[fault]]: its name, the kind of its value, and its meaning."""
 
     name: str
     kind: Kind
@@ -85,7 +85,7 @@ def load(path: str) -> list[Fault]:
 
 
 class _File(TomlFile):
-    """A file of faults while it is read."""
+    """The parser of a file of faults."""
 
     def faults(self) -> list[Fault]:
         for name in self.data.keys() - {"fault"}:
@@ -117,7 +117,7 @@ class _File(TomlFile):
 
 
 def _do(fault: Fault, name: str, value: Any, times: int | None) -> Fault:  # noqa: ANN401 - as TOML has it
-    """Let `fault` do what a key says."""
+    """Apply a key to `fault`."""
     if name == "reply":
         reply = Reply.parse(value.split("\n"))
         return fault.reply(reply.code, reply.enhanced, "\n".join(reply.lines), times=times)
@@ -131,7 +131,7 @@ def _do(fault: Fault, name: str, value: Any, times: int | None) -> Fault:  # noq
     return end(times=times)
 
 
-# What was received --------------------------------------------------------------------------------------------------
+# Received messages --------------------------------------------------------------------------------------------------
 
 
 def _capture(path: str) -> Callable[[Message], None]:
@@ -147,7 +147,7 @@ def _capture(path: str) -> Callable[[Message], None]:
 
 
 def as_json(message: Message) -> dict[str, object]:
-    """Return a message as `--capture` writes it: the content as text where it is UTF-8, and in base64 where it is not."""
+    """Return a message as `--capture` writes it: the content as text if it is UTF-8, else in base64."""
     envelope: dict[str, object] = {
         "peer": message.peer,
         "lhlo": message.lhlo,

@@ -1,4 +1,4 @@
-"""`lmtpref serve --given NAME`: the reference server in a condition that some cases of `lmtpref check` ask for."""
+"""`lmtpref serve --given NAME`: the reference server in a condition that some cases of `lmtpref check` need."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ NONE = "none"
 
 
 def add_to(serve: argparse.ArgumentParser) -> None:
-    """Give `serve` its option."""
+    """Add the option to `serve`."""
     serve.add_argument("--given", metavar="NAMES", help="be in conditions, between commas, that cases of `lmtpref check` ask for")
 
 
 def asked_for(options: argparse.Namespace) -> list[Condition]:
-    """Return the conditions that the options name.  Raises UsageError for one that does not exist, or for a CONFIG beside them."""
+    """Return the conditions in the options.  Raises UsageError for an unknown one, or if there is a CONFIG too."""
     if options.given and options.config:
         raise UsageError("--given changes the lists of the documents; it goes without a CONFIG")
     return _conditions([name for name in (options.given or NONE).split(",") if name != NONE])
@@ -59,7 +59,7 @@ def under_condition(configuration: Configuration, given: Condition) -> Configura
 
 
 def recorder_for(given: Condition, recorder: Recorder | None) -> Recorder | None:
-    """Return a recorder with the faults of the condition beside those that `recorder` has."""
+    """Return a recorder with the faults of the condition in addition to those of `recorder`."""
     if not given.fault:
         return recorder
     recorder = recorder or Recorder(keep=False)
@@ -71,7 +71,7 @@ def recorder_for(given: Condition, recorder: Recorder | None) -> Recorder | None
 
 
 def reference(names: Sequence[str], *, listen: str = "127.0.0.1:0") -> Server:
-    """Return the reference server in these conditions, as `lmtpref serve --given` runs it."""
+    """Return the reference server in these conditions, as run by `lmtpref serve --given`."""
     configuration, recorder = cast(), None
     given = _conditions(names)
     for one in given:

@@ -1,4 +1,4 @@
-"""What `lmtpref serve` prints: where it listens, and at the end what the queues hold."""
+"""Lines printed by `lmtpref serve`: its addresses, and at the end the contents of the queues."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def announce(addresses: Iterable[str], *, in_memory: bool) -> None:
 
 
 async def print_summary(queues: Queues) -> None:
-    """Print how many entries each queue holds."""
+    """Print the number of entries in each queue."""
     try:
         held = await queues.counts()
     except OSError as error:

@@ -27,9 +27,9 @@ MAX_WORKERS = 256
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What a worker has from the first process.
+    """The objects that the first process gives to a worker.
 
-    It serves on `listeners`, calls `ready` once it does, and stops when `lifeline`, a descriptor, becomes readable.
+    The worker serves on `listeners`, then calls `ready`, and stops when `lifeline`, a descriptor, becomes readable.
     """
 
     workers: int
@@ -42,13 +42,13 @@ ServeInGroup = Callable[[argparse.Namespace, Configuration, Group], int]
 
 
 def serve(options: argparse.Namespace, configuration: Configuration, workers: int, work: ServeInGroup) -> int:
-    """Serve in `workers` processes, each of which does `work` with its part of the limits; return the exit code.
+    """Serve in `workers` processes, each of which runs `work` with its share of the limits; return the exit code.
 
     Raises UsageError: if the number or another option does not allow that.
     """
     _check(options, workers)
     share = share_of(configuration, workers)
-    share.tls()  # an error is told before a process is started
+    share.tls()  # reports an error before any process is started
     engine = _bind_listeners(share, options.listen or (), allow_remote=options.allow_remote)
     addresses = engine.addresses
 
@@ -61,13 +61,13 @@ def serve(options: argparse.Namespace, configuration: Configuration, workers: in
         except UsageError as error:
             report(f"{error}; the old configuration stays")
             return False
-        # The queues stay those of the start, as in one process.
+        # The queues are not replaced, as with one process.
         share = replace(read, maildir=share.maildir, queues_url=share.queues_url, queue_options=share.queue_options)
         make_maps(share)
         return True
 
     make_maps(share)
-    gc.freeze()  # so that a worker that looks for cycles writes to no page that it shares with the others
+    gc.freeze()  # so that a garbage collection in a worker does not write to shared pages
     group = Workers(
         workers,
         lambda ready, lifeline: work(options, share, Group(workers, engine.listeners, ready, lifeline)),
@@ -82,9 +82,9 @@ def serve(options: argparse.Namespace, configuration: Configuration, workers: in
 
 
 def _bind_listeners(configuration: Configuration, listen: Iterable[str], *, allow_remote: bool) -> Engine:
-    """Return an engine that is bound to where `configuration` listens, for servers in several processes.
+    """Return an engine that is bound to the addresses of `configuration`, for servers in several processes.
 
-    It serves nobody; `release` closes its sockets and removes their files.  Raises UsageError as `Engine.bind` does.
+    It does not accept connections; `release` closes its sockets and removes their files.  Raises UsageError as `Engine.bind` does.
     """
     engine = Engine(
         AcceptAll(),
@@ -108,7 +108,7 @@ def _check(options: argparse.Namespace, workers: int) -> None:
 
 
 async def _summarise(configuration: Configuration) -> None:
-    """Print what the queues hold when all workers have ended."""
+    """Print the contents of the queues when all workers have ended."""
     queues = configuration.queues()
     try:
         await queues.open()

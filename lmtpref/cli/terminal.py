@@ -1,4 +1,4 @@
-"""What every command writes to standard output and standard error: escaped, so that a sender cannot forge a line."""
+"""Output of all commands, escaped, so that a sender cannot forge a line."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lmtpref.protocol.printable import printable, printable_lines
 
 
 class EscapingStream:
-    """A text stream that escapes what would control a terminal; line feeds and tabs pass.
+    """A text stream that escapes control characters; line feeds and tabs pass.
 
     If the reader of the stream is gone, the stream drops the text.
-    A command then does all that it would have done, with the same exit code.
+    The command continues, with the same effects and the same exit code.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -33,13 +33,13 @@ class EscapingStream:
         return len(text)
 
     def write_octets(self, octets: bytes) -> None:
-        """Write `octets` as they are, for another program."""
+        """Write `octets` unchanged, for another program."""
         with self._without_reader():
             self._stream.flush()
             self._stream.buffer.write(octets)
 
     def flush(self) -> None:
-        """Pass on what was written so far."""
+        """Flush the written text."""
         with self._without_reader():
             self._stream.flush()
 
@@ -50,7 +50,7 @@ class EscapingStream:
 
     @contextlib.contextmanager
     def _without_reader(self) -> Iterator[None]:
-        """Send this output, and all that follows, to the null device if the reader of a pipe is gone."""
+        """Redirect this and all further output to the null device if the reader of a pipe is gone."""
         try:
             yield
         except BrokenPipeError:
@@ -63,7 +63,7 @@ class EscapingStream:
 
 @contextlib.contextmanager
 def escaping() -> Iterator[None]:
-    """Escape what is printed and logged in the `with` block."""
+    """Escape text that is printed and logged in the `with` block."""
     with (
         contextlib.redirect_stdout(cast(TextIO, EscapingStream(sys.stdout))),
         contextlib.redirect_stderr(cast(TextIO, EscapingStream(sys.stderr))),
@@ -71,21 +71,21 @@ def escaping() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()  # here, where a missing reader is no error
+            sys.stdout.flush()  # here, a missing reader is not an error
 
 
 def print_octets(octets: bytes) -> None:
-    """Write `octets` to the standard output of a command as they are."""
+    """Write `octets` unchanged to standard output."""
     cast(EscapingStream, sys.stdout).write_octets(octets)
 
 
 def report(text: object) -> None:
-    """Write `text` to standard error, after the program's name; further lines of it are indented."""
+    """Write `text` to standard error, after the program's name; its further lines are indented."""
     print(_indented(f"lmtpref: {text}"), file=sys.stderr, flush=True)
 
 
 class LineFormatter(logging.Formatter):
-    """Log records as `report` writes them: one line, and an indented traceback where there is one."""
+    """Format log records as `report` writes text: one line, and an indented traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of `record`."""

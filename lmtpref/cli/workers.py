@@ -1,4 +1,4 @@
-"""Several processes on the same listening sockets: they are started, reloaded and stopped together."""
+"""Several processes on the same listening sockets, which are started, reloaded and stopped together."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from lmtpref.lists import QueueUnreachableError
 from lmtpref.protocol.errors import UsageError
 
 USAGE_EXIT = 2
-# After a stop, workers that have not ended within this time are killed; the server's own grace is much shorter.
+# After a stop, workers still running after this time are killed; the server's own grace is much shorter.
 STOP_SECONDS = 60.0
-# Before a worker that ended is started again; doubled each time that it ends before it is ready.
+# The pause before an ended worker is started again; it doubles each time a worker ends before it is ready.
 RESTART_SECONDS = 1.0
 MAX_RESTART_SECONDS = 60.0
 
-# `work(ready, lifeline)` serves until it is told to stop, or until `lifeline`, a descriptor, is readable because the first
-# process is gone.  It calls `ready` once it accepts connections, and returns its exit code.
+# `work(ready, lifeline)` serves until a signal, or until `lifeline`, a descriptor, is readable because the first process
+# is gone.  It calls `ready` when it accepts connections, and returns its exit code.
 Work = Callable[[Callable[[], None], int], int]
 
 
 class Workers:
-    """`count` processes that each do `work`, and this one, which starts them one after the other.
+    """`count` processes that run `work`, and the current one, which starts them one after the other.
 
-    `on_ready` is called when all accept connections, `on_stop` before they are told to stop.  `on_reload` returns whether
-    they shall read the configuration again.  A worker that ends is started again; if one ends before all are ready, the
-    others are stopped.
+    `on_ready` is called when all accept connections, `on_stop` before they are stopped.  `on_reload` returns whether the
+    workers should read the configuration again.  A worker that ends is started again; if one ends before all are ready,
+    the others are stopped.
     """
 
     def __init__(
@@ -42,12 +42,13 @@ class Workers:
     ) -> None:
         self._work = work
         self._on_ready, self._on_reload, self._on_stop = on_ready, on_reload, on_stop
-        self._running: dict[int, int] = {}  # the number of the worker, by its process id
-        self._due = dict.fromkeys(range(1, count + 1), 0.0)  # when a worker that does not run is to be started
+        self._running: dict[int, int] = {}  # process id -> the number of the worker
+        # The number of a worker that does not run -> the time at which to start it.
+        self._due = dict.fromkeys(range(1, count + 1), 0.0)
         self._delay = dict.fromkeys(self._due, RESTART_SECONDS)
         self._starting: int | None = None  # the process that is not ready yet
-        self._ready: int | None = None  # the pipe on which it says that it is
-        self._missed_reload = False  # while it was starting
+        self._ready: int | None = None  # the pipe that it writes to when it is ready
+        self._missed_reload = False  # a SIGHUP came while it was starting
         self.all_ready = self._stopping = False
         self._code = 0
 
@@ -71,7 +72,7 @@ class Workers:
         return self._code
 
     def _seconds(self) -> float | None:
-        """Return how long to wait for a signal; None if only a signal can change anything."""
+        """Return how long to wait for a signal; None to wait without a limit."""
         if self._stopping:
             return max(0.1, self._stop_at - time.monotonic())
         if self._starting or not self._due:
@@ -88,7 +89,7 @@ class Workers:
             self._stop()
 
     def _tell(self, number: int) -> None:
-        """Send a signal to every worker; one that is starting reads the configuration again when it is ready."""
+        """Send a signal to every worker; a worker that is starting gets a SIGHUP when it is ready."""
         for pid in self._running:
             if number == signal.SIGHUP and pid == self._starting:
                 self._missed_reload = True
@@ -113,7 +114,7 @@ class Workers:
         ready, tell_ready = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
-        # A signal that comes before the worker has its own handlers waits.
+        # A signal waits until the worker has its own handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, self._handled)
         pid = os.fork()
         if pid == 0:
@@ -124,7 +125,7 @@ class Workers:
         self._starting, self._ready = pid, ready
 
     def _become_worker(self, tell_ready: int, ready: int) -> NoReturn:
-        """Do the work of a worker in this process, and end it."""
+        """Run a worker in this process, and exit."""
         code = FAILED_EXIT
         try:
             signal.set_wakeup_fd(-1)
@@ -141,7 +142,7 @@ class Workers:
             report(error)
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else FAILED_EXIT
-        except BaseException:  # noqa: BLE001 - nothing of the first process may run on here
+        except BaseException:  # noqa: BLE001 - no code of the first process may run here
             traceback.print_exc()
         finally:
             sys.stdout.flush()
@@ -149,7 +150,7 @@ class Workers:
             os._exit(code)
 
     def _note_ready(self) -> None:
-        """Note that a worker is ready, or, if there is nothing in its pipe, that it is about to end."""
+        """Note that a worker is ready or, if its pipe is empty, about to end."""
         assert self._ready is not None
         is_ready = bool(os.read(self._ready, 1))
         os.close(self._ready)
@@ -183,7 +184,7 @@ class Workers:
 
     def _note_end(self, pid: int, number: int, code: int) -> None:
         if self._stopping:
-            # SIGTERM ends a worker that has not begun to serve.
+            # SIGTERM ends a worker that does not serve yet.
             self._code = self._code or (0 if code == -signal.SIGTERM else FAILED_EXIT if code < 0 else code)
         elif not self.all_ready:
             self._code = code if code > 0 else FAILED_EXIT
@@ -202,7 +203,7 @@ def _say_ready(pipe: int) -> None:
 
 @contextlib.contextmanager
 def _signals_in_pipe() -> Iterator[tuple[int, set[signal.Signals]]]:
-    """While this lasts, the signals that concern the group are octets in a pipe; yield its end to read, and the signals."""
+    """Redirect the group's signals to a pipe during the block; yield its reading end, and the signals."""
     read, write = os.pipe()
     os.set_blocking(write, False)
     handled = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
