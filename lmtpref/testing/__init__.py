@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lmtpref.testing.server import ServerAddress as ServerAddress
     from lmtpref.testing.server import play_script as play_script
 
-# Each name and its module, imported when the name is first asked for: pytest imports this package in every run, for the fixtures.
+# Each name and its module, which is imported at the first use of the name, because pytest imports this package in every run.
 _HOMES = {
     "LmtpServer": "testing.server",
     "Fault": "testing.faults",

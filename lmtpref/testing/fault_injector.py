@@ -1,4 +1,4 @@
-"""Faults on demand: a handler that stands between a session and its handler, and spoils what it is told to."""
+"""Fault injection: a handler between a session and its own handler, which injects the requested faults."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from lmtpref.protocol.replies import Reply
 from lmtpref.testing.faults import HOOKLESS, Fault
 from lmtpref.testing.recorder import ConversationRecorder, Recorder
 
-PIECE_SECONDS = 0.01  # between two pieces of a reply, so that a client that waits for it reads them one by one
+PIECE_SECONDS = 0.01  # between two pieces of a reply, so that a waiting client reads them one by one
 
-_ASKED_OF_US = HOOKLESS | {"BDAT"}  # commands that a handler is not asked about, or not each time
+# Commands for which no hook exists, or not for each occurrence.
+_ASKED_OF_US = HOOKLESS | {"BDAT"}
 
 
 class FaultInjector(Interposer):
-    """Asks another handler, unless a fault comes first; tells a `Recorder` what that handler failed at.
+    """Call another handler, unless a fault comes first; report that handler's exceptions to a `Recorder`.
 
-    One injector serves one connection.  Because it has a hook `before_command`, it is asked about each command first.
+    One injector serves one connection.  It has the hook `before_command`, so it sees each command first.
     """
 
     observer: ConversationRecorder
@@ -35,25 +36,25 @@ class FaultInjector(Interposer):
     ) -> None:
         self.observer = conversation_recorder or ConversationRecorder(recorder)
         self._recorder, self._handler, self._connection = recorder, handler, connection
-        self._verb = ""  # of the present command
-        self._waiting = 0  # hooks of the handler that have not answered
-        self._rest = b""  # of a reply that leaves in pieces
+        self._verb = ""  # of the current command
+        self._waiting = 0  # hooks of the handler that have not answered yet
+        self._rest = b""  # the unsent pieces of a reply
         recorder.conversations.add(self)
 
     def around(self, handler: Handler) -> FaultInjector:
-        """Return the injector in front of another handler, on the same connection."""
+        """Return an injector that wraps another handler on the same connection."""
         self._recorder.conversations.discard(self)
         return FaultInjector(self._recorder, handler, self._connection, self.observer)
 
     @property
     def has_pending_hook(self) -> bool:
-        """Whether a hook of the handler is being waited for; a fault that takes its time does not count."""
+        """Whether a hook of the handler has not answered yet; the delay of a fault does not count."""
         return self._waiting > 0
 
     # The hooks --------------------------------------------------------------------------------------------------
 
     def before_command(self, _peer: Peer, command: Command) -> Answer:
-        """Answer a command that no other hook is asked about."""
+        """Answer a command that has no other hook."""
         self._verb = command.verb
         return self._ask("before_command", command.verb, None) if command.verb in _ASKED_OF_US else None
 
@@ -74,11 +75,11 @@ class FaultInjector(Interposer):
         return self._ask("rcpt", "RCPT", recipient.path.address, envelope, recipient)
 
     def data(self, envelope: Envelope) -> Answer:
-        """Answer DATA; for BDAT, `before_command` was asked."""
+        """Answer DATA; for BDAT, `before_command` has answered."""
         return self._ask("data", "DATA" if self._verb == "DATA" else None, None, envelope)
 
     def message(self, envelope: Envelope) -> Answer:
-        """Ask the handler about the message."""
+        """Call the handler with the message."""
         return self._ask("message", None, None, envelope)
 
     def deliver(self, envelope: Envelope, recipient: Recipient) -> Answer:
@@ -86,11 +87,11 @@ class FaultInjector(Interposer):
         return self._ask("deliver", ".", recipient.path.address, envelope, recipient)
 
     def reset(self, envelope: Envelope) -> Answer:
-        """Tell the handler."""
+        """Notify the handler."""
         return self._ask("reset", None, None, envelope)
 
     def disconnect(self, peer: Peer) -> Answer:
-        """Tell the handler, and end."""
+        """Notify the handler, and end."""
         self._recorder.conversations.discard(self)
         return self._ask("disconnect", None, None, peer)
 
@@ -142,7 +143,7 @@ class FaultInjector(Interposer):
         return reply
 
     async def _end(self, *, reset: bool) -> None:
-        """End the connection here and now; what was said before has left."""
+        """Close the connection now; earlier replies have been sent."""
         self.observer.close("S")
         self._connection.drop(reset=reset)
         await asyncio.get_running_loop().create_future()
@@ -158,7 +159,7 @@ class FaultInjector(Interposer):
         self._connection.suspend(self._send_pieces(piece))
 
     def _write_after_rest(self, octets: bytes) -> None:
-        """Write what the server says last, when it closes while pieces are still to be sent."""
+        """Write the last reply of a server that closes while pieces are still to be sent."""
         rest, self._rest = self._rest, b""
         self._connection.transport.write(rest + octets)
 

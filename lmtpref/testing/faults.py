@@ -1,4 +1,4 @@
-"""Faults on demand: what a server does wrong, at which command, and how often."""
+"""Faults for tests: the server's error, the command at which it happens, and its number of times."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.events import EVENT_OF
 from lmtpref.protocol.replies import EnhancedCode, Reply
 
-# What a fault can be at, and the hook whose answer it then stands for; the others have no hook
+# The points at which a fault can happen, each with the hook that it replaces; the others have no hook.
 HOOKS = {"CONNECT": "connect", "LHLO": "lhlo", "MAIL": "mail", "RCPT": "rcpt", "DATA": "data", "BDAT": "data", ".": "deliver"}
 HOOKLESS = frozenset({"RSET", "NOOP", "VRFY", "HELP", "XFORWARD", "STARTTLS", "QUIT"})
-_ADDRESSED = frozenset({"RCPT", "."})  # there is a recipient to tell one from another
+_ADDRESSED = frozenset({"RCPT", "."})  # the points that have a recipient
 
 
 class Fault:
-    """What is to go wrong at a command: say so with its methods, which can be chained where they do not exclude each other.
+    """A fault at a command, described by its methods, which can be chained unless they exclude each other.
 
-    `times` is how often it is to happen; without it, whenever it can.  Raises UsageError for what cannot be.
+    `times` limits how often it happens; without it, it always does.  Raises UsageError for impossible faults.
     """
 
     def __init__(self, command: str, *, to: str | None = None, after: int = 0) -> None:
@@ -38,16 +38,16 @@ class Fault:
         self.seconds = 0.0
         self.answer: Reply | None = None
         self.ending: str | None = None  # "drop", "reset" or "stall"
-        self.octets: int | None = None  # of the reply, that leave before a drop
-        self.piece: int | None = None  # octets at a time
+        self.octets: int | None = None  # of the reply, sent before a drop
+        self.piece: int | None = None  # octets in a piece
         self._seen = 0
         options = [f", to={to!r}"] * (to is not None) + [f", after={after}"] * bool(after)
         self._spelt = f"on({command!r}{''.join(options)})"
 
     def reply(self, code: int, enhanced: EnhancedCode | str | None, text: str = "", *, times: int | None = None) -> Self:
-        """Answer so, without asking the handler; the conversation goes on as if the handler had.
+        """Send this reply instead of calling the handler; the conversation continues as if the handler had given it.
 
-        Each line of `text` becomes a line of the reply.  Raises UsageError for what `Reply` cannot be made of.
+        Each line of `text` becomes a line of the reply.  Raises UsageError for an invalid `Reply`.
         """
         lines = text.split("\n") if isinstance(text, str) and text else [text] if text else []
         answer = Reply(code, enhanced, *lines)
@@ -58,29 +58,29 @@ class Fault:
         return self
 
     def delay(self, seconds: float, *, times: int | None = None) -> Self:
-        """Wait before anything else is done; other connections go on."""
+        """Wait before the command is processed; other connections continue."""
         self._note(f"delay({seconds}", times)
         self.seconds = _positive(seconds)
         return self
 
     def drop(self, *, after_bytes: int | None = None, times: int | None = None) -> Self:
-        """Close the connection in place of an answer, and without asking the handler.
+        """Close the connection instead of a reply, without calling the handler.
 
-        With `after_bytes` the handler is asked, and the connection closed behind so many octets of the reply.
+        With `after_bytes` the handler is called, and the connection closes after that many octets of the reply.
         """
         self.octets = after_bytes
         return self._end("drop", "" if after_bytes is None else f"after_bytes={after_bytes}", times)
 
     def reset(self, *, times: int | None = None) -> Self:
-        """As `drop`, but so that the client's system tells of a connection reset by its peer, where it is TCP."""
+        """Close as `drop` does, but over TCP with a RST, so that the client sees a connection reset by peer."""
         return self._end("reset", "", times)
 
     def stall(self, *, times: int | None = None) -> Self:
-        """Never answer, until the client gives up or the server stops."""
+        """Never reply, until the client gives up or the server stops."""
         return self._end("stall", "", times)
 
     def slice(self, octets: int, *, times: int | None = None) -> Self:
-        """Send the reply in pieces of so many octets, with time between them for each to arrive alone."""
+        """Send the reply in pieces of that many octets, with a pause after each so that it arrives alone."""
         if self.ending:
             raise UsageError(f"{self} leaves no reply to be sliced")
         self._note(f"slice({octets}", times)
@@ -88,7 +88,7 @@ class Fault:
         return self
 
     def meet(self, command: str, address: str | None) -> bool:
-        """Whether this is to happen now, at `command` (and its recipient); counts what it is shown."""
+        """Return whether the fault happens now, at `command` (and its recipient); count the occasion."""
         if command != self.command or (self.to is not None and fold_address(self.to) != fold_address(address or "")):
             return False
         self._seen += 1
@@ -96,7 +96,7 @@ class Fault:
 
     @property
     def missing(self) -> str:
-        """Why this did not happen as often as it was to; nothing if it did."""
+        """Why this happened less often than requested; empty if it did not."""
         if self.fired >= (self.times or 1):
             return ""
         if self.fired:
@@ -133,21 +133,21 @@ class Faults:
         self._faults: list[Fault] = []
 
     def on(self, command: str, *, to: str | None = None, after: int = 0) -> Fault:
-        """Return a fault at `command`, that its methods describe; see `Fault`.
+        """Return a fault at `command` to be described by its methods; see `Fault`.
 
-        `command` is a verb, ``"connect"``, or ``"."`` for a recipient's reply after the end of the message; `to` limits it to one
-        recipient, `after` leaves out so many occasions.
+        `command` is a verb, ``"connect"``, or ``"."`` for a recipient's reply after the end of the message.  `to` limits it to one
+        recipient; `after` skips that many occasions.
         """
         return self.add(Fault(command, to=to, after=after))
 
     def add(self, fault: Fault) -> Fault:
-        """Let `fault` happen from now on."""
+        """Add `fault`, which can happen from now on."""
         with self._lock:
             self._faults.append(fault)
         return fault
 
     def meet(self, command: str, address: str | None) -> Fault | None:
-        """Return what is to happen now: of those that are due the first; all of them count the occasion."""
+        """Return the fault that happens now, the first of those that are due; each of them counts the occasion."""
         with self._lock:
             due = [fault for fault in self._faults if fault.meet(command, address)]
             if not due:
@@ -157,12 +157,12 @@ class Faults:
 
     @property
     def missing(self) -> list[str]:
-        """What was to happen and did not, a line each."""
+        """The faults that did not happen, a line each."""
         with self._lock:
             return [fault.missing for fault in self._faults if fault.missing]
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
 

@@ -1,4 +1,4 @@
-"""Fixtures for tests of programs that speak LMTP; nothing is imported or started before one of them is used."""
+"""Fixtures for tests of programs that speak LMTP; the first use of one imports and starts what it needs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _FAILED = pytest.StashKey[bool]()
 
 @pytest.fixture
 def lmtp_server_config() -> Config:
-    """What `lmtp_server` is made with: override it, and return the arguments of `lmtpref.Server` that you want."""
+    """The arguments of `lmtpref.Server` for `lmtp_server`; override this fixture to change them."""
     return {}
 
 
 @pytest.fixture
 def lmtp_server(request: pytest.FixtureRequest, _lmtp_servers: ServerPool, lmtp_server_config: Config) -> Iterator[LmtpServer]:
-    """An LMTP server that has just begun: no messages, no faults, nothing said.
+    """A fresh LMTP server: no messages, no faults, an empty transcript.
 
-    At the end of the test a fault that did not happen, or a hook of its handler that raised, is an error.
+    At the end of the test, a fault that did not happen, or an exception in a hook of its handler, is an error.
     """
     server = _lmtp_servers.take(lmtp_server_config)
     _register(request.node, server)
@@ -39,7 +39,7 @@ def lmtp_server(request: pytest.FixtureRequest, _lmtp_servers: ServerPool, lmtp_
 
 @pytest.fixture
 def lmtp_server_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., LmtpServer]]:
-    """Makes servers of the test's own, with the arguments of `lmtpref.Server`; they stop with it, and are checked as `lmtp_server` is."""
+    """A factory of further servers, with the arguments of `lmtpref.Server`; they stop with the test, and are checked like `lmtp_server`."""
     from lmtpref.testing.server import LmtpServer
 
     with contextlib.ExitStack() as ends:
@@ -57,16 +57,16 @@ def lmtp_server_factory(request: pytest.FixtureRequest) -> Iterator[Callable[...
 
 @pytest.fixture
 def lmtp_client(lmtp_server: LmtpServer) -> Iterator[Client]:
-    """A client that is connected to `lmtp_server`."""
+    """A client connected to `lmtp_server`."""
     with lmtp_server.client() as client:
         yield client
 
 
 @pytest.fixture
 def lmtp_script(request: pytest.FixtureRequest) -> Callable[..., contextlib.AbstractContextManager[ServerAddress]]:
-    """What plays the server's side of a transcript to the program under test, in a `with` block that gives the address.
+    """A function that plays the server's side of a transcript to the tested program, in a `with` block that gives the address.
 
-    It is `lmtpref.testing.server.play_script`, and finds a FILE that stands beside the test.
+    It is `lmtpref.testing.server.play_script`, and looks for a FILE in the folder of the test.
     """
     from lmtpref.testing.server import play_script
 
@@ -86,21 +86,21 @@ def _lmtp_servers() -> Iterator[ServerPool]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail the test if a hook of a server's handler raised; this outranks the failure that it led to."""
+    """Fail the test if a hook of a server's handler raised; its exception takes precedence over the failure that it caused."""
     __tracebackhide__ = True
     try:
         result = yield
         for server in item.stash.get(_SERVERS, ()):
             server.wait_idle()
             server.check_handler()
-        return result  # noqa: TRY300 - an `else` would leave out what was just checked
+        return result  # noqa: TRY300 - an `else` would not cover the check above
     except (Exception, pytest.fail.Exception) as error:
         item.stash[_FAILED] = True
         try:
             for server in item.stash.get(_SERVERS, ()):
                 server.check_handler()
         except AssertionError as problem:
-            raise problem.with_traceback(error.__traceback__)  # noqa: B904 - its cause is what the hook raised
+            raise problem.with_traceback(error.__traceback__)  # noqa: B904 - its cause is the hook's exception
         raise
 
 
@@ -110,7 +110,7 @@ def _register(item: pytest.Item, server: LmtpServer) -> LmtpServer:
 
 
 def _check(item: pytest.Item, server: LmtpServer) -> None:
-    """Fail for what went wrong unseen; a test that has failed says enough."""
+    """Fail for an error that the test did not see; a test that has failed needs no second failure."""
     if item.stash.get(_FAILED, False):
         return
     server.check_handler()

@@ -1,4 +1,4 @@
-"""What a watched server has seen: conversations, messages, what a handler failed at; and the faults it is to have."""
+"""The record of a watched server: conversations, messages, exceptions of the handler; and the faults to inject."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from lmtpref.transcripts.recording import Recording
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """One message, and what each recipient was answered at its end.
+    """One message, and each recipient's final reply.
 
-    `sender` is "" for `<>`; `recipients` are those whose RCPT was accepted, as they were spelled, and `replies` theirs, in the
-    same order, as far as they were given.
+    `sender` is "" for `<>`; `recipients` are the accepted ones, as spelled by the client.  `replies` are their final replies, in the
+    same order, as far as they were sent.
     """
 
     sender: str
@@ -36,14 +36,14 @@ class Message:
 
     @classmethod
     def of(cls, envelope: Envelope) -> Message:
-        """Return the message in `envelope`, before anybody was answered."""
+        """Return the message in `envelope`, without replies."""
         sender = envelope.reverse_path.given if envelope.reverse_path else ""
         recipients = [recipient.path.given for recipient in envelope.recipients]
         return cls(sender, recipients, envelope.content, envelope.peer.address, envelope.peer.lhlo)
 
     @property
     def codes(self) -> dict[str, int]:
-        """The reply code for each recipient; of one that was named twice, the last."""
+        """The final reply's code for each recipient; for a repeated recipient, the last one."""
         return {recipient: reply.code for recipient, reply in zip(self.recipients, self.replies, strict=False)}
 
     @property
@@ -53,15 +53,15 @@ class Message:
 
 
 class HasPendingHook(Protocol):
-    """A conversation that can say whether its handler is at work."""
+    """A conversation that knows whether a hook is running."""
 
     @property
     def has_pending_hook(self) -> bool:
-        """Whether a hook is being waited for."""
+        """Whether a hook has not answered yet."""
 
 
 class Messages(Arrivals[Message]):
-    """The messages that at least one recipient was answered 2xx for, in the order of their last replies."""
+    """The messages that were accepted for at least one recipient, in the order of their last replies."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -72,7 +72,7 @@ class Messages(Arrivals[Message]):
         self._messages.append(message)
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove all messages."""
         self._messages.clear()
 
     def __iter__(self) -> Iterator[Message]:
@@ -86,14 +86,14 @@ class Messages(Arrivals[Message]):
 
 
 class Recorder:
-    """Looks on while a server serves; `on_message` is called for each message that a recipient was answered 2xx for.
+    """An observer of a server; it calls `on_message` for each message that was accepted for a recipient.
 
-    Any thread may ask.  Without `keep` nothing is remembered but what the handler failed at.
+    Any thread may read it.  Without `keep`, it stores only the exceptions of the handler.
     """
 
     def __init__(self, *, keep: bool = True, on_message: Callable[[Message], None] | None = None) -> None:
         self.faults = Faults()
-        self.conversations: set[HasPendingHook] = set()  # those that are under way
+        self.conversations: set[HasPendingHook] = set()  # the open ones
         self._keep = keep
         self._on_message = on_message
         self._lock = threading.Lock()
@@ -103,28 +103,28 @@ class Recorder:
 
     @property
     def transcripts(self) -> list[str]:
-        """What was said on each connection, in the order in which they came."""
+        """The transcript of each connection, in the order of the connections."""
         with self._lock:
             return [str(recording) for recording in self._recordings]
 
     @property
     def failures(self) -> list[BaseException]:
-        """What the handler's hooks raised."""
+        """The exceptions of the handler's hooks."""
         with self._lock:
             return list(self._failures)
 
     def clear(self) -> None:
-        """Forget everything, faults too."""
+        """Remove everything, faults included."""
         self.faults.clear()
         with self._lock:
             self.messages.clear()
             self._recordings.clear()
             self._failures.clear()
 
-    # What a conversation tells --------------------------------------------------------------------------------------
+    # Called by a conversation ---------------------------------------------------------------------------------------
 
     def record(self) -> Recording:
-        """Return a recording for a conversation that begins."""
+        """Return a recording for a new conversation."""
         recording = Recording()
         if self._keep:
             with self._lock:
@@ -132,7 +132,7 @@ class Recorder:
         return recording
 
     def received(self, message: Message) -> None:
-        """All replies to this message are known."""
+        """Add a message after all its replies are known."""
         if not any(reply.positive for reply in message.replies):
             return
         if self._on_message:
@@ -141,30 +141,30 @@ class Recorder:
             self.messages.append(message)
 
     def failed(self, error: BaseException) -> None:
-        """Note what a hook raised."""
+        """Note a hook's exception."""
         with self._lock:
             self._failures.append(error)
 
 
 class ConversationRecorder(Observer):
-    """Writes one conversation down for a `Recorder`, as a transcript and as messages with their replies."""
+    """An observer that records one conversation for a `Recorder`, as a transcript and as messages with their replies."""
 
     def __init__(self, recorder: Recorder) -> None:
-        self.sent_limit: int | None = None  # octets of the next reply that the client will see
+        self.sent_limit: int | None = None  # the octets of the next reply that the client will get
         self._recorder = recorder
         self._recording = recorder.record()
-        self._message: Message | None = None  # whose recipients are being answered
+        self._message: Message | None = None  # its recipients are getting their replies
 
     def close(self, who: Who) -> None:
         """Note which side closed the connection."""
         self._recording.close(who)
 
     def fed(self, octets: bytes) -> None:
-        """Record what the client sent."""
+        """Record the client's octets."""
         self._recording.add("C", octets)
 
     def taken(self, octets: bytes) -> None:
-        """Record what the server sent."""
+        """Record the server's octets."""
         self._recording.add("S", octets[: self.sent_limit])
 
     def message(self, envelope: Envelope) -> None:
@@ -172,12 +172,12 @@ class ConversationRecorder(Observer):
         self._message = Message.of(envelope)
 
     def replied(self, reply: Reply, recipient: Recipient | None) -> None:
-        """Note a recipient's final reply; a 421 leaves the rest without one."""
+        """Note a recipient's final reply; after a 421 the other recipients have none."""
         if self._message and recipient is not None and reply.code != SHUTTING_DOWN_421.code:
             self._message.replies.append(reply)
 
     def ended(self, envelope: Envelope, answered: bool) -> None:  # noqa: ARG002, FBT001 - as the observer has them
-        """Hand over the message."""
+        """Pass on the message."""
         message, self._message = self._message, None
         if message:
             self._recorder.received(message)

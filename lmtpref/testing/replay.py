@@ -1,4 +1,4 @@
-"""A server that has a script: the server's side of a transcript, over TCP or a Unix socket."""
+"""A server with a script: the server's side of a transcript, over TCP or a Unix socket."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from lmtpref.net.listeners import UnixAddress, bind, parse_address, spell
 from lmtpref.net.socket_wire import SocketWire
 from lmtpref.transcripts.script import Script
 
-SCRIPT_SECONDS = 30.0  # how long a client may take to come, and to play a script
-_LINGER_SECONDS = 1.0  # for what a client has just said, and for what it has not read yet
+SCRIPT_SECONDS = 30.0  # how long a client may take to connect, and to play a script
+# How long the server reads after its close, so that the client can read its replies.
+_LINGER_SECONDS = 1.0
 _TICK_SECONDS = 0.05
 
 
 class ScriptServer:
-    """A server for one client, that says what `script` says; the verdict is the script's.
+    """A server for one client that sends the replies of `script`; `script` has the verdict.
 
-    It listens, on `address`, from when it is made until `play` has met a client.  Raises UsageError for an address that
-    cannot be had.
+    It listens on `address` from its creation until `play` has accepted a client.  Raises UsageError for an address that
+    cannot be bound.
     """
 
     def __init__(self, script: Script, listen: str = "127.0.0.1:0") -> None:
@@ -33,18 +34,18 @@ class ScriptServer:
         self._stop = Event()
 
     def play(self, seconds: float = SCRIPT_SECONDS) -> None:
-        """Wait for a client, and play until the script or the client is at its end, or `seconds` have passed."""
+        """Wait for a client, and play until the script or the client ends, or `seconds` have passed."""
         until = time.monotonic() + seconds
         if connected := self._meet(until):
             with connected:
                 self._converse(SocketWire(connected, patience_seconds=_TICK_SECONDS), until)
 
     def stop(self) -> None:
-        """Have `play` return soon, in another thread."""
+        """Make `play`, in another thread, return soon."""
         self._stop.set()
 
     def _meet(self, until: float) -> socket.socket | None:
-        """Return the socket of the first client; no other is accepted."""
+        """Return the socket of the first client; no other client is accepted."""
         connected = None
         with self._listening as listening:
             listening.settimeout(_TICK_SECONDS)
@@ -68,7 +69,8 @@ class ScriptServer:
             self.script.feed(heard)
             if wire.closed:
                 self.script.eof()
-        wire.half_close()  # who closes on unread octets takes his last words away with him
+        # Closing with unread octets would make TCP discard the last replies, so close only the sending direction.
+        wire.half_close()
         until = min(until, time.monotonic() + _LINGER_SECONDS)
         while not wire.closed and not self._stop.is_set() and time.monotonic() < until:
             wire.receive()
@@ -80,9 +82,9 @@ class ScriptServer:
 
 @contextlib.contextmanager
 def serve_script(script: Script, listen: str = "127.0.0.1:0", *, seconds: float = SCRIPT_SECONDS) -> Iterator[str]:
-    """Play `script` in a thread, to whoever comes first; the address, HOST:PORT or unix:PATH.
+    """Play `script` in a thread to the first client; yield the address, HOST:PORT or unix:PATH.
 
-    Ends with the block at the latest, and prints and raises nothing: ask `script.explain()` then.
+    The server stops at the end of the block at the latest.  It prints and raises nothing: call `script.explain()` afterwards.
     """
     server = ScriptServer(script, listen)
     thread = Thread(target=server.play, args=[seconds])

@@ -1,4 +1,4 @@
-"""Servers for tests, in any framework: one with its messages, its faults, and what was said to it; one that has a script.
+"""Servers for tests, in any framework: one that records messages and injects faults, and one that plays a script.
 
 With pytest they are the fixtures `lmtp_server` and `lmtp_script`; without, `with` blocks::
 
@@ -35,15 +35,15 @@ from lmtpref.transcripts.finder import find
 from lmtpref.transcripts.notation import Transcript, parse
 from lmtpref.transcripts.script import Script
 
-IDLE_WAIT_SECONDS = 2.0  # how long, at the end of a test, hooks may still be at work
-_OF_A_TEST = frozenset({"handler", "lists"})  # what a server that runs can be given anew
+IDLE_WAIT_SECONDS = 2.0  # how long hooks may still run at the end of a test
+_OF_A_TEST = frozenset({"handler", "lists"})  # the options that can be replaced in a running server
 
 
 class LmtpServer(Server[MemoryQueues]):
-    """A `Server` that is watched, and has the faults that a test gives it; the options are `Server`'s.
+    """A `Server` that records its conversations, and injects the faults that a test asks for; the options are `Server`'s.
 
-    At the end of a `with` block, a fault that did not happen and a hook that raised are an AssertionError; if the block itself
-    failed, a hook that raised is raised from that failure.
+    At the end of a `with` block, a fault that did not happen and a hook that raised cause an AssertionError.  If the block itself
+    failed, the hook's exception is raised from that failure.
     """
 
     def __init__(self, handler: Handler | None = None, *, lists: Iterable[MailingList] | None = None, **options: Any) -> None:  # noqa: ANN401 - as Server has them
@@ -54,57 +54,57 @@ class LmtpServer(Server[MemoryQueues]):
 
     @property
     def address(self) -> str:
-        """Where its first listener is: HOST:PORT or unix:PATH."""
+        """The address of the first listener: HOST:PORT or unix:PATH."""
         return self.addresses[0]
 
     @property
     def url(self) -> str:
-        """Its first TCP listener as a URL: lmtp://HOST:PORT."""
+        """The first TCP listener as a URL: lmtp://HOST:PORT."""
         return f"lmtp://{tcp_among(self.addresses)}"
 
     def on(self, command: str, *, to: str | None = None, after: int = 0) -> Fault:
         """Return a fault at `command`: a verb, ``"connect"``, or ``"."`` for a recipient's reply after the end of the message.
 
-        `to` limits it to one recipient, `after` leaves out so many occasions.  What is to happen is said with the methods of
-        `Fault`: reply, delay, drop, reset, stall, slice.
+        `to` limits it to one recipient; `after` skips that many occasions.  The methods of `Fault` say what happens:
+        reply, delay, drop, reset, stall, slice.
         """
         return self._recorder.faults.on(command, to=to, after=after)
 
     @property
     def messages(self) -> list[Message]:
-        """The messages that at least one recipient was answered 2xx for."""
+        """The messages that were accepted for at least one recipient."""
         return list(self._recorder.messages)
 
     def wait_for(self, count: int, timeout: float = WAIT_SECONDS) -> list[Message]:
-        """Return the messages, as soon as there are `count`.
+        """Return the messages as soon as there are `count`.
 
         Raises NotArrivedError, an AssertionError with the transcript in its text, if there are fewer after `timeout` seconds.
-        Raises UsageError on an event loop, which this would block.
+        Raises UsageError on an event loop, which the call would block.
         """
-        __tracebackhide__ = True  # in pytest's failures: it is the test's own line that matters
+        __tracebackhide__ = True  # pytest then shows the test's own line
         return self._recorder.messages.wait_for(count, timeout)
 
     async def wait_for_async(self, count: int, timeout: float = WAIT_SECONDS) -> list[Message]:  # noqa: ASYNC109 - as wait_for has it
-        """Return as `wait_for` does, for tests on an event loop."""
+        """Do the same as `wait_for` for tests on an event loop."""
         __tracebackhide__ = True
         return await self._recorder.messages.wait_for_async(count, timeout)
 
     @property
     def transcripts(self) -> list[str]:
-        """What was said on each connection, as transcripts."""
+        """The transcript of each connection."""
         return self._recorder.transcripts
 
     @property
     def transcript(self) -> str:
-        """What was said, as a transcript; of several connections one behind the other, with an empty line between them."""
+        """The transcripts of all connections as one text, separated by empty lines."""
         return "\n".join(self.transcripts)
 
     def clear(self) -> None:
-        """Begin anew: no connection, no message, no fault, nothing said, the handler and the lists as they were given."""
+        """Reset the server: no connections, messages, faults or transcripts, and the original handler and lists."""
         self.begin(*self._given)
 
     def begin(self, handler: Handler | None = None, lists: Iterable[MailingList] | None = None) -> None:
-        """Begin anew, with another handler or other lists."""
+        """Reset the server, with another handler or other lists."""
         self._given = (handler, None if lists is None else list(lists))
         self._thread.run(self._engine.drop_connections())
         self._recorder.clear()
@@ -115,11 +115,11 @@ class LmtpServer(Server[MemoryQueues]):
 
     @property
     def failures(self) -> list[BaseException]:
-        """What hooks of its handler raised."""
+        """The exceptions of the handler's hooks."""
         return self._recorder.failures
 
     def wait_idle(self) -> None:
-        """Wait until everything that clients have sent is answered, for at most IDLE_WAIT_SECONDS.
+        """Wait until all input from clients is answered, for at most IDLE_WAIT_SECONDS.
 
         Return at once if the server is stopped.
         """
@@ -128,22 +128,22 @@ class LmtpServer(Server[MemoryQueues]):
 
     @property
     def is_running(self) -> bool:
-        """Whether it runs in its thread: a test may have stopped it, and so may a hook that raised SystemExit."""
+        """Whether the server runs; a test may have stopped it, and so may a hook that raised SystemExit."""
         return self._thread.is_running
 
     @property
     def missing(self) -> list[str]:
-        """The faults that were to happen and did not, a line each."""
+        """The faults that did not happen, a line each."""
         return self._recorder.faults.missing
 
     def check(self) -> None:
-        """Return if all faults happened, and no hook raised.  Raises AssertionError that says what was amiss."""
+        """Check that all faults happened and no hook raised.  Raises AssertionError that describes the problem."""
         self.check_handler()
         if self.missing:
             raise AssertionError("\n".join(self.missing))
 
     def check_handler(self) -> None:
-        """Return if no hook raised.  Raises AssertionError from the first one's exception."""
+        """Check that no hook raised.  Raises AssertionError from the first hook's exception."""
         __tracebackhide__ = True
         if self.failures:
             problems = [f"a hook of the handler failed: {error!r}" for error in self.failures]
@@ -172,14 +172,14 @@ class LmtpServer(Server[MemoryQueues]):
 
 
 class ServerPool(contextlib.ExitStack):
-    """Servers that run as long as the `with` block, one for each configuration but for handler and lists."""
+    """Servers that run until the end of the `with` block, one for each configuration apart from handler and lists."""
 
     def __init__(self) -> None:
         super().__init__()
         self._servers: list[tuple[Mapping[str, Any], LmtpServer]] = []
 
     def take(self, config: Mapping[str, Any]) -> LmtpServer:
-        """Return a server made with these arguments, as if it had just been started; another one if a test has stopped it."""
+        """Return a server with these arguments in its initial state; create a new one if a test has stopped it."""
         lasting = {key: value for key, value in config.items() if key not in _OF_A_TEST}
         running = (server for other, server in self._servers if other == lasting and server.is_running)
         server = next(running, None) or self._start(lasting)
@@ -194,7 +194,7 @@ class ServerPool(contextlib.ExitStack):
         return server
 
     def _anywhere(self) -> list[str]:
-        """Return a TCP port that the system chooses, and a Unix socket where there are any."""
+        """Return a TCP port that the system chooses, and a Unix socket on systems that have them."""
         if not hasattr(socket, "AF_UNIX"):
             return ["127.0.0.1:0"]
         return ["127.0.0.1:0", f"unix:{self.enter_context(tempfile.TemporaryDirectory(prefix='lmtp-'))}/lmtp.sock"]
@@ -225,11 +225,11 @@ class ServerAddress(str):
 def play_script(
     transcript: str | Transcript, *, base: Path | None = None, listen: str = "127.0.0.1:0", timeout: float = SCRIPT_SECONDS
 ) -> Iterator[ServerAddress]:
-    """Play the server's side of `transcript` to whoever comes first; the address.
+    """Play the server's side of `transcript` to the first client; yield the address.
 
-    `transcript` may be its text, its place FILE.rst#ID, a FILE, or the ID of one that comes with lmtpref; a FILE is looked for in
-    the folder `base` first.  At the end of the block TranscriptError says where the client left the script, whatever else went wrong
-    in the block because of that.
+    `transcript` may be its text, its place FILE.rst#ID, a FILE, or the ID of one in lmtpref's documents; a FILE is looked for in
+    the folder `base` first.  At the end of the block, TranscriptError reports where the client left the script; it takes precedence
+    over an exception from the block.
     """
     __tracebackhide__ = True
     if isinstance(transcript, str):
