@@ -1,4 +1,4 @@
-"""The reference for LMTP (RFC 2033), and for how a mailing-list server accepts or refuses a post."""
+"""The reference for LMTP (RFC 2033), and for how a mailing-list server accepts or rejects a post."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Each name, and the module that is imported when it is first asked for: who needs one does not wait for all.
+# Each name and its module, which is imported at the first use of the name, to keep other imports fast.
 _HOMES = {
-    # the server, and what it is told
+    # The server and its settings
     "Server": "server",
     "Settings": "protocol.settings",
     "Limits": "protocol.server_limits",
     "Listener": "net.listeners",
-    # the client, and what it tells of each recipient
+    # The client, and the outcome of each recipient
     "Client": "net.client.sync",
     "AsyncClient": "net.client.asyncio",
     "Outcome": "protocol.client.delivery",
-    # what answers a server's clients: your own Handler, lists, mailboxes that take everything, or a handler written for aiosmtpd
+    # Handlers: your own Handler, lists, mailboxes that accept everything, or a handler written for aiosmtpd
     "Handler": "protocol.handler",
     "AcceptAll": "protocol.handler",
     "Peer": "protocol.handler",
@@ -64,13 +64,13 @@ _HOMES = {
     "AiosmtpdHandler": "net.aiosmtpd.handler",
     "Controller": "net.aiosmtpd.controller",
     "UnixSocketController": "net.aiosmtpd.controller",
-    # mailing lists
+    # Mailing lists
     "MailingList": "lists",
     "MemoryDirectory": "lists",
     "MemoryQueues": "lists",
     "MaildirQueues": "lists",
     "show": "lists",
-    # what can go wrong
+    # Errors
     "LmtpError": "protocol.errors",
     "PeerError": "protocol.errors",
     "UsageError": "protocol.errors",
@@ -88,7 +88,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value  # the next time it is simply there
+    globals()[name] = value  # later uses skip this function
     return value
 
 

@@ -1,4 +1,4 @@
-"""The public server: an engine, a handler, and what the handler keeps."""
+"""The public server: an engine, a handler, and the handler's queues."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 
     Q_co = TypeVarWithDefault("Q_co", bound=Queues, covariant=True, default=MemoryQueues)
 else:
-    # A TypeVar has a default from Python 3.13 on.
+    # From Python 3.13 on, a TypeVar can have a default.
     Q_co = TypeVar("Q_co", covariant=True)
 
 DEFAULT_SETTINGS = Settings(hostname="lists.example")
 
 
 def listeners_of(configuration: Configuration) -> list[Listener]:
-    """Return where `configuration` listens."""
+    """Return the listeners of `configuration`."""
     return [*map(Listener, configuration.listen), *(Listener(**listener) for listener in configuration.listeners)]
 
 
 class Journal(Protocol):
-    """What wants to know of each transaction, and of what was decided in it."""
+    """A receiver of each transaction's record, and of the decisions in it."""
 
     def decided(self, decision: Decision, facts: Facts) -> None:
-        """Take the decision of a rule, with its facts."""
+        """Receive the decision of a rule, with its facts."""
 
     def ended(self, record: Record) -> None:
-        """Take the record of a transaction that has ended."""
+        """Receive the record of a finished transaction."""
 
 
 class Server(Generic[Q_co]):
@@ -58,11 +58,11 @@ class Server(Generic[Q_co]):
 
     `with Server() as server:` runs it in a thread, `async with Server() as server:` on the caller's loop.
 
-    With `lists` its handler judges posts to those lists and keeps them in `queues`; with a `handler` it asks that;
-    with neither it takes every message for every recipient (see `Mailboxes`).
+    With `lists`, its handler judges posts to those lists and keeps them in `queues`; a given `handler` is used instead.
+    With neither, it accepts every message for every recipient (see `Mailboxes`).
 
     Raises UsageError: for options that exclude each other or would have no effect, and from `start` for an address that
-    cannot be had.
+    cannot be bound.
     """
 
     def __init__(
@@ -120,12 +120,12 @@ class Server(Generic[Q_co]):
         interpose: Interpose | None = None,
         journal: Journal | None = None,
     ) -> Server[Any]:
-        """Return the server that `configuration` describes; `listen`, if there is any, is where it listens instead.
+        """Return the server that `configuration` describes; `listen`, if given, replaces its addresses.
 
-        Whoever has the server closes its `queues` when it has stopped.
+        The caller closes its `queues` after it has stopped.
         """
         tls, group = configuration.tls(), configuration.group()
-        # What the queues offer beside `Queues`, such as queues["in"], depends on the engine.
+        # The engine determines what the queues offer besides the methods of `Queues`, such as queues["in"].
         queues: Any = configuration.queues()
         server = cls(
             configuration.handler(queues),
@@ -146,9 +146,9 @@ class Server(Generic[Q_co]):
         return server
 
     def reconfigure(self, configuration: Configuration, known_mtas: KnownMtas, tls: ssl.SSLContext | None) -> None:
-        """Do from now on what `configuration` says, but listen where it listens; `known_mtas` are its known MTAs, `tls` is its `tls()`.
+        """Apply `configuration`, except its listeners; `known_mtas` are its known MTAs, `tls` is its `tls()`.
 
-        New connections do at once, open ones from their next transaction on, with the settings they began with.
+        New connections use it at once, open ones from their next transaction on, with the settings they began with.
         """
         self._attach(handler := configuration.handler(self.queues))
         self._engine.reconfigure(handler, self._capped(configuration.settings), configuration.limits, known_mtas, tls)
@@ -156,21 +156,21 @@ class Server(Generic[Q_co]):
 
     @property
     def queues(self) -> Q_co:
-        """The queues of the accepted messages.  Raises UsageError if the handler was given without any."""
+        """The queues of the accepted messages.  Raises UsageError if a handler without queues was given."""
         if self._queues is None:
             raise UsageError("this server has no queues; ask its handler for the messages")
         return cast(Q_co, self._queues)
 
     @property
     def lists(self) -> MemoryDirectory:
-        """The lists in memory.  Raises UsageError if there are none."""
+        """The lists in memory.  Raises UsageError without any."""
         if self._lists is None:
             raise UsageError("this server has no lists in memory")
         return self._lists
 
     @property
     def handler(self) -> Handler:
-        """Whom new connections ask; it may be replaced while the server runs."""
+        """The handler for new connections.  It may be replaced while the server runs."""
         return self._engine.handler
 
     @handler.setter
@@ -180,7 +180,7 @@ class Server(Generic[Q_co]):
 
     @property
     def addresses(self) -> list[str]:
-        """Where it listens, HOST:PORT or unix:PATH, the ports as they really are; empty when it does not run."""
+        """The addresses that it listens on, HOST:PORT or unix:PATH, with the real port numbers; empty when it does not run."""
         return self._engine.addresses
 
     @property
@@ -199,19 +199,19 @@ class Server(Generic[Q_co]):
         return unix_among(self.addresses).path
 
     def _list_handler(self, lists: Iterable[MailingList] | MemoryDirectory, hostname: str) -> ListHandler:
-        """Make the handler for `lists`, with queues in memory unless others were given."""
+        """Create the handler for `lists`, with queues in memory unless others were given."""
         self._lists = lists if isinstance(lists, MemoryDirectory) else MemoryDirectory(lists)
         if self._queues is None:
             self._queues = MemoryQueues()
         return ListHandler(self._lists, self._queues, hostname=hostname)
 
     def _attach(self, handler: Handler) -> None:
-        """Let the journal, if there is one, know what `handler` decides."""
+        """Connect the journal, if there is one, to the decisions of `handler`."""
         if self._journal and isinstance(handler, ListHandler):
             handler.on_decision = self._journal.decided
 
     def _take(self, directory: ListDirectory) -> None:
-        """Show the lists that are served, where they are in memory."""
+        """Show the lists, if they are in memory."""
         self._lists = directory if isinstance(directory, MemoryDirectory) else None
 
     def client(self, local_hostname: str = "localhost") -> Client:
@@ -242,7 +242,7 @@ class Server(Generic[Q_co]):
         self._engine.bind(self._listen)
 
     async def open_queues(self) -> None:
-        """Reach the engine of the queues, and offer no larger SIZE than it takes.  Raises UsageError, or QueueUnreachableError."""
+        """Connect to the engine of the queues, and limit SIZE to what it can store.  Raises UsageError, or QueueUnreachableError."""
         if self._queues is not None:
             await self._queues.open()
         self._engine.settings = self._capped(self._engine.settings)
@@ -252,14 +252,14 @@ class Server(Generic[Q_co]):
         return settings if limit is None else replace(settings, max_message_octets=min(limit, settings.max_message_octets))
 
     def start(self) -> Self:
-        """Run in a thread of its own; returns when it accepts connections."""
+        """Run in a thread; return when the server accepts connections."""
         asyncio.run(self.open_queues())
         self._bind()
         self._thread.start()
         return self
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Stop: open transactions may finish within `grace_seconds`, everyone else is told 421 4.3.2 at once."""
+        """Stop: open transactions may finish within `grace_seconds`, all other connections get 421 4.3.2 at once."""
         self._thread.stop(grace_seconds)
 
     async def converse(self, infd: int = 0, outfd: int = 1) -> None:
@@ -279,7 +279,7 @@ class Server(Generic[Q_co]):
             await self._closed.wait()
 
     async def aclose(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Stop serving on the event loop; transactions and clients fare as with `stop`."""
+        """Stop serving on the event loop; open transactions are treated as by `stop`."""
         await self._engine.aclose(grace_seconds)
         self._closed.set()
 

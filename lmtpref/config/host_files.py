@@ -1,4 +1,4 @@
-"""What a configuration names and does not hold, a certificate or a group: looked for on the machine that serves it."""
+"""Files and groups that a configuration names, such as a certificate, on the machine that serves it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from lmtpref.protocol.errors import ConfigurationError
 
-# What OpenSSL says of a key that is not the certificate's
+# OpenSSL's reason for a key that does not belong to the certificate.
 _NOT_ITS_KEY = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
 
 
 class Named(NamedTuple):
-    """A name, and where the configuration says it."""
+    """A name, and its place in the configuration."""
 
     name: str
     config: Path
@@ -24,7 +24,7 @@ class Named(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """The file of that name, beside the configuration."""
+        """The file of that name, relative to the configuration."""
         return self.config.parent / self.name
 
     def error(self, problem: str) -> ConfigurationError:
@@ -33,9 +33,9 @@ class Named(NamedTuple):
 
 
 def tls_context(certificate: Named, key: Named, client_ca: Named | None = None) -> ssl.SSLContext:
-    """Return what STARTTLS needs, from the files as they are now; a client may present a certificate of `client_ca`.
+    """Return the TLS context for STARTTLS, from the current files; a client may present a certificate of `client_ca`.
 
-    Raises ConfigurationError: if a file is of no use.
+    Raises ConfigurationError: if a file cannot be used.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with _blaming(certificate, "holds no certificate"):
@@ -50,18 +50,18 @@ def tls_context(certificate: Named, key: Named, client_ca: Named | None = None) 
 
 
 def group_name(group: Named) -> str:
-    """Return the name of the group.  Raises ConfigurationError if there is none of that name."""
+    """Return the name of the group.  Raises ConfigurationError if it does not exist."""
     try:
-        import grp  # noqa: PLC0415 - Unix alone has it
+        import grp  # noqa: PLC0415 - only Unix has it
 
         return grp.getgrnam(group.name).gr_name
-    except (ImportError, KeyError, ValueError):  # a NUL is in no name
+    except (ImportError, KeyError, ValueError):  # ValueError: the name contains a NUL
         raise group.error(f"there is no group {group.name!r}") from None
 
 
 @contextlib.contextmanager
 def _blaming(named: Named, otherwise: str) -> Iterator[None]:
-    """Say of what goes wrong that it is because of this file."""
+    """Convert errors in the block to ConfigurationError that names this file."""
     try:
         yield
     except ConfigurationError:
@@ -70,10 +70,10 @@ def _blaming(named: Named, otherwise: str) -> Iterator[None]:
         openssls_word = f" ({error.reason})" if error.reason else ""
         problem = "is not the key of that certificate" if error.reason in _NOT_ITS_KEY else otherwise + openssls_word
         raise named.error(f"{named.path}: {problem}") from None
-    except (OSError, ValueError) as error:  # a path may be none at all
+    except (OSError, ValueError) as error:  # ValueError: not a valid path
         raise named.error(f"{named.path}: cannot be read: {error.strerror if isinstance(error, OSError) else error}") from None
 
 
 def _refuse_password(key: Named) -> str:
-    """Nobody is there to be asked for it."""
+    """Raise an error, because no user is present to enter the password."""
     raise key.error(f"{key.path}: is protected by a password")

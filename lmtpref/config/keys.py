@@ -1,4 +1,4 @@
-"""Every key of a configuration: its table, its name, what it must be, and what it means."""
+"""Every key of a configuration: its table, its name, the kind of its value, and its meaning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lmtpref.lists.senders import NORMALISATIONS
 
 
 class Kind(NamedTuple):
-    """What a key's value must be: in words, and as a test."""
+    """A kind of value: its description, and its test."""
 
     words: str
     fits: Callable[[Any], bool]
@@ -18,7 +18,7 @@ class Kind(NamedTuple):
 
     @classmethod
     def one_of(cls, *values: str) -> Kind:
-        """One of these strings."""
+        """Return the kind whose values are these strings."""
         return cls("one of " + ", ".join(values), lambda value: value in values, values)
 
 
@@ -56,7 +56,7 @@ MAP_CLASS = Kind.one_of("relay", "local", "mailbox", "virtual")
 
 
 class Key(NamedTuple):
-    """A key of the file: its table, its name, what it holds, and what it means."""
+    """A key of the file: its table, its name, the kind of its value, and its meaning."""
 
     table: str
     name: str

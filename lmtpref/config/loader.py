@@ -1,4 +1,4 @@
-"""TOML -> settings and lists.  What is wrong with a file is told with file, line and key."""
+"""The loader of configurations: TOML in, settings and lists out.  An error names file, line and key."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ CAST = Path(__file__).with_name("cast.toml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """What a configuration file says.
+    """The content of a configuration file.
 
     `known_mtas` holds networks and host names; None stands for loopback only.
     """
 
     listen: tuple[str, ...] = ("127.0.0.1:8024",)
-    listeners: tuple[Mapping[str, Any], ...] = ()  # [[server.listener]], besides
+    listeners: tuple[Mapping[str, Any], ...] = ()  # [[server.listener]]
     site_owner: str = ""
     known_mtas: tuple[str, ...] | None = None
     allow_remote: bool = False
-    workers: int = 1  # processes, each of which has an equal part of `limits`
+    workers: int = 1  # processes, each with an equal share of `limits`
     unix_group: Named | None = None
     tls_certificate: Named | None = None
     tls_key: Named | None = None
@@ -64,16 +64,16 @@ class Configuration:
     trusted_arc_sealers: tuple[str, ...] = ()
     directory_seconds: float = DIRECTORY_SECONDS
     rules: Policy = ()
-    maildir: Path | None = None  # where the spool is; without one, messages are kept in memory
-    queues_url: str | None = None  # of another engine than a spool
+    maildir: Path | None = None  # the spool; without one, messages are kept in memory
+    queues_url: str | None = None  # of an engine other than a spool
     queue_options: QueueOptions = attribute(default_factory=QueueOptions)
-    maps: Mapping[str, Any] = attribute(default_factory=dict)  # what [maps] says, for `lmtpref maps`
+    maps: Mapping[str, Any] = attribute(default_factory=dict)  # [maps], for `lmtpref maps`
     settings: Settings = attribute(default_factory=Settings)
     limits: Limits = attribute(default_factory=Limits)
     directory: ListDirectory = attribute(default_factory=MemoryDirectory)
 
     def handler(self, queues: EntrySink) -> ListHandler:
-        """Return the handler that answers for these lists, and puts what was accepted into `queues`."""
+        """Return the handler for these lists, which puts accepted messages into `queues`."""
         return ListHandler(
             self.directory,
             queues,
@@ -90,20 +90,20 @@ class Configuration:
         )
 
     def queues(self) -> Queues:
-        """Return the queues that it names, which are yet to be opened.  Raises UsageError."""
+        """Return the queues of the configuration, not yet opened.  Raises UsageError."""
         url = f"maildir:{self.maildir}" if self.maildir else self.queues_url or "memory:"
         return open_queues(url, self.queue_options)
 
     def tls(self) -> ssl.SSLContext | None:
-        """Return what STARTTLS needs, from the files as they are now; None without a certificate.  Raises ConfigurationError."""
+        """Return the TLS context for STARTTLS, from the current files; None without a certificate.  Raises ConfigurationError."""
         return tls_context(self.tls_certificate, self.tls_key, self.tls_client_ca) if self.tls_certificate and self.tls_key else None
 
     def group(self) -> str | None:
-        """Return the group of the Unix sockets; None for that of the process.  Raises ConfigurationError if there is no such group."""
+        """Return the group of the Unix sockets; None for the process's own.  Raises ConfigurationError if the group does not exist."""
         return group_name(self.unix_group) if self.unix_group else None
 
     def close(self) -> None:
-        """Let go of the connections and threads that the directory has, if any; asked again, it has new ones."""
+        """Release the directory's connections and threads, if any; the next question opens new ones."""
         if close := getattr(self.directory, "close", None):
             close()
 
@@ -136,14 +136,14 @@ def cast() -> Configuration:
 
 
 class _File(TomlFile):
-    """One configuration file while it is read."""
+    """The parser of one configuration file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.reported: set[str] = set()  # the keys whose old words were logged
+        self.reported: set[str] = set()  # the keys for which an old word was logged
 
     def configuration(self) -> Configuration:
-        """Return what the file says."""
+        """Return the content of the file."""
         for name in self.data.keys() - _KINDS.keys():
             raise self.error("unknown table or key", None, key=name)
         server = self.data.get("server", {})
@@ -161,7 +161,7 @@ class _File(TomlFile):
         self.check_room(settings, limits)
         directory = self.database() if "directory" in self.data else self.lists()
         if wait_seconds := self.data.get("directory", {}).get("wait_seconds"):
-            values["directory_seconds"] = wait_seconds + 1  # so that its own limit comes first
+            values["directory_seconds"] = wait_seconds + 1  # so that the directory's own limit comes first
         return Configuration(
             maildir=self.maildir(),
             **self.queues(),
@@ -180,7 +180,7 @@ class _File(TomlFile):
             raise self.error(str(error), "server", key=key) from None
 
     def listeners(self, server: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the listeners that have settings of their own; with some, there are no others by default."""
+        """Return the listeners with settings of their own; if there are any, there is no default listener."""
         tables = server.get("listener", ())
         for number, table in enumerate(tables):
             self.check(f"server.listener {number}", table, table="server.listener")
@@ -199,7 +199,7 @@ class _File(TomlFile):
             raise self.placed(error, "server") from None
 
     def named(self, server: Mapping[str, Any]) -> dict[str, Named]:
-        """Return what is not looked for before the server starts."""
+        """Return the names that are looked up only when the server starts."""
         for key, other in ("tls_certificate", "tls_key"), ("tls_key", "tls_certificate"):
             if key in server and other not in server:
                 raise self.error(f"there is no {other} to go with it", "server", key=key)
@@ -230,7 +230,7 @@ class _File(TomlFile):
         return table | {"out": self.path.parent / table["out"]} if "out" in table else dict(table)
 
     def rule(self, name: str) -> Rule[Any]:
-        """Return the rule that `name` says where to find."""
+        """Return the rule at the place in `name`."""
         module, _, attribute_name = name.partition(":")
         try:
             found = getattr(import_module(module), attribute_name)
@@ -265,7 +265,7 @@ class _File(TomlFile):
         return directory
 
     def tables(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield each table [[name]], and what `line_of` calls it."""
+        """Yield each table [[name]], with its key for `line_of`."""
         tables = self.data.get(name, [])
         if not isinstance(tables, list):
             raise self.error(f"{name}s are written [[{name}]]", name, key=name)
@@ -308,7 +308,7 @@ class _File(TomlFile):
                     raise self.error(f"there is no list {other.address!r}", header, key=key)
 
     def check(self, header: str, values: object, *, table: str) -> None:
-        """Return if every key of `values` is one of `table`'s, and its value of the right kind."""
+        """Check that every key of `values` belongs to `table`, and that its value has the right kind."""
         if not isinstance(values, dict):
             raise self.error(f"a table is needed: [{table}]", None, key=table)
         self.use_current_words(header, values)
@@ -320,7 +320,7 @@ class _File(TomlFile):
                 raise self.error(f"must be {kind.words}, not {value!r}", header, key=key)
 
     def use_current_words(self, header: str, values: dict[str, Any]) -> None:
-        """Put today's words in place of old ones; the first of each is logged, with file and line."""
+        """Replace old words by the current ones; log the first use of each, with file and line."""
         for key, value in values.items():
             if isinstance(value, str) and (new := RENAMED.get((key, value))):
                 if key not in self.reported:

@@ -1,4 +1,4 @@
-"""A members_file: on each line an address, or a name and an address."""
+"""The format of a members_file: on each line an address, or a name and an address."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from lmtpref.config.toml import read_text
 from lmtpref.lists.addresses import parse_address
 from lmtpref.protocol.errors import ConfigurationError
 
-# ADDRESS, or NAME <ADDRESS>, or nothing; then a comment, whose # begins the line or follows a blank.  A name may be quoted.
+# ADDRESS, or NAME <ADDRESS>, or nothing; then a comment, whose # begins the line or follows a blank.  The name may be quoted.
 _LINE = re.compile(r'\s*(?:(?:"(?:[^"\\]|\\.)*"|[^"<>#]|(?<=\S)#)*<\s*([^<>\s]+)\s*>|([^\s#]\S*))?\s*(?:(?<!\S)#.*)?')
 
 
 def read_members(path: Path) -> list[str]:
     """Return the addresses in the file `path`; empty lines and comments do not count.
 
-    Raises ConfigurationError, naming file and line: if the file cannot be read, or if a line holds anything else.
+    Raises ConfigurationError, naming file and line: if the file cannot be read, or a line holds anything else.
     """
     numbered = ((number, _address(line)) for number, line in enumerate(read_text(path).split("\n"), 1))
     members = [(number, address) for number, address in numbered if address]
@@ -29,6 +29,6 @@ def read_members(path: Path) -> list[str]:
 
 
 def _address(line: str) -> str:
-    """Return the address on `line`: the whole line where it cannot be told apart, so that parsing it fails."""
+    """Return the address on `line`; if it has none, the whole line, which then fails to parse."""
     match = _LINE.fullmatch(line)
     return (match[1] or match[2] or "") if match else line.strip()

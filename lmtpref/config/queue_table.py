@@ -13,7 +13,7 @@ from lmtpref.protocol.errors import ConfigurationError, UsageError
 
 
 def queue_settings(table: Mapping[str, Any], folder: Path, *, has_spool: bool) -> dict[str, Any]:
-    """Return what `Configuration` wants to know, with paths as from `folder`.  Raises ConfigurationError, with its key."""
+    """Return the values for `Configuration`, with paths relative to `folder`.  Raises ConfigurationError, with its key."""
     if has_spool:
         raise ConfigurationError("messages are kept in a spool or in queues, not in both", key="url")
     if "url" not in table:
@@ -23,7 +23,7 @@ def queue_settings(table: Mapping[str, Any], folder: Path, *, has_spool: bool) -
 
 
 def _url(url: str, folder: Path, key: str) -> str:
-    """Return the URL, with the whole path of its file; that of a variable is looked at when the queues are opened."""
+    """Return the URL, with an absolute path if it names a file; an environment variable is read when the queues are opened."""
     try:
         if not is_variable(url):
             engine_for(url)

@@ -1,4 +1,4 @@
-"""TOML files: read, and searched for the line that a mistake is on."""
+"""TOML files, and the search for the line of an error."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigurationError("cannot be read: not UTF-8", file=path, line=line) from None
-    except (OSError, ValueError) as error:  # a path may be none at all
+    except (OSError, ValueError) as error:  # ValueError: not a valid path
         problem = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(f"cannot be read: {problem}", file=path) from None
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the text of the file `path`, and what it says.  Raises ConfigurationError, with the line, for what is no TOML."""
+    """Return the text of the file `path`, and its data.  Raises ConfigurationError, with the line, for invalid TOML."""
     text = read_text(path)
     try:
         return text, tomllib.loads(text)
     except RecursionError:
         raise ConfigurationError("nested too deeply", file=path) from None
-    except ValueError as error:  # TOMLDecodeError is one, and so is what int() says of thousands of digits
+    except ValueError as error:  # TOMLDecodeError, or int()'s error for thousands of digits
         at = re.search(r"\(at line (\d+)", str(error))
         raise ConfigurationError(str(error), file=path, line=int(at[1]) if at else None) from None
 
 
 class TomlFile:
-    """A TOML file while it is read, whose mistakes are reported with file, line and key.
+    """A parsed TOML file, whose errors are reported with file, line and key.
 
-    Raises ConfigurationError: if it cannot be read, or is not TOML.
+    Raises ConfigurationError: if the file cannot be read, or is not TOML.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,10 +53,10 @@ class TomlFile:
 
 
 def line_of(text: str, header: str | None, key: str) -> int | None:
-    """Return the number of the line of TOML on which `key` is set, as far as a search by line can tell; None if it cannot.
+    """Return the number of the line on which `key` is set, as far as a search by line can find it; else None.
 
-    `header` is the table: "server", "list 0" for the first [[list]], or None for the top of the file.  Where the key
-    is not found the line is that of the header.
+    `header` is the table: "server", "list 0" for the first [[list]], or None for the top of the file.  If the key is not
+    found, return the line of the header.
     """
     wanted = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
     seen: Counter[str] = Counter()
