@@ -1,1 +1,1 @@
-"""What runs and renders documents with transcripts in them."""
+"""Tools that run and render documents with transcripts in them."""

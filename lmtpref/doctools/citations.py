@@ -1,6 +1,6 @@
 """Citations of clauses in prose, each with the strength that its RFC gives it: `(2033-4.2-a, MUST)`.
 
-Ids of one strength stand together, groups are parted by semicolons, and what no RFC asks for is marked as our choice:
+Ids of one strength stand together, and semicolons separate the groups.  A choice of ours that no RFC asks for is marked:
 `(6152-3-c, 6152-3-e, must; 5321-2.4-e, MAY; our choice)`.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 OUR_CHOICE = "our choice"
-OVERRIDDEN = "overridden"  # the strength of a clause of SMTP that RFC 2033 puts aside
+OVERRIDDEN = "overridden"  # the strength of an SMTP clause that RFC 2033 replaces
 
 _ID = r"(?:\d{4}(?:-\d+(?:\.\d+)*)?|XFWD|XCLI)-[a-z]+"
 _IDS = rf"{_ID}(?:,\s+{_ID})*"
@@ -27,14 +27,14 @@ _INFORMATIVE = "informative"  # a definition, an example, or advice
 
 
 class Group(NamedTuple):
-    """Clauses of one strength; `ids` is empty where the strength is `our choice`, and `strength` where none is given."""
+    """Clauses of one strength; `ids` is empty for `our choice`, and `strength` is empty if none is given."""
 
     ids: tuple[str, ...]
     strength: str
 
 
 class Citation(NamedTuple):
-    """What stands between the brackets of one citation, and where in the text these are."""
+    """The text between the brackets of one citation, and its place."""
 
     start: int
     end: int
@@ -42,7 +42,7 @@ class Citation(NamedTuple):
 
 
 def brackets(text: str) -> Iterator[tuple[int, str]]:
-    """Yield what stands between brackets in `text`, with its place, if an id of a clause is in it."""
+    """Yield the text between brackets in `text`, with its place, if it contains the id of a clause."""
     for match in _BRACKETS.finditer(text):
         if _HAS_ID.search(match[0]):
             yield match.start(), match[0]
@@ -56,9 +56,9 @@ def citations(text: str) -> Iterator[Citation]:
 
 
 def strengths(level: str) -> tuple[str, ...]:
-    """Return the words that may stand for `level`, which is as `clauses.toml` has it.
+    """Return the words that may stand for `level`, a strength as in `clauses.toml`.
 
-    A clause with two requirements has two: its citation names the one it is about, or both.
+    A clause with two requirements has two words: its citation names one of them, or both.
     """
     if level.endswith(f", {OVERRIDDEN}"):
         return (OVERRIDDEN,)
@@ -67,12 +67,12 @@ def strengths(level: str) -> tuple[str, ...]:
 
 
 def strength_of(level: str) -> str:
-    """Return the whole strength of a clause of this level, as a citation has it."""
+    """Return the whole strength of a clause of this level, as citations write it."""
     return "/".join(strengths(level))
 
 
 def agrees(strength: str, level: str) -> bool:
-    """Whether a citation may call a clause of this level `strength`."""
+    """Return whether a citation may call a clause of this level `strength`."""
     said, known = strength.split("/"), strengths(level)
     return said == [word for word in known if word in said]
 

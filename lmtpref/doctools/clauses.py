@@ -10,7 +10,7 @@ from typing import Any
 CLAUSES = "clauses.toml"
 PARTIES = ("server", "client", "both")
 
-# What `how` may name, with what must show the clause.
+# The values of `how`, each with the kind of example that must show the clause.
 HOW = {
     "replies": "a server's transcript: the protocol gives these replies, whatever the handler says",
     "policy": "a server's transcript that the list server itself answers: it chooses the reply",
@@ -22,7 +22,7 @@ HOW = {
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One requirement, in a sentence of ours, with what `clauses.toml` says of it."""
+    """One requirement, in our words, with its other data from `clauses.toml`."""
 
     id: str
     rfc: str
@@ -30,11 +30,11 @@ class Clause:
     party: str
     level: str
     text: str
-    # The kinds of example that show it, of those in HOW; none if it is argued.
+    # The kinds of example that show it, from HOW; empty if it is argued.
     how: tuple[str, ...] = ()
-    # Sections of pages, PAGE.rst::SECTION, in which examples other than transcripts show it.
+    # The sections of pages, PAGE.rst::SECTION, whose examples other than transcripts show it.
     shown: tuple[str, ...] = ()
-    # Why no example can show it.
+    # The reason why no example can show it.
     argued: str = ""
 
     @property

@@ -1,4 +1,4 @@
-"""The flow of one message as a picture: its stages from top to bottom, and beside each stage the replies that end it there."""
+"""The flow of one message as a picture: its stages from top to bottom, each with the replies that end it there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lmtpref.protocol.catalogue import CATALOGUE
 
 
 class Stop(NamedTuple):
-    """A stage: its name in the catalogue of replies, the hooks that are asked, how often, and the positive reply."""
+    """A stage: its name in the catalogue of replies, the hooks that are called, how often, and the positive reply."""
 
     name: str
     hooks: str
@@ -33,7 +33,7 @@ _EXITS_AT = EDGE + _STOP_WIDTH + 32
 
 
 def exits(stop: Stop) -> list[str]:
-    """Return the codes of the replies that reject or defer at this stage alone, those of any command left out."""
+    """Return the codes of the replies that reject or defer at this stage alone, without those that any command can get."""
     here = [entry for entry in CATALOGUE if stop.name in entry.when.split(", ") and not entry.when.startswith("all but")]
     negative = [entry for entry in here if entry.reply.code >= 400]
     return sorted({f"{entry.reply.code} {entry.reply.enhanced}" for entry in negative})

@@ -1,4 +1,4 @@
-"""The grammar on a page: ABNF productions of the RFCs, compared with what the code takes.
+"""The grammar on a page: ABNF productions of the RFCs, compared with the parser in the code.
 
 In a conftest.py, `CodeBlockParser("abnf", Grammar.define)` makes each `.. code-block:: abnf` of a document an example.
 Its productions are added to `grammar`, a name in the document's namespace, whose methods the page then uses.
@@ -18,7 +18,7 @@ from lmtpref.protocol.errors import PeerError
 
 LANGUAGE = "abnf"
 
-# Characters that mean something in some production, and some that mean nothing in any.
+# Characters with a meaning in some production, and others without any.
 CHARACTERS = ' "\\<>@.,:;=[]+-_0Az\t\x00\x7fé'
 
 _BLOCKS = DirectiveLexer("code-block")
@@ -32,7 +32,7 @@ class Grammar:
 
     @staticmethod
     def define(example: Example) -> str:
-        """Add the productions of a block; return what is wrong with them, and nothing if nothing is."""
+        """Add the productions of a block; return a description of an error, empty without one."""
         grammar = example.namespace.setdefault("grammar", Grammar())
         try:
             grammar.add(example.parsed)
@@ -46,7 +46,7 @@ class Grammar:
         self._rules.load_grammar("\n".join(filter(str.strip, text.splitlines())))
 
     def use(self, page: Path) -> Grammar:
-        """Add the productions that stand on another page, and return the grammar."""
+        """Add the productions on another page, and return the grammar."""
         for region in _BLOCKS(Document(page.read_text(encoding="utf-8"), str(page))):
             if region.lexemes["arguments"] == LANGUAGE:
                 self.add(region.lexemes["source"])
@@ -58,11 +58,11 @@ class Grammar:
             self._rules(name, MessageRule(name).definition)
 
     def undefined(self) -> list[str]:
-        """Return the names that productions use, and that none defines."""
+        """Return the names that productions use but none defines."""
         return sorted(rule.name for rule in self._rules.rules() if not _is_defined(rule))  # type: ignore[no-untyped-call]  # abnf has no types there
 
     def takes(self, name: str, text: str) -> bool:
-        """Whether the production `name` generates `text`."""
+        """Return whether the production `name` generates `text`."""
         try:
             self._rules(name).parse_all(text)
         except ParseError:
@@ -72,11 +72,11 @@ class Grammar:
     def differences(
         self, name: str, takes: Callable[[str], object], *examples: str, departures: Mapping[str, Callable[[str], bool]] | None = None
     ) -> list[str]:
-        """Return on which texts the production `name` and the code differ, a line each.
+        """Return the texts for which the production `name` and the code differ, a line each.
 
-        The texts are `examples`, and all that differ from one of these by one character left out, put in or replaced.
-        `takes` refuses a text by raising a ValueError, as UsageError is, or a PeerError.  `departures` tells, by its
-        name, for which texts a difference is meant; a departure that no text needs is reported.
+        The texts are `examples`, and all texts that differ from an example by one omitted, added or replaced character.
+        `takes` rejects a text by raising a ValueError, such as UsageError, or a PeerError.  `departures` says, by name, for which
+        texts a difference is intended; a departure that no text needs is reported.
         """
         unmet, found = {**(departures or {})}, []
         for text in sorted({text for example in examples for text in (example, *_neighbours(example))}):

@@ -1,6 +1,6 @@
 """A transcript as a ladder, in HTML: a box for each write, each final reply tied to its recipient, and links.
 
-Labels and captions stand in attributes, which the style sheet shows: the text of the ladder is the transcript as it was written.
+Labels and captions are in attributes, which the style sheet shows, so the ladder's text is the unchanged transcript.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LINKED = re.compile(r"[\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class DrawnTurn:
-    """Lines of one side, by their numbers from 1: the head, a write of the client, or replies of the server."""
+    """Lines of one side, numbered from 1: the head, a write of the client, or replies of the server."""
 
     side: str
     lines: range
@@ -42,9 +42,9 @@ def turns(transcript: Transcript) -> Iterator[DrawnTurn]:
 
 
 def draw(drawn: str, text: str, links: Mapping[str, str]) -> str:
-    """Return the highlighted transcript with its turns and ties; `links` has the addresses of the clauses and rules of its head.
+    """Return the highlighted transcript with its turns and ties; `links` has the addresses of the clauses and rules in its head.
 
-    Raises TranscriptError if `text` is no transcript.
+    Raises TranscriptError if `text` is not a transcript.
     """
     transcript = parse(text)
     pairs = pair(transcript)

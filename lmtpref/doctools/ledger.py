@@ -1,7 +1,7 @@
-"""The ledger: every clause that binds a server or a client, with the examples that show it or the reason why none does.
+"""The ledger: every clause that binds a server or a client, with the examples that show it or the reason for having none.
 
-The clauses stand in `clauses.toml` beside the documents.  A transcript names the clauses that it shows in its `# rule:` lines.
-For other examples the clause names the section in which they stand.
+The clauses are in `clauses.toml` in the documents' folder.  The `# rule:` lines of a transcript name the clauses that it shows.
+For other examples, the clause names their section.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from lmtpref.lists.policy.default import DEFAULT_POLICY
 
 # The folders in which every transcript shows a clause.
 MUST_CITE = ("rfc2033/", "extensions/")
-# The folders in which every citation gives the strength of the clause.
+# The folders in which every citation must give the strength of the clause.
 GIVES_STRENGTH = (*MUST_CITE, "acceptance/")
 
 
 class Example(NamedTuple):
-    """A transcript, and what its `# rule:` lines cite: clauses, and rules of a policy."""
+    """A transcript, and the citations in its `# rule:` lines: clauses, and rules of a policy."""
 
     page: str
     name: str
@@ -36,7 +36,7 @@ class Example(NamedTuple):
 
 
 class LedgerLink(NamedTuple):
-    """Where a clause is shown: a page without its suffix, an anchor on it, and how the link reads."""
+    """A place that shows a clause: a page without its suffix, an anchor on it, and the text of the link."""
 
     page: str
     anchor: str
@@ -44,7 +44,7 @@ class LedgerLink(NamedTuple):
 
 
 class Count(NamedTuple):
-    """The number of clauses, and how many have each status."""
+    """The number of clauses, in total and by status."""
 
     clauses: int
     done: int
@@ -55,7 +55,7 @@ class Count(NamedTuple):
 class Ledger:
     """The clauses of a folder of documents, and the examples there.
 
-    Beside clauses, `# rule:` lines may name rules of the default policy, and `rules`.
+    `# rule:` lines may also name rules of the default policy, and of `rules`.
     """
 
     def __init__(self, docs: Path, rules: Iterable[str] = ()) -> None:
@@ -71,11 +71,11 @@ class Ledger:
                 self._roles.setdefault(id_, set()).add(example.role)
 
     def is_shown(self, clause: Clause) -> bool:
-        """Whether any example shows `clause`."""
+        """Return whether any example shows `clause`."""
         return bool(clause.shown) or clause.id in self._roles
 
     def places(self, clause: Clause) -> list[LedgerLink]:
-        """Where `clause` is shown, the pages that follow the RFCs first."""
+        """Return the places that show `clause`; pages named after RFCs come first."""
         citing = [LedgerLink(_stem(example.page), example.name, example.name) for example in self.examples if clause.id in example.cites]
         named = (place.partition("::") for place in clause.shown)
         places = [LedgerLink(_stem(page), section, section) for page, _, section in named] + citing
@@ -88,7 +88,7 @@ class Ledger:
         return Count(len(counted), by_status["done"], by_status["carried through"], by_status["argued"])
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the ledger, a line each; nothing if every clause is accounted for."""
+        """Return the problems of the ledger, a line each; empty if every clause is accounted for."""
         return [*self._of_clauses(), *self._of_how(), *self._of_sections(), *self._of_examples(), *self._of_citations()]
 
     def _of_clauses(self) -> Iterator[str]:
@@ -170,7 +170,7 @@ class Ledger:
 
 
 def _examples(page: Path, docs: Path) -> Iterable[Example]:
-    """Return the transcripts of a page; one without a name goes by the number of its first line."""
+    """Return the transcripts of a page; the name of an unnamed one is the number of its first line."""
     for block in blocks(page):
         transcript = block.parse()
         name = block.name or f"line-{block.line}"
@@ -182,5 +182,5 @@ def _stem(page: str) -> str:
 
 
 def _cites(text: str, clause: str) -> bool:
-    """Whether `text` has the id `clause`, and not only one that begins or ends with it."""
+    """Return whether `text` contains the id `clause`, and not only as a part of a longer id."""
     return bool(re.search(rf"(?<![\w.-]){re.escape(clause)}(?![\w-]|\.\d)", text))

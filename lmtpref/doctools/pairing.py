@@ -1,4 +1,4 @@
-"""Pairs of a transcript: which final reply is for which accepted recipient."""
+"""The pairing of final replies with accepted recipients in a transcript."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What a transcript is about: the ties by their lines' numbers, and the lines that a reply is owed for."""
+    """The ties of a transcript by line number, and the lines that require a reply."""
 
     ties: dict[int, Tie]
     requests: tuple[int, ...]
@@ -47,7 +47,7 @@ class Pairs:
 def pair(transcript: Transcript) -> Pairs:
     """Pair the final replies of `transcript` with its recipients.
 
-    A transaction with one RCPT has no ties: nothing in it can be mistaken.
+    A transaction with one RCPT has no ties, because it is unambiguous.
     """
     reader = _Reader()
     for step in transcript.steps:
@@ -58,7 +58,7 @@ def pair(transcript: Transcript) -> Pairs:
 
 
 class _Reader:
-    """Reads a transcript from its beginning: which commands are open, and in which transaction."""
+    """The state of a transcript while it is read from its beginning: the open commands, and the transaction."""
 
     def __init__(self) -> None:
         self.transactions = [_Transaction()]

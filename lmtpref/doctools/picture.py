@@ -1,11 +1,11 @@
-"""Pictures in SVG: what the picture of the policy and that of the flow have in common."""
+"""Pictures in SVG: the common parts of the pictures of the policy and of the flow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
 
-# Colours for text and lines come from the theme; the fills are thin enough for light and dark.
+# The theme sets the colours of text and lines; the fills are pale enough for light and dark themes.
 _STYLE = {
     "": "max-width:34em;width:100%",
     "text": "font:13px monospace;fill:var(--color-foreground-primary,#222)",

@@ -18,12 +18,12 @@ _NAME_AT, _SAYS_AT = 20, 212
 
 
 def verdicts_of(rule: Rule[Any]) -> list[str]:
-    """Return what `rule` may say, in the words of the picture; "anything" if the rule does not tell."""
+    """Return the possible verdicts of `rule` in the words of the picture; "anything" if the rule does not restrict them."""
     return ["anything"] if rule.may is None else [_words(allowed) for allowed in rule.may]
 
 
 def replies_of(rule: Rule[Any]) -> list[Reply]:
-    """Return the replies that `rule` may give."""
+    """Return the possible replies of `rule`."""
     return [allowed for allowed in rule.may or () if isinstance(allowed, Reply)]
 
 

@@ -1,4 +1,4 @@
-"""Colours for transcripts, wherever Pygments renders them."""
+"""A Pygments lexer for transcripts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _groups(*tokens: object) -> object:
 
 
 class LmtpLexer(RegexLexer):
-    """Transcripts of LMTP: whatever the text is, no token is an error."""
+    """A lexer for transcripts of LMTP, which accepts any text without error tokens."""
 
     name = "LMTP transcript"
     aliases: ClassVar[list[str]] = ["lmtp", "dialogue"]  # a dialogue may be SMTP

@@ -1,6 +1,6 @@
-"""Transcripts in Sphinx: highlighted, drawn as a ladder, linked by their names, and none that is not run.
+"""Transcripts in Sphinx: highlighted, drawn as a ladder, linked by name, with a warning for any that is not run.
 
-`extensions = ["lmtpref.doctools.sphinx"]` is all that a conf.py needs.
+A conf.py needs only `extensions = ["lmtpref.doctools.sphinx"]`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ log = logging.getLogger(__name__)
 
 
 class Ladder(nodes.General, nodes.Element):
-    """A transcript that is drawn: its `text` and `name` as written, the `links` of its head, and the `command` below it, as HTML."""
+    """A transcript to draw: its `text` and `name`, the `links` of its head, and the `command` below it, as HTML."""
 
 
 class DrawLadders(SphinxPostTransform):
-    """Puts a `Ladder` in the place of each transcript; other formats than HTML keep the literal block."""
+    """A transform that replaces each transcript by a `Ladder`; formats other than HTML keep the literal block."""
 
     default_priority = 500
     formats = ("html",)
@@ -53,7 +53,7 @@ class DrawLadders(SphinxPostTransform):
             block.replace_self(Ladder("", text=text, ids=block["ids"], name=name, links=self._links(text), command=command))
 
     def _links(self, text: str) -> dict[str, str]:
-        """Return the addresses of what the `# rule:` lines of `text` cite, as far as the documents have a place for it."""
+        """Return the addresses of the citations in the `# rule:` lines of `text`, if the documents have a place for them."""
         places = self.env.domains.standard_domain.anonlabels
         cited = [word.strip() for line in _RULES.findall(text) for word in line.split(",")]
         found = {word: places.get(clause_anchor(word)) or places.get(f"rule-{word}") for word in cited}
@@ -78,7 +78,7 @@ def visit_ladder(translator: HTML5Translator, node: Ladder) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register all of this with Sphinx."""
+    """Register the extension with Sphinx."""
     for side in ("server", "client"):  # by the folder of the page: a command, in which NAME stands for the transcript's name
         app.add_config_value(f"lmtp_{side}_commands", {}, "html")
     app.add_lexer(LANGUAGE, LmtpLexer)
@@ -113,7 +113,7 @@ def _copy_styles(app: Sphinx) -> None:
 
 
 def _check_that_all_are_run(app: Sphinx, document: nodes.document) -> None:
-    """Warn where Sphinx and Sybil do not see the same transcripts: one that is shown but not run proves nothing."""
+    """Warn if Sphinx and Sybil find different transcripts, because one that is shown but not run proves nothing."""
     shown = len(_transcripts(document))
     run = len(blocks(app.env.doc2path(app.env.docname)))
     if shown != run:

@@ -1,4 +1,4 @@
-"""Citations in Sphinx: each id links to its row of the ledger, and the strength is set apart."""
+"""Citations in Sphinx: each id links to its row of the ledger, and the strength is marked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sphinx.util.nodes import make_refnode
 from lmtpref.doctools.citations import Citation, Group, citations
 from lmtpref.doctools.clauses import clause_anchor
 
-# Text in these is shown as it is written.
+# Text inside these elements is shown unchanged.
 _VERBATIM = (nodes.literal, nodes.literal_block, nodes.doctest_block, nodes.comment, nodes.raw, nodes.reference, nodes.title)
 
-# The first kind counts of which a word stands in the strength.
+# The first kind with a word in the strength counts.
 _KINDS = {
     "ours": ("our choice",),
     "must": ("must", "shall", "not allowed", "forbidden", "may not"),
@@ -28,7 +28,7 @@ _KINDS = {
 
 
 class MarkCitations(SphinxTransform):
-    """Puts elements in the place of each citation, so that a style sheet and a link can reach its parts."""
+    """A transform that replaces each citation by elements, so that a style sheet and a link can reach its parts."""
 
     default_priority = 760
 
@@ -40,7 +40,7 @@ class MarkCitations(SphinxTransform):
 
 
 class LinkClauses(SphinxPostTransform):
-    """Makes a link of each id of a clause, where the documents have a ledger."""
+    """A transform that links each id of a clause, if the documents have a ledger."""
 
     default_priority = 400
     builder: ClassVar[Builder]  # of the present build; what a transform says of it goes with Sphinx 11
@@ -105,6 +105,6 @@ def _group(group: Group) -> Iterator[nodes.Node]:
 
 
 def _kind(strength: str) -> str:
-    """Return the class that a style sheet knows the strength by."""
+    """Return the class of the strength for style sheets."""
     kinds = (kind for kind, words in _KINDS.items() if any(word in strength.lower() for word in words))
     return f"strength-{next(kinds, 'other')}"

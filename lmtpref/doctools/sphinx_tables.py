@@ -1,6 +1,6 @@
-"""Tables in Sphinx, drawn from the code: reply codes, rules and configuration keys, each with an anchor and an entry in the index.
+"""Tables in Sphinx, drawn from the code: reply codes, rules and configuration keys, each with an anchor and an index entry.
 
-The search finds an entry of the index before any other page that has the word.
+The search shows an index entry before any other page with the word.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from lmtpref.lists.policy.rules import Rule
 from lmtpref.protocol.catalogue import CATALOGUE
 from lmtpref.protocol.replies import Reply
 
-Row = tuple[dict[str, str], tuple[str, ...]]  # the row's entries in the index by their anchors, and its cells
+Row = tuple[dict[str, str], tuple[str, ...]]  # the index entries by anchor, and the cells
 
 
 class _Table(SphinxDirective):
-    """A table whose rows are links' targets."""
+    """A table whose rows are link targets."""
 
     columns: tuple[str, ...]
     widths: str
@@ -35,7 +35,7 @@ class _Table(SphinxDirective):
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        """Draw the table, anew with every build, since the code may have changed."""
+        """Draw the table; every build draws it again, since the code may have changed."""
         self.env.note_reread()
         drawn = self.parse_text_to_nodes("\n".join(self._lines()))
         for row in [row for node in drawn for row in node.findall(nodes.row)]:
@@ -50,13 +50,13 @@ class _Table(SphinxDirective):
 
 
 class ReplyCodes(_Table):
-    """`.. reply-codes::`: every reply that the server has of its own."""
+    """`.. reply-codes::` shows every standard reply of the server."""
 
     columns = ("Reply", "Text", "When", "Source", "Rules")
     widths = "12 30 18 24 16"
 
     def rows(self) -> Iterator[Row]:
-        """Yield a row for each reply, by its codes; the first with a code is the one that the index leads to."""
+        """Yield a row for each reply, by code; the index leads to the first row with a code."""
         anchors: set[str] = set()
         for entry in sorted(CATALOGUE, key=lambda entry: (entry.reply.code, str(entry.reply.enhanced or ""))):
             codes = [str(entry.reply.code)]
@@ -69,7 +69,7 @@ class ReplyCodes(_Table):
 
 
 class PolicyRules(_Table):
-    """`.. policy-rules::`: the rules of the default policy."""
+    """`.. policy-rules::` shows the rules of the default policy."""
 
     columns = ("Rule", "Stage", "Policy", "Verdicts")
     widths = "24 14 40 22"
@@ -81,7 +81,7 @@ class PolicyRules(_Table):
 
 
 class ConfigurationKeys(_Table):
-    """`.. configuration-keys::`: every key of the configuration file."""
+    """`.. configuration-keys::` shows every key of the configuration file."""
 
     columns = ("Key", "Value", "Default", "Meaning")
     widths = "26 20 16 38"
@@ -96,7 +96,7 @@ class ConfigurationKeys(_Table):
 
 
 def indexed(entry: str, anchor: str, indentation: int) -> str:
-    """Return the directive that makes an entry of the index, and the target that it leads to."""
+    """Return the directive for an index entry, and the target that it leads to."""
     blank = " " * indentation
     return f".. index:: ! {entry}\n{blank}   :name: {anchor}\n"
 
@@ -115,7 +115,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _give_ids(row: nodes.row) -> None:
-    """Make cells the targets of a row, one each: Sphinx's search fails to sum up a place without text."""
+    """Make cells the targets of a row, one each, because Sphinx's search cannot summarise a target without text."""
     for cell, target in zip(row.children, list(row.findall(nodes.target)), strict=False):
         assert isinstance(cell, nodes.entry)
         assert target.parent

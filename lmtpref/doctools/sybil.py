@@ -4,8 +4,8 @@ In a conftest.py::
 
     pytest_collect_file = Sybil([TranscriptParser(connect)], pattern="*.rst").pytest()
 
-where `connect(namespace)` opens a `Wire` to the server that the page is about.  Transcripts with `# role: client` are for
-pages about a client; `TranscriptParser(connect, flip=flip)` has them played the other way round.
+where `connect(namespace)` opens a `Wire` to the server that the page describes.  Transcripts with `# role: client` are for
+pages about a client; `TranscriptParser(connect, flip=flip)` plays the server's side of these.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _NOT_IN_ANCHOR = re.compile(r"[^a-z0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A `.. code-block:: lmtp` in a document: its name, its text, and the number of the text's first line."""
+    """A `.. code-block:: lmtp` in a document: its name, its text, and the line number of the text."""
 
     path: str
     line: int
     name: str | None
     text: str
-    argument: str  # what stands behind the directive's colons
+    argument: str  # the text after the directive's colons
 
     @property
     def problem(self) -> str | None:
-        """Why this block would not be what it seems; None if it is."""
+        """Why this block would not be run as written; None if it would."""
         if self.argument != LANGUAGE:
             return f"the directive's argument must be {LANGUAGE!r}, without trailing blanks: {self.argument!r}"
         if self.name is not None and not _NAME.fullmatch(self.name):
@@ -57,29 +57,29 @@ class Block:
         return None
 
     def parse(self) -> Transcript:
-        """Return the transcript.  Raises TranscriptError if there is none to be read."""
+        """Return the transcript.  Raises TranscriptError if it is invalid."""
         if self.problem:
             raise TranscriptError(f"{self.path}:{self.line}: {self.problem}")
         return parse(self.text, path=self.path, line=self.line, name=self.name)
 
 
 class TranscriptParser:
-    """Finds the transcripts of a document, and plays each over a wire of its own, that `connect` opens.
+    """A parser that finds the transcripts of a document, and plays each over a wire of its own from `connect`.
 
-    One with `# role: client` is handed to `flip` instead, with the document's namespace: it returns why the client did not say
-    what the transcript says, or nothing (`Script.explain` does).
+    One with `# role: client` is passed to `flip` instead, with the document's namespace.  `flip` returns how the client departed
+    from the transcript, or an empty text (`Script.explain` does).
     """
 
     def __init__(self, connect: Callable[[dict[str, Any]], Wire], *, level: Level = "exact", flip: Flip | None = None) -> None:
         self._connect, self._level, self._flip = connect, level, flip
 
     def __call__(self, document: Document) -> Iterator[Region]:
-        """Yield the transcripts of `document`, as Sybil wants them."""
+        """Yield the transcripts of `document`, as regions for Sybil."""
         for region, block in _blocks(document):
             yield Region(region.start, region.end, block, self.evaluate)
 
     def evaluate(self, example: Example) -> str:
-        """Why the server did not say what the transcript says; nothing if it did."""
+        """Return how the server departed from the transcript; empty if it did not."""
         block: Block = example.parsed
         try:
             transcript = block.parse()
@@ -94,7 +94,7 @@ class TranscriptParser:
 
 
 def identify(example: Example, wire: str = "") -> str:
-    """Return what an example is called: its `:name:`, or the section that it stands in and its number there; then the wire."""
+    """Return the name of an example, its `:name:` or else its section and its number there, and then the wire."""
     if name := _name(example.region):
         return f"{name}[{wire}]" if wire else name
     sections = _sections(example.document.text)
@@ -110,7 +110,7 @@ def blocks(path: Path) -> list[Block]:
 
 
 def sections(path: Path) -> dict[str, str]:
-    """Return what stands in each section of the document at `path`, by the name that its examples there go by."""
+    """Return the text of each section of the document at `path`, by the name that its examples have."""
     text = path.read_text(encoding="utf-8")
     begun = [(0, "top"), *_sections(text)]
     found: dict[str, str] = {}
@@ -120,9 +120,9 @@ def sections(path: Path) -> dict[str, str]:
 
 
 def problems(paths: Iterable[Path]) -> list[str]:
-    """Return what would keep the transcripts of these documents from being run, or found by their names; a line each.
+    """Return the problems that would prevent these documents' transcripts from being run, or found by name; a line each.
 
-    A name must be the only one of its kind in all of them, also as the anchor that docutils makes of it.
+    A name must be unique in all documents, also in the form of the anchor that docutils makes of it.
     """
     found: list[str] = []
     places: dict[str, str] = {}
@@ -136,7 +136,7 @@ def problems(paths: Iterable[Path]) -> list[str]:
 
 
 def anchor(name: str) -> str:
-    """Return what docutils makes of `name` for HTML: dots become hyphens."""
+    """Return the form that docutils gives to `name` in HTML: dots become hyphens."""
     return _NOT_IN_ANCHOR.sub("-", name.lower()).strip("-")
 
 
@@ -152,7 +152,7 @@ def _blocks(document: Document) -> Iterator[tuple[Region, Block]]:
 
 
 def _shown(path: str) -> str:
-    """`path` from here, so that `patch -p0` finds it; as it is if it is elsewhere."""
+    """Return `path` relative to the current folder, so that `patch -p0` finds it; unchanged if it is elsewhere."""
     place, here = Path(path), Path.cwd()
     return str(place.relative_to(here)) if place.is_relative_to(here) else path
 
@@ -163,7 +163,7 @@ def _name(region: Region) -> str | None:
 
 @lru_cache(maxsize=4)
 def _sections(text: str) -> list[tuple[int, str]]:
-    """Where each section of a document begins, and what it is called."""
+    """Return the sections of a document, each with its first line and its title."""
     return [(match.start(), anchor(match["title"])) for match in _TITLE.finditer(text) if len(match["title"]) <= len(match["line"])]
 
 
