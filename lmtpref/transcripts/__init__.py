@@ -1,4 +1,4 @@
-"""Transcripts: C:/S: dialogues that are read, played and compared."""
+"""Transcripts: C:/S: dialogues, and the code that reads, plays and compares them."""
 
 from __future__ import annotations
 

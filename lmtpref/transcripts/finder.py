@@ -1,4 +1,4 @@
-"""Transcripts by their names: in a document, in a file of their own, or among those that come with the package."""
+"""Transcripts by name: in a document, in a file of their own, or in the documents of the package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lmtpref.protocol.errors import UsageError
 from lmtpref.transcripts.notation import Transcript, parse
 
 _PACKAGE = Path(__file__).parents[1]
-# A directive, its options, an empty line, and what is indented more than the directive
+# A directive, its options, an empty line, and the lines that are indented more than the directive.
 _BLOCK = re.compile(
     r"^(?P<indent> *)\.\. (?:code-block|code|sourcecode):: *lmtp *\n(?P<options>(?:(?P=indent) +:.*\n)*)"
     r"(?:[ \t]*\n)+(?P<text>(?:(?P=indent) +.*\n|[ \t]*\n)+)",
@@ -22,9 +22,9 @@ _DIALOGUE = re.compile(r"\s*(?:[CS]:|# [a-z]+: )")
 
 
 def find(named: str, *, base: Path | None = None) -> Transcript:
-    """Return the transcript `named`: FILE.rst#ID in a document, FILE alone for a file that is nothing else, or the ID of one of ours.
+    """Return the transcript `named`: FILE.rst#ID in a document, FILE for a file with one transcript, or the ID of one in our documents.
 
-    A FILE is looked for in the folder `base` first.  Raises UsageError if there is none, TranscriptError if it cannot be read.
+    A FILE is looked for in the folder `base` first.  Raises UsageError if it does not exist, TranscriptError if it is invalid.
     """
     file, _, name = named.rpartition("#")
     path = _path(file or named, base)
@@ -36,13 +36,13 @@ def find(named: str, *, base: Path | None = None) -> Transcript:
 
 
 def shipped() -> Path:
-    """Return the folder of our documents: in the package where it was installed, beside it in a checkout."""
+    """Return the folder of our documents: in an installed package, or next to it in a checkout."""
     inside = _PACKAGE / "_docs"
     return inside if inside.is_dir() else _PACKAGE.parent / "docs"
 
 
 def named_in(path: Path) -> Iterator[tuple[str, int, str]]:
-    """Yield the name, the number of the first line, and the text of each transcript with a name in the document at `path`."""
+    """Yield the name, the number of the first line, and the text of each named transcript in the document at `path`."""
     document = _text(path) + "\n"
     for match in _BLOCK.finditer(document):
         if name := _NAME.search(match["options"]):
@@ -53,12 +53,12 @@ def _path(file: str, base: Path | None) -> Path | None:
     places = [base / file, Path(file)] if base else [Path(file)]
     try:
         return next((place for place in places if place.is_file()), None)
-    except (OSError, ValueError):  # a name that is too long, or no name at all
+    except (OSError, ValueError):  # the name is too long, or not a valid path
         return None
 
 
 def _text(path: Path) -> str:
-    """Return what the file holds, without a byte order mark.  Raises UsageError if it cannot be read."""
+    """Return the text of the file, without a byte order mark.  Raises UsageError if it cannot be read."""
     try:
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError:

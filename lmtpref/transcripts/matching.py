@@ -1,4 +1,4 @@
-"""Whether a reply is the one that a transcript expects, at each level of strictness."""
+"""The comparison of a reply with the one in a transcript, at each level of strictness."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import Reply
 from lmtpref.transcripts.notation import LEVELS, WILDCARD, Level, Line, Step
 
-Heard = tuple[bytes, ...]  # the lines of one reply as it came, without CRLFs
+Heard = tuple[bytes, ...]  # the lines of one received reply, without CRLFs
 
 
 def loosest(*levels: Level) -> Level:
-    """Return the level of these that asks for least."""
+    """Return the least strict of these levels."""
     return max(levels, key=LEVELS.index)
 
 
 def agrees(step: Step, heard: Heard, level: Level, *, keywords: bool = False) -> bool:
-    """Whether `heard` is the reply that `step` expects.
+    """Return whether `heard` is the reply that `step` expects.
 
-    `exact`: every line, wildcards apart; `enhanced`: the code, and the enhanced code where the transcript has one;
-    `code`: the three digits; `class`: the first of them.  With `keywords` the lines after the first, which are LHLO's
+    `exact`: every line, apart from wildcards; `enhanced`: the code, and the enhanced code if the transcript has one;
+    `code`: the three digits; `class`: the first digit.  With `keywords`, the lines after the first, which are LHLO's
     keywords, may come in any order.
     """
     if level == "exact":
-        # a hyphen says that another line follows, so where all lines agree there are as many of them
+        # A hyphen announces a further line, so if all lines agree, their numbers are equal.
         return all(map(line_agrees, step.lines, in_order_of(step.lines, heard) if keywords else heard))
     code, enhanced = _codes([line.octets.removesuffix(b"\r\n") for line in step.lines])
     code_heard, enhanced_heard = _codes(heard)
@@ -36,12 +36,12 @@ def agrees(step: Step, heard: Heard, level: Level, *, keywords: bool = False) ->
 
 
 def line_agrees(line: Line, heard: bytes) -> bool:
-    """Whether this line is the one that the transcript has; `[...]` stands for any octets, or none."""
+    """Return whether a line matches the transcript's; `[...]` stands for any octets, or none."""
     return _pattern(line.octets, WILDCARD in line.text).fullmatch(heard + b"\r\n") is not None
 
 
 def in_order_of(lines: Sequence[Line], heard: Heard) -> Heard:
-    """LHLO's reply with its keywords in the order of `lines`, and those that are not there after them."""
+    """Return LHLO's reply with its keywords in the order of `lines`, followed by the other keywords."""
     if len(heard) < len(lines[:2]):
         return heard
     left = list(heard[1:])
@@ -62,7 +62,7 @@ def _pattern(octets: bytes, wild: bool) -> re.Pattern[bytes]:  # noqa: FBT001 - 
 
 
 def _codes(lines: Sequence[bytes]) -> tuple[str, str | None]:
-    """Code and enhanced code; of what is no reply, whatever stands where the code should."""
+    """Return code and enhanced code; for text that is no reply, the characters in the place of the code."""
     texts = [line.decode("latin-1") for line in lines]
     try:
         reply = Reply.parse(texts)

@@ -1,4 +1,4 @@
-"""A conversation without a socket: a session and its handler joined in memory."""
+"""A conversation without a socket: a session and its handler, connected in memory."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ log = logging.getLogger(__name__)
 
 
 class Wire(Protocol):
-    """A client's end of a connection, as a transcript needs it."""
+    """The client's end of a connection, as the player of a transcript uses it."""
 
     @property
     def instant(self) -> bool:
-        """Whether all that will come has come when `send` returns."""
+        """Whether all replies have come when `send` returns."""
 
     @property
     def closed(self) -> bool:
-        """Whether the server has closed, and all that it sent was received."""
+        """Whether the server has closed, and all its octets were received."""
 
     def send(self, octets: bytes) -> None:
         """Send `octets` in one write."""
 
     def receive(self) -> bytes:
-        """Return what has come since, waiting for it a bounded time; empty if nothing came."""
+        """Return the octets received since, after waiting for a bounded time; empty if none came."""
 
     def pause(self, seconds: float) -> bytes:
-        """Let the time pass; what has come meanwhile."""
+        """Wait, and return the octets received meanwhile."""
 
     def half_close(self) -> None:
-        """Say that no more will be sent."""
+        """Close the sending direction."""
 
     def close(self) -> None:
         """Close the connection."""
 
 
 class MemoryWire:
-    """A `Wire` whose other end is a `Session`: what is sent is answered at once, so silence needs no waiting.
+    """A `Wire` whose other end is a `Session`: it replies at once, so no waiting is needed to detect silence.
 
-    `wait` is how an `async` hook is waited for; without it, one that really waits is a fault.
+    `wait` waits for an `async` hook; without it, a hook that really waits is an error.
     """
 
     instant = True
@@ -68,31 +68,31 @@ class MemoryWire:
 
     @property
     def closed(self) -> bool:
-        """Whether the server has closed, and all that it sent was received."""
+        """Whether the server has closed, and all its octets were received."""
         return self._session.closed and not self._received
 
     def send(self, octets: bytes) -> None:
-        """Let the session have `octets`, and its handler answer."""
+        """Pass `octets` to the session, and answer its questions by the handler."""
         self._session.feed(octets)
         self._run()
 
     def receive(self) -> bytes:
-        """Return what the session has sent since."""
+        """Return the octets that the session has sent since."""
         octets = bytes(self._received)
         self._received.clear()
         return octets
 
     def pause(self, seconds: float) -> bytes:  # noqa: ARG002 - there is no time in memory
-        """Return what the session has sent since."""
+        """Return the octets that the session has sent since."""
         return self.receive()
 
     def half_close(self) -> None:
-        """Say that no more will be sent."""
+        """Close the sending direction."""
         self._session.eof()
         self._run()
 
     def close(self) -> None:
-        """Hang up: the handler hears of it, once."""
+        """Close the connection, and notify the handler once."""
         if not self._hung_up:
             self._hung_up = True
             self._session.lost()
@@ -111,7 +111,7 @@ class MemoryWire:
 
 
 def _completed(answer: Awaitable[Reply | None]) -> Reply | None:
-    """Return what an `async` hook returns that never really waits.  Raises UsageError if it waits: that needs a loop."""
+    """Return the result of an `async` hook that never really waits.  Raises UsageError if it waits, which needs an event loop."""
     try:
         next(answer.__await__())
     except StopIteration as stop:

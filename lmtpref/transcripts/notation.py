@@ -1,4 +1,4 @@
-"""C:/S: dialogues as values: read, written, and true to the lines of their document.
+"""C:/S: dialogues as values: parsed, written, and linked to the lines of their document.
 
 `transcript_play` plays them, `transcript_match` compares replies, `transcript_outcome` says what differed.
 """
@@ -24,7 +24,7 @@ WILDCARD = "[...]"
 _LINE = re.compile(r"([CS]):(?: (.+))?")
 _HEAD = re.compile(r"# ([a-z]+): (\S.*)")
 _MARK = re.compile(r"<([a-z]+)(?: ([^<>]*))?>")
-# RFC 5321 section 4.2: Reply-code = %x32-35 %x30-35 %x30-39; the second digit is not looked at
+# RFC 5321 section 4.2: Reply-code = %x32-35 %x30-35 %x30-39; the second digit is not checked.
 _REPLY = re.compile(rb"[2-5]\d\d([ -].*)?\r\n", re.DOTALL)
 
 
@@ -42,10 +42,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one side does, on one line.
+    """One line of a dialogue: an action of one side.
 
-    `number` counts from 1 in the document; `text` is what stands behind `C: ` or `S: `; `octets` go over the wire,
-    CRLF included; `seconds` are those of a pause.
+    `number` counts from 1 in the document; `text` is the text after `C: ` or `S: `; `octets` are the sent octets,
+    with CRLF; `seconds` is the length of a pause.
     """
 
     number: int
@@ -61,7 +61,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one side does at one go: the client a write, the server a reply; or either a pause or a close."""
+    """One action of one side: a write of the client, a reply of the server, a pause or a close."""
 
     who: Who
     what: What
@@ -69,13 +69,13 @@ class Step:
 
     @property
     def octets(self) -> bytes:
-        """What goes over the wire."""
+        """The octets of all lines."""
         return b"".join(line.octets for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A dialogue, and where it stands.  `str` of it is its text again."""
+    """A dialogue and its place in a document; `str` of it is its text."""
 
     path: str
     name: str | None
@@ -83,18 +83,18 @@ class Transcript:
     steps: tuple[Step, ...]
 
     def values(self, key: str) -> tuple[str, ...]:
-        """Return what the head lines say for `key`, between commas, in their order."""
+        """Return the comma-separated values of `key` in the head lines, in their order."""
         return tuple(value.strip() for head in self.heads if head.key == key for value in head.value.split(","))
 
     @property
     def level(self) -> Level:
-        """How closely replies must agree: `# match:`, or exactly."""
+        """The level at which replies are compared: from `# match:`, by default `exact`."""
         stated = self.values("match")
         return next((level for level in LEVELS if level in stated), "exact")
 
     @property
     def role(self) -> str:
-        """Which side is on trial: `# role:`, or the server."""
+        """The tested side: from `# role:`, by default the server."""
         return next(iter(self.values("role")), "server")
 
     @property
@@ -107,9 +107,9 @@ class Transcript:
 
 
 def parse(text: str, *, path: str = "transcript", line: int = 1, name: str | None = None) -> Transcript:
-    """Return the transcript that `text` spells; `line` is the number of its first line in the document at `path`.
+    """Return the transcript in `text`; `line` is the number of its first line in the document at `path`.
 
-    Raises TranscriptError, which names document, line and what is wrong there.
+    Raises TranscriptError, which names document, line and error.
     """
     heads: list[Head] = []
     lines: list[Line] = []
@@ -135,7 +135,7 @@ def parse(text: str, *, path: str = "transcript", line: int = 1, name: str | Non
 
 
 def parse_line(written: str, number: int = 1) -> Line:
-    """Return the line of a dialogue that `written` spells.  Raises UsageError, which says what is wrong with it."""
+    """Return the line of a dialogue in `written`.  Raises UsageError that describes the error."""
     if not written.isprintable() or written.endswith(" "):
         raise UsageError(f"a tab, a trailing blank or another character that editors change; write it as <raw hex>: {written!r}")
     if not (match := _LINE.fullmatch(written)):
@@ -149,7 +149,7 @@ def parse_line(written: str, number: int = 1) -> Line:
 
 
 def written(who: Who, octets: bytes) -> str:
-    """Return the line that spells `octets`, which end in CRLF where `who` is the server: plain where that survives, else `<raw>`."""
+    """Return the line for `octets`, which end in CRLF if `who` is the server: plain if that is lossless, else `<raw>`."""
     try:
         plain = str(Line(0, who, octets.removesuffix(b"\r\n").decode()))
         if WILDCARD not in plain and parse_line(plain).octets == octets:
@@ -204,7 +204,7 @@ def _steps(lines: Iterable[Line]) -> Iterator[Step]:
 
 
 def _continues(last: Line, line: Line) -> bool:
-    """Whether `line` belongs to the write, or to the reply, that `last` belongs to."""
+    """Return whether `line` belongs to the same write or reply as `last`."""
     together = last.who == line.who and last.what == line.what == "say"
     return together and (last.who == "C" or last.octets[3:4] == b"-")
 

@@ -1,4 +1,4 @@
-"""What goes without saying: a dialogue that begins with the client's line begins behind greeting and LHLO."""
+"""The implied opening: a dialogue that begins with the client's line starts after the greeting and LHLO."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SERVER = Settings(hostname="lists.example")
 
 
 def goes_without_saying(transcript: Transcript) -> bool:
-    """Whether greeting and LHLO are left out of `transcript`."""
+    """Return whether `transcript` omits greeting and LHLO."""
     return transcript.steps[0].who == "C"
 
 
 def opened(transcript: Transcript) -> Transcript:
-    """`transcript` with greeting and LHLO before it, if it was left out: what this server says, to an MTA it knows."""
+    """Return `transcript` with greeting and LHLO, which are added if omitted: those of this server, for a known MTA."""
     if not goes_without_saying(transcript):
         return transcript
     answer = [f"S: {line}" for line in str(lhlo_reply(Offer(_SERVER, known=True, secure=False))).split("\n")]

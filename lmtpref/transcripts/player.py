@@ -1,4 +1,4 @@
-"""Transcripts played against a server, over any `Wire`."""
+"""The player of transcripts: it plays the client's side to a server, over any `Wire`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lmtpref.transcripts.result import Deviation, PlayResult, Turn
 
 
 def play(transcript: Transcript, wire: Wire, *, level: Level = "exact") -> PlayResult:
-    """Return what came of playing the client's side of `transcript` over `wire`, which is closed then.
+    """Play the client's side of `transcript` over `wire`, close it, and return the outcome.
 
-    Replies are compared at `level`, or as the transcript's `# match:` says where that asks for less.
-    Raises UsageError for a transcript that puts a client on trial.
+    Replies are compared at `level`, or at that of the transcript's `# match:` if it is less strict.
+    Raises UsageError for a transcript that tests a client.
     """
     player = _Player(transcript, wire)
     try:
@@ -28,18 +28,18 @@ def play(transcript: Transcript, wire: Wire, *, level: Level = "exact") -> PlayR
 
 
 class _Player:
-    """One run: what came is kept in `turns`, and in `faults` what can be told at the time only."""
+    """One run: `turns` holds the received replies, and `faults` the differences that only the timing shows."""
 
     def __init__(self, transcript: Transcript, wire: Wire) -> None:
         self.turns: list[Turn] = []
         self.faults: list[Deviation] = []
         self._transcript, self._wire = transcript, wire
         self._reader = ReplyReader()
-        self._due = 0  # replies that the transcript has had so far
-        self._come = 0  # replies that have come so far
+        self._due = 0  # replies expected so far
+        self._come = 0  # replies received so far
 
     def run(self) -> None:
-        """Play every turn; over a wire on which waiting takes time, nothing after a reply that did not come."""
+        """Play every turn; over a wire with real waiting, stop after a missing reply."""
         try:
             if goes_without_saying(self._transcript) and not self._open():
                 return
@@ -52,7 +52,7 @@ class _Player:
             self._fault(self._transcript.lines[-1].number, str(error))
 
     def _open(self) -> bool:
-        """Hear the greeting and say LHLO; whether the server took it."""
+        """Read the greeting and send LHLO; return whether the server accepted it."""
         self.turns.append(Turn())
         self._listen(until=1)
         self._wire.send(f"{LHLO}\r\n".encode())
@@ -77,7 +77,7 @@ class _Player:
 
     @property
     def _gave_up(self) -> bool:
-        """Whether a reply did not come although it was waited for: the next would be waited for in vain, too."""
+        """Whether an expected reply did not come after the full wait; waiting for the next one would be useless."""
         return self._come < self._due and not self._wire.instant
 
     def _act(self, step: Step) -> None:
@@ -100,14 +100,14 @@ class _Player:
                 self._fault(step.lines[0].number, "the server did not close the connection", step)
 
     def _expect_silence(self, step: Step) -> None:
-        """Nothing may come; but where there is no time, the replies behind the pause have come with those before it."""
+        """Check that nothing comes; on a wire without time, the replies after the pause have come with those before it."""
         self._take(self._wire.pause(step.lines[0].seconds))
         allowed = sum(len(turn.expected) for turn in self.turns) if self._wire.instant else self._due
         if self._come > allowed or self._reader.unfinished:
             self._fault(step.lines[0].number, "the server was not silent", step)
 
     def _finish(self) -> None:
-        """Say that this is all, so that what is left to come comes at once."""
+        """Close the sending direction, so that the remaining octets come at once."""
         last = self._transcript.steps[-1]
         if last.what != "close":
             self._wire.half_close()
@@ -116,7 +116,7 @@ class _Player:
             self._fault(last.lines[-1].number, f"octets came that are no whole reply: {self._reader.unfinished!r}")
 
     def _listen(self, until: int | None = None) -> None:
-        """Read until `until` replies have come, or nothing more does."""
+        """Read until `until` replies have come, or no more come."""
         while (until is None or self._come < until) and (octets := self._wire.receive()):
             self._take(octets)
 
@@ -131,7 +131,7 @@ class _Player:
 
 
 def _turns(transcript: Transcript) -> list[Turn]:
-    """Return the dialogue, cut before each client's line that follows a server's; the first turn is the greeting's."""
+    """Return the dialogue, divided before each client line that follows a server line; the first turn has the greeting."""
     turns = [Turn()]
     for step in transcript.steps:
         if step.who == "C" and (turns[-1].server or len(turns) == 1):

@@ -1,4 +1,4 @@
-"""A conversation as it happens, written down as a transcript."""
+"""A recording of a conversation as a transcript."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _CRLF = b"\r\n"
 
 
 class Recording:
-    """What was said on one connection; `str` of it is a transcript, that can be parsed and played.
+    """The octets of one connection; `str` of it is a transcript that can be parsed and played.
 
-    A line stands where its end came, so the client's lines between two replies are those that came in between, be they in one
+    A line is placed where its end came, so the client's lines between two replies are those that came between them, in one
     write or in several.
     """
 
@@ -21,11 +21,11 @@ class Recording:
         self._closed: Who | None = None
 
     def add(self, who: Who, octets: bytes) -> None:
-        """Take what one side sent."""
+        """Record octets of one side."""
         self._said.append((who, bytes(octets)))
 
     def close(self, who: Who) -> None:
-        """One side has closed the connection; the first to do so is kept."""
+        """Note that one side has closed the connection; only the first one counts."""
         self._closed = self._closed or who
 
     def __str__(self) -> str:

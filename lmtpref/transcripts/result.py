@@ -1,4 +1,4 @@
-"""What came of playing a transcript: it passed, or what differed, in words and as a patch of its document."""
+"""The outcome of playing a transcript: passed, or the differences, in words and as a patch of its document."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itertools import chain, zip_longest
 from lmtpref.transcripts.matching import Heard, agrees, in_order_of, line_agrees
 from lmtpref.transcripts.notation import Level, Line, Step, Transcript, written
 
-EXCHANGES_SHOWN = 3  # with the one that differs
+EXCHANGES_SHOWN = 3  # including the one that differs
 LINES_SHOWN = 4  # at either end of a long write
 
 Pair = tuple[Step | None, Heard | None]
@@ -21,7 +21,7 @@ Pair = tuple[Step | None, Heard | None]
 
 @dataclass
 class Turn:
-    """One exchange: what the client did, what the transcript expects then, and the replies that came before its next turn."""
+    """One exchange: the client's action, the replies that the transcript expects, and those that came before the next turn."""
 
     client: list[Step] = field(default_factory=list)
     server: list[Step] = field(default_factory=list)
@@ -29,27 +29,27 @@ class Turn:
 
     @cached_property
     def expected(self) -> list[Step]:
-        """The replies that the transcript has here."""
+        """The replies in the transcript."""
         return [step for step in self.server if step.what == "say"]
 
     @cached_property
     def greets(self) -> bool:
-        """Whether LHLO is among what the client said: the lines of its reply may then come in any order."""
+        """Whether the client sent LHLO: the lines of its reply may come in any order."""
         return any(line.text.upper().startswith("LHLO ") for step in self.client for line in step.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """What no comparison of replies shows: a silence that was broken, a connection that was not closed."""
+    """A difference other than a reply: octets during a silence, or a connection that was not closed."""
 
     number: int
     problem: str
-    lines: tuple[Line, ...] = ()  # those that are not true
+    lines: tuple[Line, ...] = ()  # the lines that did not happen
 
 
 @dataclass(frozen=True, slots=True)
 class PlayResult:
-    """A transcript that was played, as far as that had a meaning."""
+    """A transcript that was played, up to the first missing reply."""
 
     transcript: Transcript
     level: Level
@@ -58,12 +58,12 @@ class PlayResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the server said what the transcript says."""
+        """Whether the server's replies match the transcript."""
         return not self.faults and self._first_difference() is None
 
     @property
     def difference(self) -> str:
-        """Where the outcome differs first: what was expected and what came, the exchanges before it, the counts; empty if it passed."""
+        """The first difference: the expected and the received reply, the exchanges before it, the counts; empty if it passed."""
         if self.passed:
             return ""
         fault = min([*self.faults, *filter(None, [self._first_difference()])], key=lambda fault: fault.number)
@@ -71,13 +71,13 @@ class PlayResult:
         return "".join(parts + [f"{line}\n" for line in self._counts()])
 
     def explain(self, document: str) -> str:
-        """Nothing if it passed; else `difference` and `diff`."""
+        """Return `difference` and `diff`; empty if it passed."""
         return "" if self.passed else self.difference + self.diff(document)
 
     def diff(self, document: str) -> str:
-        """Return a unified diff of `document`, the text that the transcript stands in: with it the transcript passes.
+        """Return a unified diff of `document`, the transcript's document: the patched transcript passes.
 
-        `patch -p0` applies it.  What agreed stays as it is written.
+        `patch -p0` applies it.  Lines that matched are unchanged.
         """
         revision = _Revision(document, self.transcript)
         for fault in self.faults:
@@ -89,7 +89,7 @@ class PlayResult:
         return "".join(change if change.endswith("\n") else f"{change}\n\\ No newline at end of file\n" for change in changes)
 
     def _pairs(self) -> Iterator[tuple[Turn, Step | None, Heard | None]]:
-        """Every expected reply with the one that came in its place, in order of both."""
+        """Every expected reply with the one received in its place, in the order of both."""
         expected = ((turn, step) for turn in self.turns for step in turn.expected)
         heard = chain.from_iterable(turn.heard for turn in self.turns)
         for place, reply in zip_longest(expected, heard):
@@ -104,7 +104,7 @@ class PlayResult:
         return None
 
     def _counts(self) -> Iterator[str]:
-        """Yield the numbers of replies, where they differ: in all, and the first time."""
+        """Yield the numbers of replies that differ: in total, and at the first difference."""
         expected, heard = sum(len(turn.expected) for turn in self.turns), sum(len(turn.heard) for turn in self.turns)
         if expected == heard:
             return
@@ -115,7 +115,7 @@ class PlayResult:
             yield f"Line {turn.client[-1].lines[-1].number} is followed by {_replies(len(turn.expected))}; {len(turn.heard)} came."
 
     def _context(self, before: int) -> Iterator[str]:
-        """Yield the last exchanges up to line `before`, with the replies that came."""
+        """Yield the last exchanges up to line `before`, with the received replies."""
         replies = chain.from_iterable(turn.heard for turn in self.turns)
         shown: list[list[str]] = []
         for turn in self.turns:
@@ -130,7 +130,7 @@ class PlayResult:
     def _shared_out(self) -> list[list[Heard]]:
         """Return the replies that belong to each turn.
 
-        Where there are as many as expected it is the order that decides; a transcript may read a reply later than it came.
+        If there are as many as expected, they are assigned in order; a transcript may read a reply later than it came.
         """
         counts = [len(turn.expected) for turn in self.turns]
         replies = [reply for turn in self.turns for reply in turn.heard]
@@ -141,22 +141,22 @@ class PlayResult:
 
 
 class _Revision:
-    """A document, and what becomes of it."""
+    """A document under revision."""
 
     def __init__(self, document: str, transcript: Transcript) -> None:
         first = transcript.lines[0]
         self.old = io.StringIO(document).readlines()
-        self.top = first.number - 1  # the line that the dialogue stands below
+        self.top = first.number - 1  # the line above the dialogue
         self._indent = self.old[self.top].partition(str(first))[0]
         self._gone: set[int] = set()
         self._below: dict[int, list[str]] = {}
 
     def insert(self, below: int, lines: Sequence[str]) -> None:
-        """Let `lines` stand below line number `below`."""
+        """Insert `lines` below the line with the number `below`."""
         self._below.setdefault(below, []).extend(f"{self._indent}{line}\n" for line in lines)
 
     def replace(self, lines: Sequence[Line], new: Sequence[str]) -> None:
-        """Let `new` stand where `lines` do."""
+        """Replace `lines` by `new`."""
         self._gone |= {line.number for line in lines}
         if lines:
             self.insert(lines[-1].number, new)
@@ -169,7 +169,7 @@ class _Revision:
 
 
 def _contrast(step: Step | None, heard: Heard | None) -> Iterator[str]:
-    """Yield what is wrong, then the two replies."""
+    """Yield the description of a difference, then the two replies."""
     yield "no reply came" if heard is None else "another reply came" if step else "a reply too many came"
     for line in step.lines if step else ():
         yield f"  expected  {line}"
@@ -178,7 +178,7 @@ def _contrast(step: Step | None, heard: Heard | None) -> Iterator[str]:
 
 
 def _aligned(turn: Turn, heard: list[Heard], level: Level) -> Iterator[Pair]:
-    """Yield expected replies and those that came, side by side: one that agrees is not given away while the other side is longer."""
+    """Yield expected and received replies side by side; a matching pair is not split while the other side is longer."""
     expected, came = deque(turn.expected), deque(heard)
     while expected or came:
         same = bool(expected and came) and agrees(expected[0], came[0], level, keywords=turn.greets)
@@ -187,7 +187,7 @@ def _aligned(turn: Turn, heard: list[Heard], level: Level) -> Iterator[Pair]:
 
 
 def _revise(revision: _Revision, turn: Turn, pairs: Iterator[Pair], level: Level) -> None:
-    """Make the lines of `turn` say what came."""
+    """Change the lines of `turn` to the received replies."""
     last = turn.client[-1].lines[-1].number if turn.client else revision.top
     for step, heard in pairs:
         if step is None:
@@ -199,7 +199,7 @@ def _revise(revision: _Revision, turn: Turn, pairs: Iterator[Pair], level: Level
 
 
 def _merged(step: Step, heard: Heard, *, keywords: bool) -> list[str]:
-    """Return the lines of `heard`, as `step` has them written where they agree."""
+    """Return the lines of `heard`, as written in `step` if they match."""
     ordered = in_order_of(step.lines, heard) if keywords else heard
     new = _spelt(ordered)
     kept = {place: str(line) for place, (line, came) in enumerate(zip(step.lines, ordered, strict=False)) if line_agrees(line, came)}

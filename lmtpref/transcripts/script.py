@@ -1,7 +1,7 @@
-"""A transcript flipped: the server's side is played, and the client is on trial.
+"""A transcript played from the server's side, to test a client.
 
-The replies of the transcript are paired with its commands, so that each command can be answered as it arrives, whether the
-client pipelines or not::
+Each reply of the transcript is paired with its command, so that each command can be answered as it arrives, whether
+or not the client pipelines::
 
     script = Script(transcript)
     send(script.take())                 # the greeting
@@ -30,7 +30,7 @@ ScriptVerdict = Literal["played", "mismatch", "unfinished", "unstarted"]
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """Where the client left the script: a line of the document, what stands there, and what came."""
+    """The point at which the client left the script: a line of the document, its text, and the octets that came."""
 
     path: str
     line: int
@@ -43,13 +43,13 @@ class Mismatch:
 
 
 class Script:
-    """A server that says what `transcript` says, to a client that says what it says there.
+    """The server's side of `transcript`, which checks that the client sends the client's side.
 
-    Commands are compared as commands, message content octet for octet; with `# match: exact` commands too, and the client
-    has to wait wherever the transcript has a reply.  `closed` says that the script hangs up when `take` is empty: at
-    `<close>`, behind the reply to a QUIT that is the last command, after a mismatch.
+    Commands are compared by meaning, message content octet for octet.  With `# match: exact`, commands are compared octet for
+    octet too, and the client must wait at each reply of the transcript.  `closed` says to close the connection when `take`
+    is empty: at `<close>`, after the reply to a QUIT that is the last command, or after a mismatch.
 
-    Raises TranscriptError for a transcript whose replies have wildcards, since there is nothing to say for them.
+    Raises TranscriptError for a transcript whose replies have wildcards, because these cannot be sent.
     """
 
     def __init__(self, transcript: Transcript) -> None:
@@ -62,16 +62,16 @@ class Script:
         self.mismatch: Mismatch | None = None
         self._strict = "exact" in transcript.values("match")
         self._frames = deque(frames(transcript))
-        self._last: Frame | None = None  # what was answered last
+        self._last: Frame | None = None  # the frame that was answered last
         self._started = False
-        self._pipelining = False  # whether it was offered
+        self._pipelining = False  # whether the script offered PIPELINING
         self._buffer = bytearray()
         self._out: deque[Line] = deque(greeting(transcript))
 
     # The driver's side ------------------------------------------------------------------------------------------
 
     def feed(self, octets: bytes) -> None:
-        """Take what the client sent."""
+        """Process octets from the client."""
         self._started = self._started or bool(octets)
         if not self.closed:
             self._buffer += octets
@@ -85,7 +85,7 @@ class Script:
         self.closed = True
 
     def take(self) -> bytes:
-        """Return the octets to send now: as far as the next `<pause>`, or `<close>`."""
+        """Return the octets to send now: up to the next `<pause>`, or `<close>`."""
         octets = b""
         while self._out and self._out[0].what == "say":
             octets += self._out.popleft().octets
@@ -98,7 +98,7 @@ class Script:
 
     @property
     def pause(self) -> float:
-        """How many seconds to let pass before `resume`; 0 where `take` is not waiting."""
+        """The seconds to wait before `resume`; 0 without a pause."""
         return self._out[0].seconds if self._out and self._out[0].what == "pause" else 0.0
 
     def resume(self) -> None:
@@ -110,7 +110,7 @@ class Script:
 
     @property
     def verdict(self) -> ScriptVerdict:
-        """How far the script was played."""
+        """The part of the script that was played."""
         if self.mismatch:
             return "mismatch"
         if not self._frames and not self._buffer:
@@ -118,7 +118,7 @@ class Script:
         return "unfinished" if self._started else "unstarted"
 
     def explain(self) -> str:
-        """Nothing if the script was played to its end; else document, line, what was expected and what came."""
+        """Return an empty text if the script was played to its end; else document, line, and expected and received text."""
         if self.verdict == "played":
             return ""
         if self.mismatch:
@@ -131,9 +131,9 @@ class Script:
     # The client's octets ----------------------------------------------------------------------------------------
 
     def _step(self) -> bool:
-        """Take one frame of what the client sent; False if it has not come yet."""
+        """Process one frame of the client's octets; return False if none is complete."""
         if not self._frames:
-            if self._out and self._out[-1].what == "close":  # it cannot know yet
+            if self._out and self._out[-1].what == "close":  # the client cannot know of the close yet
                 self._buffer.clear()
                 return False
             return self._fail(self.transcript.lines[-1], "the client went on", "nothing more")
@@ -147,7 +147,7 @@ class Script:
         return octets > 0 and self._answer(frame)
 
     def _command(self, frame: Frame) -> int:
-        """How many octets a command line has that agrees; 0 if none has come."""
+        """Return the octets of a command line that matches; 0 if none is complete."""
         end = self._buffer.find(b"\r\n") + 2
         if end < 2:
             if len(self._buffer) > MAX_COMMAND_LINE_OCTETS:
@@ -159,7 +159,7 @@ class Script:
         return end
 
     def _content(self, frame: Frame) -> int:
-        """How many octets of content there are, when all have come; they are compared as they come."""
+        """Return the octets of the content, once all have come; they are compared as they come."""
         came = bytes(self._buffer[: len(frame.octets)])
         if not frame.octets.startswith(came):
             place = next(place for place, (one, other) in enumerate(zip(frame.octets, came, strict=False)) if one != other)
@@ -186,7 +186,7 @@ class Script:
 
 
 def converse(client: ClientSession, script: Script) -> Script:
-    """`script`, played with `client` until neither has anything to say; pauses take no time."""
+    """Play `script` with `client` until neither sends any more, and return `script`; pauses take no time."""
     said = True
     while said:
         client.feed(heard := script.take())

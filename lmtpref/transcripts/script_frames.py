@@ -1,4 +1,4 @@
-"""A transcript cut at what the client says: commands and message content, each with what the server answers to it."""
+"""The frames of a transcript: the client's commands and message content, each with the server's replies to it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Due = Literal["none", "one", "each"]
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """What the client says at one point, and what it is answered.
+    """One command or content of the client, and its replies.
 
-    `verb` is in capitals, and empty where `kind` is not `command`; `group` numbers the client's writes; `due` says how many
-    replies the counting rules give it, `each` meaning one for every accepted RCPT; `replies` are the server's lines, its
-    pauses and its close among them.
+    `verb` is in capitals, and empty unless `kind` is `command`; `group` numbers the client's writes.  `due` is the number of
+    replies by the counting rules, where `each` means one for every accepted RCPT.  `replies` are the server's lines, with its
+    pauses and its close.
     """
 
     kind: Kind
@@ -34,21 +34,21 @@ class Frame:
     replies: list[Line] = field(default_factory=list)
 
     def line_at(self, place: int) -> tuple[Line, int]:
-        """Return the line that octet `place` stands in, and where that line begins."""
+        """Return the line that contains octet `place`, and the beginning of that line."""
         starts = accumulate((len(line.octets) for line in self.lines), initial=0)
         return [(line, start) for line, start in zip(self.lines, starts, strict=False) if start <= place][-1]
 
 
 def greeting(transcript: Transcript) -> list[Line]:
-    """Return what the server says before the client has said anything."""
+    """Return the server's lines before the first line of the client."""
     return list(takewhile(lambda line: line.who == "S", transcript.lines))
 
 
 def frames(transcript: Transcript) -> Iterator[Frame]:
     """Yield the frames of `transcript`.
 
-    Of several in one write each gets as many replies as the counting rules say (RFC 2033 sections 4.2 and 4.3), and the last
-    all that are left; one that stands alone gets all that follow it, be they right or wrong.
+    Of several frames in one write, each gets as many replies as the counting rules say (RFC 2033 sections 4.2 and 4.3), and the
+    last one all that remain; a single frame gets all replies that follow it, correct or not.
     """
     cutter = _Cutter()
     lines = deque(transcript.lines)
@@ -65,7 +65,7 @@ def frames(transcript: Transcript) -> Iterator[Frame]:
 
 
 def _taken(lines: deque[Line], who: Who) -> list[Line]:
-    """Return the lines of one side that come next, taken away."""
+    """Remove and return the next lines of one side."""
     taken: list[Line] = []
     while lines and lines[0].who == who:
         taken.append(lines.popleft())
@@ -73,7 +73,7 @@ def _taken(lines: deque[Line], who: Who) -> list[Line]:
 
 
 class _Cutter:
-    """Knows what a write of the client's consists of: whether content is under way, and how many RCPTs were accepted."""
+    """A parser for the client's writes: it tracks whether content is expected, and the number of accepted RCPTs."""
 
     def __init__(self) -> None:
         self._in_data = False
@@ -95,7 +95,7 @@ class _Cutter:
             lines = lines[taken:]
 
     def pair(self, frame: Frame, answers: deque[Line], *, last: bool) -> None:
-        """Give `frame` its part of the server's lines that follow its write."""
+        """Assign to `frame` its part of the server's lines after its write."""
         due = {"none": 0, "one": 1, "each": self._accepted}[frame.due]
         while answers and (last or due or answers[0].what == "pause"):
             frame.replies.append(answers.popleft())
@@ -114,7 +114,7 @@ class _Cutter:
         return frame
 
     def _begin_chunk(self, argument: str) -> Due:
-        """Return what is due to the command itself: nothing, if octets follow it."""
+        """Return the replies due to the command itself: none, if octets follow it."""
         try:
             self._chunk, last, _ = parse_bdat(argument)
         except PeerError:
@@ -123,7 +123,7 @@ class _Cutter:
         return "none" if self._chunk else self._chunk_due
 
     def _end_of_data(self, lines: list[Line]) -> tuple[int, Due]:
-        """How many lines there are to the final dot, and what is due then."""
+        """Return the number of lines up to the final dot, and the replies due then."""
         octets = b"\r\n"
         for taken, line in enumerate(lines, 1):
             octets += line.octets

@@ -1,4 +1,4 @@
-"""Whether a client's command is the one that a script has, and whether it may come already."""
+"""The comparison of a client's command with the one in a script, and with the order that is allowed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from lmtpref.protocol.states import GROUPED
 from lmtpref.protocol.syntax import Parameters, Path, parse_bdat, parse_mail, parse_rcpt, split_verb
 from lmtpref.transcripts.script_frames import Frame
 
-# Behind which more may be sent before their replies have come (RFC 2920 section 3.1; Postfix's XFORWARD says so of itself).
+# Commands after which more may be sent before their replies (RFC 2920 section 3.1; Postfix documents it for its XFORWARD).
 
 
 def command_agrees(expected: bytes, came: bytes, *, strict: bool) -> bool:
-    """Whether `came` is the command line `expected`.
+    """Return whether `came` is the command line `expected`.
 
-    Verbs and parameter names agree in any case, paths as mailboxes (the local-part in its own case: RFC 5321 section 2.4);
-    parameters that the script does not name, and LHLO's argument, are the client's own.  With `strict` only the same octets agree.
+    Verbs and parameter names match in any case, paths as mailboxes (the local-part in the same case: RFC 5321 section 2.4).
+    Parameters that the script does not have, and LHLO's argument, may be anything.  With `strict`, only identical octets match.
     """
     if expected == came or strict:
         return expected == came
@@ -27,10 +27,10 @@ def command_agrees(expected: bytes, came: bytes, *, strict: bool) -> bool:
 
 
 def may_follow(last: Frame | None, frame: Frame, *, pipelining: bool, strict: bool) -> bool:
-    """Whether `frame` may come before the replies to `last` have left.
+    """Return whether `frame` may come before the replies to `last` were sent.
 
-    It may where it does in the transcript; and, unless that is `strict`, where it is of no consequence: as far as RFC 2920
-    section 3.1 allows, and not BDAT before the replies to MAIL and RCPT (RFC 3030 section 2).
+    It may if it does in the transcript.  Unless `strict`, it also may as far as RFC 2920 section 3.1 allows, but not BDAT
+    before the replies to MAIL and RCPT (RFC 3030 section 2).
     """
     if last is None or last.group == frame.group:
         return last is not None
