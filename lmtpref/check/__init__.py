@@ -1,4 +1,4 @@
-"""The conformance suite: any LMTP server or client, held against the transcripts of the documents."""
+"""The conformance suite: tests of any LMTP server or client against the transcripts of the documents."""
 
 from lmtpref.check.cases import Case, load, select
 from lmtpref.check.conditions import Condition, conditions

@@ -1,4 +1,4 @@
-"""`# accept:` lines: other reply codes that are right as well."""
+"""`# accept:` lines: further reply codes that are correct."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Codes = tuple[str, ...]
 
 
 def alternatives(transcript: Transcript) -> dict[int, Codes]:
-    """Return the other codes that are right for a reply, by the number of its first line.
+    """Return the further codes that are correct for a reply, by the number of its first line.
 
-    A value of `accept` is `CODE CODE...` or `VERB CODE CODE...`: the code that the transcript has, then those that may stand
-    in its place; `5xx` is any code of that class.  Raises UsageError for another form.
+    A value of `accept` is `CODE CODE...` or `VERB CODE CODE...`: the transcript's code, then the codes that may replace
+    it; `5xx` is any code of that class.  Raises UsageError for another form.
     """
     verbs = answered(transcript)
     found: dict[int, Codes] = {}
@@ -35,7 +35,7 @@ def idle(transcript: Transcript) -> list[str]:
 
 
 def relax(outcome: PlayResult, allowed: Mapping[int, Codes]) -> PlayResult:
-    """Return `outcome` as if the transcript had the codes that came, wherever `allowed` has them."""
+    """Return `outcome` as if the transcript had the received codes, if `allowed` has them."""
     heard = [reply for turn in outcome.turns for reply in turn.heard]
     turns = []
     for turn in outcome.turns:
@@ -59,14 +59,14 @@ def _matches(code: bytes, pattern: str) -> bool:
 
 
 def _replies(transcript: Transcript, rule: tuple[str, str, Codes], verbs: Mapping[int, str]) -> list[int]:
-    """Return the first lines of the replies that a value of `accept` is about."""
+    """Return the first lines of the replies that a value of `accept` applies to."""
     verb, code, _ = rule
     replies = (step.lines[0] for step in transcript.steps if step.who == "S" and step.what == "say")
     return [line.number for line in replies if line.octets[:3].decode("latin-1") == code and verb in {"", verbs.get(line.number)}]
 
 
 def _rule(value: str) -> tuple[str, str, Codes]:
-    """Return verb, code and alternatives of one value of `accept`."""
+    """Return verb, code and alternatives in one value of `accept`."""
     words = value.split()
     verb = words.pop(0) if words and not words[0][0].isdigit() else ""
     if len(words) < 2 or not all(_is_pattern(word) for word in words) or "x" in words[0]:

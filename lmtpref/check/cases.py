@@ -1,4 +1,4 @@
-"""Cases: the transcripts of the documents, each with what it demands of a server and what it needs."""
+"""Cases: the transcripts of the documents, each with its requirements and its preconditions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ Suite = Literal["protocol", "acceptance", "client"]
 _FOLDERS: dict[str, Suite] = {"rfc2033": "protocol", "extensions": "protocol", "acceptance": "acceptance"}
 RECIPIENTS = ("ant@lists.example", "bee@lists.example", "cat@lists.example")
 UNKNOWN = "nobody@lists.example"
-ADDRESSES = frozenset({*RECIPIENTS, UNKNOWN})  # all that a server needs for the cases without a condition
-NOT_FOR_OTHERS = "handler"  # the condition of cases about a handler that their page makes
-PAGE = "page"  # the condition of acceptance transcripts that state none: their page makes the lists
+ADDRESSES = frozenset({*RECIPIENTS, UNKNOWN})  # sufficient for the cases without a condition
+# The condition of cases whose page makes a handler of its own.
+NOT_FOR_OTHERS = "handler"
+# The condition of acceptance transcripts that state none, because their page makes the lists.
+PAGE = "page"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One transcript, to be played to a program on trial."""
+    """One transcript, to be played to a tested program."""
 
     page: str  # without its suffix: rfc2033/4.2-data
     suite: Suite
@@ -47,7 +49,7 @@ class Case:
 
     @property
     def strength(self) -> Strength:
-        """The strongest demand among the clauses that bind this party.
+        """The strength of the strongest clause in the case that binds this party.
 
         It is MUST for a case that cites no clause, because the documents then define the behaviour.
         """
@@ -74,17 +76,17 @@ class Case:
 
     @cached_property
     def accept(self) -> dict[int, tuple[str, ...]]:
-        """Other codes that are right as well, by the line of the reply."""
+        """Further codes that are correct, by the line of the reply."""
         return alternatives(self.transcript)
 
     @cached_property
     def messages(self) -> int:
-        """How many messages the case leaves at a server that passes it."""
+        """The number of messages that a passing server has accepted in the case."""
         return usage.messages(self.transcript)
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with the head lines, a line each."""
+        """The errors in the head lines, a line each."""
         unstated = [need for need in self.needs if need not in self.transcript.values("needs") and NOT_FOR_OTHERS not in self.given]
         problems = [f"{self.id}: uses {extension}, which `needs` does not state" for extension in unstated]
         if not self.given:
@@ -101,9 +103,9 @@ def load(docs: Path | None = None) -> tuple[Case, ...]:
 
 
 def select(cases: Iterable[Case], wanted: Sequence[str]) -> list[Case]:
-    """Return the cases that any of `wanted` names: an id, a page, a clause or the beginning of one, `*` standing for anything.
+    """Return the cases that any of `wanted` names: an id, a page, a clause or the beginning of one; `*` matches any text.
 
-    Everything is returned where `wanted` is empty.  Raises UsageError for a name that no case has.
+    Return all cases if `wanted` is empty.  Raises UsageError for a name that matches no case.
     """
     known = list(cases)
     for name in wanted:

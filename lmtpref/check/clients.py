@@ -1,4 +1,4 @@
-"""The client's half: transcripts turned round into servers, each played to a client program that sends one message."""
+"""Tests of clients: a mock server for each transcript, and a client program that sends one message to it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from lmtpref.transcripts.notation import Transcript
 from lmtpref.transcripts.script import Script
 from lmtpref.transcripts.script_frames import frames
 
-_PLAIN = b"Message-ID: <aardvark>\r\n\r\nHello.\r\n"  # where the transcript has no content, because the message is rejected before
-_OWN = frozenset({"SIZE", "BODY", "SMTPUTF8"})  # parameters that a client finds out from the message
+_PLAIN = b"Message-ID: <aardvark>\r\n\r\nHello.\r\n"  # for a transcript that rejects the message before its content
+_OWN = frozenset({"SIZE", "BODY", "SMTPUTF8"})  # parameters that a client derives from the message
 _CHUNKING = "3030"
-_ENDING_SECONDS = 5.0  # for a client to end when the conversation is over
+_ENDING_SECONDS = 5.0  # for a client to end after the conversation
 
 
 @dataclass(frozen=True, slots=True)
 class MessageToSend:
-    """What a client is told to send."""
+    """The message that a client is to send, with its envelope."""
 
     sender: str
     recipients: tuple[str, ...]
@@ -45,11 +45,11 @@ class PlaysScript(Protocol):
 
 
 def run(cases: Iterable[Case], command: str, serve: Callable[[Script], PlaysScript], *, seconds: float) -> Iterator[Result]:
-    """Yield a result for each of `cases`: `command` is started to send what the transcript says.
+    """Yield a result for each of `cases`: start `command` to send the message of the transcript.
 
-    In the command `{host}`, `{port}`, `{sender}`, `{recipients}` with commas, and `{message}`, a file, are replaced; a word with
-    `{recipient}` is repeated for each recipient; the message is on standard input too.  Raises UsageError for a command that a
-    shell could not read.
+    In the command `{host}`, `{port}`, `{sender}`, `{recipients}` with commas, and `{message}`, a file, are replaced.  A word with
+    `{recipient}` is repeated for each recipient; the message is also on standard input.  Raises UsageError for a command with
+    invalid shell quoting.
     """
     try:
         words = shlex.split(command)
@@ -60,7 +60,7 @@ def run(cases: Iterable[Case], command: str, serve: Callable[[Script], PlaysScri
 
 
 def message(transcript: Transcript) -> MessageToSend | None:
-    """Return the one message that a client sends in `transcript`; None if a command line cannot say what the client is to do."""
+    """Return the one message that a client sends in `transcript`; None if a command line cannot describe it."""
     senders: list[str] = []
     recipients: list[str] = []
     content = _PLAIN

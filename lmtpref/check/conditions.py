@@ -46,7 +46,7 @@ def conditions() -> dict[str, Condition]:
 
 
 def condition(name: str) -> Condition:
-    """Return the condition `name`.  Raises UsageError if there is none."""
+    """Return the condition `name`.  Raises UsageError if it does not exist."""
     try:
         return conditions()[name]
     except KeyError:

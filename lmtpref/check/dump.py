@@ -1,4 +1,4 @@
-"""Every case as data, for programs in other languages that play the suite themselves."""
+"""Every case as data, for programs in other languages that run the suite themselves."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _step(case: Case, step: Step) -> dict[str, Any]:
 
 
 def _octets(octets: bytes) -> dict[str, str]:
-    """Return octets as text where they are UTF-8, else in hexadecimal."""
+    """Return octets as text if they are UTF-8, else in hexadecimal."""
     try:
         return {"text": octets.decode()}
     except UnicodeDecodeError:

@@ -27,7 +27,7 @@ def load(path: Path) -> dict[str, str]:
 
 
 def expect(run: Run, known: Mapping[str, str], ids: frozenset[str]) -> Run:
-    """Return `run` with the failures of `known` expected; one that is no case among `ids` is a problem of the run."""
+    """Return `run` with the failures in `known` marked as expected; an unknown case in it is a problem of the run."""
     results = [replace(result, known=known.get(result.id, "")) for result in run.results]
     swept = {result.id for result in run.results}
     problems = [f"known failure {name!r}: there is no such case" for name in known if name not in ids | swept]
@@ -35,7 +35,7 @@ def expect(run: Run, known: Mapping[str, str], ids: frozenset[str]) -> Run:
 
 
 def as_toml(results: Sequence[Result], known: Mapping[str, str]) -> str:
-    """Return the failures among `results` as such a file, with the reasons that are known."""
+    """Return the failures among `results` in the format of that file, with the known reasons."""
     failed = [result for result in results if result.verdict in {CaseVerdict.FAIL, CaseVerdict.ERROR, CaseVerdict.NOT_REACHED}]
     lines = [f"{json.dumps(result.id)} = {json.dumps(known.get(result.id, UNEXPLAINED), ensure_ascii=False)}\n" for result in failed]
     return "".join(lines)

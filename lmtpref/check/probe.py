@@ -15,7 +15,7 @@ from lmtpref.transcripts.opening import LHLO
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a target is like: the parameters of each extension by its keyword, and the reply to each address."""
+    """The properties of a target: the parameters of each extension by its keyword, and the reply to each address."""
 
     problem: str = ""  # why no case can be played
     greeting: str = ""
@@ -23,7 +23,7 @@ class Probe:
     replies: Mapping[str, str] = field(default_factory=dict)
 
     def lacks(self, need: str) -> str:
-        """Return why `need` of a case is not met; empty if it is."""
+        """Return why the target does not meet `need`; empty if it does."""
         words = need.split()
         if words[0] == "no":
             return f"{words[1]} is offered" if words[1] in self.offers else ""
@@ -34,9 +34,9 @@ class Probe:
 
 
 def probe(target: Target, sender: str, addresses: Iterable[str]) -> Probe:
-    """Return what `target` offers, and what it answers to RCPT for each address.
+    """Return the extensions of `target`, and its reply to RCPT for each address.
 
-    A target that is not reached, or that takes no LHLO, has a `problem`.
+    A target that cannot be reached, or rejects LHLO, has a `problem`.
     """
     try:
         with target.connect(()) as wire:
@@ -46,7 +46,7 @@ def probe(target: Target, sender: str, addresses: Iterable[str]) -> Probe:
 
 
 class _Dialogue:
-    """One command, one reply."""
+    """A conversation of one command and one reply at a time."""
 
     def __init__(self, wire: BoundedWire) -> None:
         self._wire, self._reader = wire, ReplyReader()

@@ -1,7 +1,7 @@
 """The suite inside another project's tests: a test that asks for `lmtp_case` runs once for each case.
 
-A project names this module in `pytest_plugins`, overrides the fixture `lmtp_check_target`, and `lmtp_check_options` if it wants
-other options.
+A project names this module in `pytest_plugins`, and overrides the fixture `lmtp_check_target`.  To change the options,
+it also overrides `lmtp_check_options`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from lmtpref.check.target import ListeningTarget, Target
 
 
 class CheckedCase:
-    """One case, and the target that it is to be played to."""
+    """One case, and the target to test."""
 
     def __init__(self, case: Case, target: Target, found: Probe, options: CheckOptions) -> None:
         self.case = case
         self._target, self._found, self._options = target, found, options
 
     def check(self) -> None:
-        """Play the case.  Skips the test if the case does not apply, and fails it, with the report, if the target does."""
+        """Play the case.  Skip the test if the case does not apply, and fail it, with the report, if the target fails."""
         __tracebackhide__ = True
         result = play_case(self.case, self._target, self._found, self._options).result
         if result.verdict is CaseVerdict.SKIPPED:
@@ -34,7 +34,7 @@ class CheckedCase:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give a test of `lmtp_case` one run for each case of the protocol suite."""
+    """Parametrize a test of `lmtp_case` with each case of the protocol suite."""
     if "lmtp_case" in metafunc.fixturenames:
         cases = _cases()
         metafunc.parametrize("lmtp_case", cases, ids=[case.id for case in cases], indirect=True)
@@ -42,19 +42,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def lmtp_check_target() -> str | Target:
-    """Where the server on trial is; a project overrides this."""
+    """The tested server; a project overrides this fixture."""
     raise pytest.UsageError("override the fixture lmtp_check_target: it returns HOST:PORT, unix:PATH, or a Target of lmtpref.check")
 
 
 @pytest.fixture(scope="session")
 def lmtp_check_options() -> CheckOptions:
-    """How the cases are played."""
+    """The options for playing the cases."""
     return CheckOptions()
 
 
 @pytest.fixture(scope="session")
 def _lmtp_checked(lmtp_check_target: str | Target, lmtp_check_options: CheckOptions) -> tuple[Target, Probe, CheckOptions]:
-    """The target, and what a first conversation found."""
+    """The target, and the result of a first conversation."""
     target = ListeningTarget(lmtp_check_target) if isinstance(lmtp_check_target, str) else lmtp_check_target
     return target, examine(_cases(), target, lmtp_check_options), lmtp_check_options
 

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no script, no other file."""
+"""The report as one HTML page without scripts or other files."""
 
 from __future__ import annotations
 

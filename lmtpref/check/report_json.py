@@ -1,4 +1,4 @@
-"""Reports as data: a run as JSON, read again for comparisons, and as JUnit XML."""
+"""Reports as data: a run as JSON, which can be read again for comparisons, and as JUnit XML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lmtpref.check.requirements import Requirement
 from lmtpref.check.results import CaseVerdict, Result, Run
 from lmtpref.protocol.errors import UsageError
 
-FORMAT = 1  # of the JSON report; a reader rejects another
+FORMAT = 1  # of the JSON report; other numbers are rejected
 
 
 def as_json(run: Run) -> str:
@@ -24,7 +24,7 @@ def as_json(run: Run) -> str:
 
 
 def load(path: Path) -> Run:
-    """Return the run in a JSON report.  Raises UsageError if the file is no such report."""
+    """Return the run in a JSON report.  Raises UsageError if the file is not such a report."""
     try:
         data = json.loads(path.read_text("utf-8"))
         if data["format"] != FORMAT:
@@ -38,7 +38,7 @@ def load(path: Path) -> Run:
 
 
 def as_junit(run: Run) -> str:
-    """Return `run` as JUnit XML, a test case for each case, the page as its class."""
+    """Return `run` as JUnit XML: a test case for each case, with the page as its class."""
     failed = [result for result in run.results if result.is_unexpected and result.verdict is not CaseVerdict.ERROR]
     errors = [result for result in run.results if result.verdict is CaseVerdict.ERROR and not result.known]
     skipped = [result for result in run.results if result.verdict is CaseVerdict.SKIPPED or (result.known and result.is_failure)]

@@ -1,4 +1,4 @@
-"""The report for a terminal: failures as they come, then the summary."""
+"""The report for a terminal: each failure as it happens, then the summary."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def listing(case: Case) -> str:
 
 
 def failure(result: Result) -> str:
-    """Return all that there is to say of a case that did not pass."""
+    """Return the full report on a case that did not pass."""
     place = f"{result.page}.rst:{result.line}" if result.line else f"{result.page}.rst"
     lines = [f"{result.verdict.upper()}: {result.id}  ({place})"]
     for requirement in result.requirements:
@@ -42,7 +42,7 @@ def failure(result: Result) -> str:
 
 
 def conversation(result: Result) -> str:
-    """Return what was said in a case."""
+    """Return the conversation of a case."""
     return f"{result.id}: {result.verdict}\n" + textwrap.indent(result.wire, _INDENT)
 
 
@@ -52,7 +52,7 @@ def summary(run: Run) -> str:
 
 
 def matrix(runs: Sequence[Run]) -> str:
-    """Return what several runs say of each case that any of them did not skip: a column for each, in their order."""
+    """Return the verdicts of several runs for each case that any of them did not skip: a column for each, in their order."""
     columns = [{result.id: result.verdict for result in run.results} for run in runs]
     names = [f"{number} {run.target}" for number, run in enumerate(runs, 1)]
     ids = dict.fromkeys(result.id for run in runs for result in run.results if result.verdict is not CaseVerdict.SKIPPED)

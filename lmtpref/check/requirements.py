@@ -30,7 +30,7 @@ class Requirement:
 
     @property
     def strength(self) -> Strength:
-        """How much the clause demands, from the first word that it uses; what RFC 2033 overrides demands nothing."""
+        """The strength of the clause, from the first keyword in it; a clause that RFC 2033 overrides has none."""
         word = self.level.partition("/")[0]
         if "overridden" in self.level:
             return "MAY"
@@ -40,7 +40,7 @@ class Requirement:
 
     @property
     def link(self) -> str:
-        """Where to read the clause; empty if its source is not an RFC."""
+        """The URL of the clause; empty if its source is not an RFC."""
         if not self.rfc.isdigit():
             return ""
         section = _SECTION.match(self.section)

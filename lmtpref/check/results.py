@@ -1,4 +1,4 @@
-"""Results: what became of each case."""
+"""Results: the verdict on each case, and its reasons."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from lmtpref.check.requirements import Requirement, Strength
 
 
 class CaseVerdict(StrEnum):
-    """What became of a case."""
+    """The verdict on a case."""
 
     PASS = "pass"  # noqa: S105 - the verdict
     NON_STRICT = "pass (non-strict)"  # in a way that is allowed, or against a SHOULD or a MAY only
     FAIL = "fail"
     SKIPPED = "skipped"  # it does not apply to this target
-    NOT_REACHED = "not reached"  # something that it builds on failed
-    ERROR = "error"  # of the machinery, or of the connection
+    NOT_REACHED = "not reached"  # a precondition of it failed
+    ERROR = "error"  # of the suite, or of the connection
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one case, and all that a report says of it.
+    """The result of one case, with all data for a report.
 
-    `got` tells how the replies differed, `wire` is what was said, as a transcript; `known` is the reason for which a failure
-    was expected.
+    `got` describes how the replies differed; `wire` is the transcript of the conversation; `known` is the reason for an
+    expected failure.
     """
 
     id: str
@@ -42,19 +42,19 @@ class Result:
 
     @property
     def is_failure(self) -> bool:
-        """Whether the target did not do what the case demands, or that could not be found out."""
+        """Whether the target failed the case, or the verdict could not be determined."""
         return self.verdict in {CaseVerdict.FAIL, CaseVerdict.ERROR, CaseVerdict.NOT_REACHED}
 
     @property
     def is_unexpected(self) -> bool:
-        """Whether this makes a run fail: a failure that is not known, or a known one that passed."""
+        """Whether this makes a run fail: an unexpected failure, or an expected one that passed."""
         passed = self.verdict in {CaseVerdict.PASS, CaseVerdict.NON_STRICT}
         return passed if self.known else self.is_failure
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All results of one run, and what it was a run of."""
+    """All results of one run, and the description of the run."""
 
     target: str
     match: str
@@ -66,12 +66,12 @@ class Run:
 
     @property
     def counts(self) -> Counter[CaseVerdict]:
-        """How many cases have each verdict."""
+        """The number of cases with each verdict."""
         return Counter(result.verdict for result in self.results)
 
     @property
     def skipped(self) -> Counter[str]:
-        """How many cases were skipped for each reason."""
+        """The number of skipped cases for each reason."""
         return reasons(result for result in self.results if result.verdict is CaseVerdict.SKIPPED)
 
     @property
@@ -86,5 +86,5 @@ class Run:
 
 
 def reasons(results: Iterable[Result]) -> Counter[str]:
-    """Return how often each reason is given."""
+    """Return the number of occurrences of each reason."""
     return Counter(result.reason for result in results)

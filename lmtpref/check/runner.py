@@ -1,4 +1,4 @@
-"""The runner: cases are played to a target, one connection each, and judged."""
+"""The runner: it plays each case to a target, on a connection of its own, and judges the replies."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SENDER = "anne@home.test"
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """How to play.
+    """The options of a run.
 
-    `match` is the level at which replies are compared; `strict` makes SHOULD, MAY and second-best replies count; `store`
-    returns what the server has stored.
+    `match` is the level at which replies are compared; `strict` makes SHOULD, MAY and alternative replies count; `store`
+    returns the messages that the server has stored.
     """
 
     match: Level = "code"
@@ -40,7 +40,7 @@ class CheckOptions:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A case that was played: its result, and the outcome if it came to one."""
+    """A case that was played: its result, and its outcome if the conversation took place."""
 
     case: Case
     result: Result
@@ -57,7 +57,7 @@ def run(cases: Sequence[Case], target: Target, options: CheckOptions | None = No
 
 
 def examine(cases: Iterable[Case], target: Target, options: CheckOptions) -> Probe:
-    """Return what `target` is like, as far as `cases` depend on it."""
+    """Return the properties of `target` that `cases` depend on."""
     wanted: dict[str, None] = {}
     for case in cases:
         if not case.given and not options.world.missing(case):
@@ -67,7 +67,7 @@ def examine(cases: Iterable[Case], target: Target, options: CheckOptions) -> Pro
 
 
 def each(cases: Iterable[Case], target: Target, found: Probe, options: CheckOptions) -> Iterator[Played]:
-    """Play one case after the other; stop after the first failure if the options say so."""
+    """Play the cases in order; stop after the first failure if the options say so."""
     for case in cases:
         played = play_case(case, target, found, options)
         yield played
@@ -76,7 +76,7 @@ def each(cases: Iterable[Case], target: Target, found: Probe, options: CheckOpti
 
 
 def play_case(case: Case, target: Target, found: Probe, options: CheckOptions) -> Played:
-    """Play one case, if it applies to `target`; whatever happens, it has a result."""
+    """Play one case, if it applies to `target`; every case gets a result, even after an exception."""
     if reason := _skip(case, target, found, options):
         return Played(case, _result(case, CaseVerdict.SKIPPED, reason))
     if reason := _unreached(case, found, options.world):
@@ -109,7 +109,7 @@ def judge(case: Case, outcome: PlayResult, wire: BoundedWire, found: Probe, *, s
 
 
 def _without_farewell(outcome: PlayResult) -> PlayResult:
-    """Return `outcome` without a 421 at its very end: a server may say that it closes (RFC 5321 section 3.8)."""
+    """Return `outcome` without a 421 at its very end, because a server may announce its close (RFC 5321 section 3.8)."""
     turns = list(outcome.turns)
     if turns and turns[-1].heard and turns[-1].heard[-1][0].startswith(b"421") and len(turns[-1].heard) > len(turns[-1].expected):
         turns[-1] = Turn(turns[-1].client, turns[-1].server, turns[-1].heard[:-1])
@@ -117,7 +117,7 @@ def _without_farewell(outcome: PlayResult) -> PlayResult:
 
 
 def _failure(case: Case, reason: str, *, strict: bool) -> Result:
-    """Return a failure, or what stands for it if the clauses of `case` only recommend."""
+    """Return a failure, or its weaker form if the clauses of `case` only recommend."""
     if case.strength == "MUST" or strict:
         return _result(case, CaseVerdict.FAIL, reason)
     return _result(case, CaseVerdict.NON_STRICT, f"{case.strength} only: {reason}")
@@ -140,7 +140,7 @@ def _skip(case: Case, target: Target, found: Probe, options: CheckOptions) -> st
 
 
 def _unreached(case: Case, found: Probe, world: World) -> str:
-    """Return what `case` builds on and the target does not do; empty if there is nothing."""
+    """Return the precondition of `case` that the target does not meet; empty if it meets all."""
     if found.problem and begins_session(case):
         return found.problem
     for address in () if case.given else recipients(world.spoken(case.transcript)):
@@ -150,7 +150,7 @@ def _unreached(case: Case, found: Probe, world: World) -> str:
 
 
 def begins_session(case: Case) -> bool:
-    """Return whether `case` wants a greeting of 220; the others are about servers that refuse sessions."""
+    """Return whether `case` needs a greeting of 220; the others are about servers that reject sessions."""
     first = case.transcript.steps[0]
     return first.who == "C" or first.octets.startswith(b"220")
 

@@ -1,4 +1,4 @@
-"""The stored message: what a case left in a mailbox, compared with what the client sent."""
+"""The stored message: the contents of a mailbox after a case, compared with the message that the client sent."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from lmtpref.protocol.syntax import parse_bdat
 from lmtpref.transcripts.notation import Transcript, parse
 from lmtpref.transcripts.script_frames import Frame, frames
 
-STORED = "stored"  # the need of a case whose clause only a mailbox shows
+STORED = "stored"  # the need of a case whose clause is visible only in a mailbox
 UNSEEN = "what is stored cannot be seen without --store-command"
 STORE_SECONDS = 10.0  # for the command to print a message
 _RECIPIENT = "{recipient}"
 
-# Return the newest message in the mailbox of an address; raises OSError if it cannot be had.
+# Return the newest message in the mailbox of an address; raises OSError if it cannot be read.
 MessageStore = Callable[[str], bytes]
 
 
 def command_store(command: str) -> MessageStore:
-    """Return a store that starts `command`, in which `{recipient}` is replaced, and reads what it prints.
+    """Return a store that runs `command`, with `{recipient}` replaced, and reads its output.
 
-    Raises UsageError: if a shell could not read the command, or no word of it has `{recipient}`.
+    Raises UsageError: if the command has invalid shell quoting, or no word with `{recipient}`.
     """
     try:
         words = shlex.split(command)
@@ -50,7 +50,7 @@ def command_store(command: str) -> MessageStore:
 
 
 def look(result: Result, store: MessageStore) -> Result:
-    """Return `result`, or a failure if a message that the server accepted is not stored as it was sent."""
+    """Return `result`, or a failure if an accepted message is not stored as it was sent."""
     try:
         sent = dict(deliveries(parse(result.wire)))
         for recipient, content in sent.items():
@@ -58,7 +58,7 @@ def look(result: Result, store: MessageStore) -> Result:
                 reason = f"the message stored for {recipient} is not the one that was sent"
                 return replace(result, verdict=CaseVerdict.FAIL, reason=reason, got=f"{reason}\n{difference}")
     except (PeerError, TranscriptError):
-        return result  # a conversation out of step says nothing about content
+        return result  # after a conversation out of sync, the content means nothing
     except OSError as error:
         return replace(result, verdict=CaseVerdict.ERROR, reason=str(error))
     return result
@@ -75,7 +75,7 @@ def deliveries(transcript: Transcript) -> Iterator[tuple[str, bytes]]:
         elif frame.verb == "BDAT":
             left, *_ = parse_bdat(frame.octets.removesuffix(b"\r\n").partition(b" ")[2].decode("utf-8", "surrogateescape"))
         elif frame.kind == "content":
-            # A recording does not part a chunk from a command that follows it in the same write.
+            # A recording does not separate a chunk from a command that follows it in the same write.
             content += frame.octets if verb == "DATA" else frame.octets[:left]
             left = max(0, left - len(frame.octets))
         if frame.due == "each":
@@ -91,7 +91,7 @@ def _codes(frame: Frame) -> list[bytes]:
 
 
 def _difference(sent: bytes, stored: bytes) -> str:
-    """Return how the end of `stored` differs from `sent`; a server may add lines above, and end lines as its system does."""
+    """Return how the end of `stored` differs from `sent`; a server may add lines above, and use its system's line ends."""
     expected, came = (octets.replace(b"\r\n", b"\n").rstrip(b"\n") for octets in (sent, stored))
     if not expected or (b"\n" + came).endswith(b"\n" + expected):
         return ""

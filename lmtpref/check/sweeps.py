@@ -1,4 +1,4 @@
-"""Sweeps: what holds for every reply, looked for in all that a target said."""
+"""Sweeps: checks of clauses that apply to every reply, on all replies of a target."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = "use/check"
 _LINE_OCTETS = 512  # of a reply, with CRLF (RFC 5321 section 4.5.3.1.5)
 _ENHANCED = re.compile(rb"[245]\d\d[ -]([245])\.\d{1,3}\.\d{1,3}(?: |$)")
 _REPLY_LINE = re.compile(rb"[2-5][0-5]\d(?:[ -].*)?", re.DOTALL)
-_WITHOUT_CODES = {"", "LHLO", "EHLO", "HELO"}  # the greeting, and the replies that RFC 2034 exempts
+_WITHOUT_CODES = {"", "LHLO", "EHLO", "HELO"}  # the greeting, and the commands that RFC 2034 exempts
 
 
 class SweptReply(NamedTuple):
@@ -32,7 +32,7 @@ class SweptReply(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """Something that holds for every reply: the clause, what it needs, and why a reply breaks it (empty if it does not)."""
+    """A check of every reply: the clause, its preconditions, and why a reply violates it (empty if it does not)."""
 
     id: str
     clause: str
@@ -48,7 +48,7 @@ def sweep(played: Sequence[Played], found: Probe) -> list[Result]:
 
 
 def _replies(played: Played) -> Iterator[SweptReply]:
-    """Yield the replies of a case whose replies came where they belong."""
+    """Yield the replies of a case that passed."""
     if played.outcome is None or played.result.verdict not in {CaseVerdict.PASS, CaseVerdict.NON_STRICT}:
         return
     transcript = played.outcome.transcript
@@ -95,7 +95,7 @@ def _other_class(reply: SweptReply) -> str:
 
 
 def _with_codes(reply: SweptReply) -> Sequence[bytes]:
-    """Return the lines that RFC 2034 wants an enhanced code on: 354 has none, nor have the greeting and LHLO's reply."""
+    """Return the lines that need an enhanced code by RFC 2034: not those of 354, the greeting and LHLO's reply."""
     return () if reply.verb in _WITHOUT_CODES else [line for line in reply.lines if line[:1] in {b"2", b"4", b"5"}]
 
 

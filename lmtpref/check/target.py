@@ -1,4 +1,4 @@
-"""The program on trial: how to reach it, a connection a case, with bounded patience."""
+"""The tested program: how to reach it, one connection for each case, and time limits."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ from lmtpref.net.socket_wire import PATIENCE_SECONDS, SocketWire
 from lmtpref.protocol.errors import UsageError
 from lmtpref.transcripts.recording import Recording
 
-CASE_SECONDS = 15.0  # for one case at most, whatever the program does
-CASE_OCTETS = 1 << 20  # of replies in one case; no transcript has a hundredth of it
-_ENDING_SECONDS = 1.0  # for a program to end by itself when its client has gone
+CASE_SECONDS = 15.0  # the limit for one case
+# The limit for the replies in one case; no transcript has a hundredth of it.
+CASE_OCTETS = 1 << 20
+_ENDING_SECONDS = 1.0  # for a program to end after its client has disconnected
 _GIVEN = "{given}"
 
 
 class Target(Protocol):
-    """A program on trial."""
+    """A program under test."""
 
     name: str
     patience_seconds: float
 
     def takes(self, condition: str) -> bool:
-        """Return whether the program can be had in this condition."""
+        """Return whether the program can be tested in this condition."""
 
     def connect(self, conditions: Sequence[str]) -> contextlib.AbstractContextManager[BoundedWire]:
         """Connect, for one case with these conditions.  Raises OSError if the program cannot be reached."""
 
 
 class BoundedWire:
-    """A `Wire` that is recorded, and that falls silent when a case takes too long or too much comes.
+    """A `Wire` that is recorded, and that returns no more octets if a case exceeds a limit.
 
-    `exceeded` then says what was exceeded.
+    `exceeded` then names the limit.
     """
 
     instant = False
@@ -53,7 +54,7 @@ class BoundedWire:
 
     @property
     def closed(self) -> bool:
-        """Whether the server has closed, and all that it sent was received."""
+        """Whether the server has closed, and all its octets were received."""
         return self._wire.closed
 
     def send(self, octets: bytes) -> None:
@@ -63,15 +64,15 @@ class BoundedWire:
             self._wire.send(octets)
 
     def receive(self) -> bytes:
-        """Return what has come since; empty if nothing came, or a bound was exceeded."""
+        """Return the octets received since; empty if none came, or a limit was exceeded."""
         return b"" if self._is_over() else self._count(self._wire.receive())
 
     def pause(self, seconds: float) -> bytes:
-        """Let the time pass; return what has come meanwhile."""
+        """Wait, and return the octets received meanwhile."""
         return b"" if self._is_over() else self._count(self._wire.pause(seconds))
 
     def half_close(self) -> None:
-        """State that no more will be sent."""
+        """Close the sending direction."""
         self._wire.half_close()
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ class BoundedWire:
 
 
 class ListeningTarget:
-    """A server at `HOST:PORT` or `unix:PATH`, that is in the conditions named, and in no other.
+    """A server at `HOST:PORT` or `unix:PATH`, which is in exactly the named conditions.
 
     Raises UsageError for another form of address.
     """
@@ -118,10 +119,10 @@ class ListeningTarget:
 
 
 class CommandTarget:
-    """A program that speaks LMTP on its standard input and output, started anew for each case.
+    """A program that speaks LMTP on its standard input and output, and is started again for each case.
 
-    `{given}` in the command is replaced by the conditions of the case, between commas, or by `none`.  Without it, the program
-    is in the conditions named.  Raises UsageError for a command that a shell could not read.
+    `{given}` in the command is replaced by the conditions of the case, with commas, or by `none`.  Without it, the program
+    is in the named conditions.  Raises UsageError for a command with invalid shell quoting.
     """
 
     def __init__(self, command: str, *, given: frozenset[str] = frozenset(), patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -156,7 +157,7 @@ class CommandTarget:
 
 
 def _end(program: subprocess.Popen[bytes]) -> None:
-    """Wait until the program has ended; end it, and what it started, if it does not."""
+    """Wait until the program has ended; kill it and its children if it does not end."""
     for number in (None, signal.SIGTERM, signal.SIGKILL):
         if number is not None:
             with contextlib.suppress(ProcessLookupError):

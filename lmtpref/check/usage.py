@@ -1,4 +1,4 @@
-"""What a transcript uses of a server: extensions, addresses, and messages."""
+"""The extensions, addresses and messages that a transcript uses."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from lmtpref.transcripts.notation import Line, Transcript
 from lmtpref.transcripts.opening import opened
 from lmtpref.transcripts.script_frames import Frame, frames
 
-END_OF_MESSAGE = "."  # what the replies after a message answer, in `accept` and in faults
+END_OF_MESSAGE = "."  # stands for the end of a message in `accept` and in faults
 _PATH = re.compile(rb"<([^>]*)>")
 _ROUTE = re.compile(r"@[^:]*:")
-_SYNTAX_ERRORS = {b"500", b"501", b"503", b"555"}  # of RCPT: the server did not look the address up
+_SYNTAX_ERRORS = {b"500", b"501", b"503", b"555"}  # replies to RCPT without a look-up of the address
 
 
 def extensions(transcript: Transcript) -> frozenset[str]:
@@ -28,12 +28,12 @@ def extensions(transcript: Transcript) -> frozenset[str]:
 
 
 def recipients(transcript: Transcript) -> tuple[str, ...]:
-    """Return the addresses that the server is to accept as recipients, in their order."""
+    """Return the addresses that the server should accept as recipients, in their order."""
     return tuple(dict.fromkeys(address for address, code in _rcpts(transcript) if code[:1] == b"2"))
 
 
 def rejected(transcript: Transcript) -> tuple[str, ...]:
-    """Return the addresses that the server is to look up and reject, in their order."""
+    """Return the addresses that the server should look up and reject, in their order."""
     codes = [(address, code) for address, code in _rcpts(transcript) if code[:1] in {b"4", b"5"}]
     return tuple(dict.fromkeys(address for address, code in codes if code not in _SYNTAX_ERRORS))
 
@@ -46,13 +46,13 @@ def messages(transcript: Transcript) -> int:
 def answered(transcript: Transcript) -> dict[int, str]:
     """Return the verb that each reply answers, by the number of the reply's first line.
 
-    It is `.` for the replies after a message, and empty for the greeting and for what is no command.
+    It is `.` for the replies after a message, and empty for the greeting and for a line that is not a command.
     """
     return {line.number: _verb(frame) for frame in frames(opened(transcript)) for line in frame.replies if line.what == "say"}
 
 
 def command_lines(transcript: Transcript) -> Iterator[Line]:
-    """Yield the lines that are commands, message content left out."""
+    """Yield the lines that are commands, without message content."""
     for frame in frames(transcript):
         if frame.kind == "command":
             yield from frame.lines
@@ -88,7 +88,7 @@ def _of_command(frame: Frame) -> set[str]:
 
 
 def _is_pipelined(group: list[Frame]) -> bool:
-    """Whether a write of the client's holds a command and something that does not belong to it."""
+    """Return whether a write of the client contains a command and other octets."""
     is_one_chunk = len(group) == 2 and group[0].verb == "BDAT" and group[1].kind == "content"
     return len(group) > 1 and not is_one_chunk and any(frame.kind == "command" for frame in group)
 

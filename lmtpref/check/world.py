@@ -1,4 +1,4 @@
-"""The world: which addresses of a target stand for those in the transcripts."""
+"""The world: a mapping from the transcripts' addresses to those of a target."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lmtpref.config.toml import line_of, read_toml
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.transcripts.notation import Line, Step, Transcript
 
-_ADDRESS = re.compile(r"[^\s<>]+")  # of the target; a server for local users has addresses without a domain
+_ADDRESS = re.compile(r"[^\s<>]+")  # of the target; the addresses of local users may lack a domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,12 @@ class World:
             raise ConfigurationError(str(error), file=path) from None
 
     def missing(self, case: Case) -> str:
-        """Return an address of `case` that has no counterpart; empty if there is none, or the target has the transcripts' own."""
+        """Return an address of `case` without a counterpart; empty if all have one, or the target has the transcripts' own."""
         used = (*recipients(case.transcript), *rejected(case.transcript)) if self.addresses else ()
         return next((address for address in used if address not in self.addresses), "")
 
     def spoken(self, transcript: Transcript) -> Transcript:
-        """Return `transcript` with the target's addresses, in commands and replies; message content stays as it is."""
+        """Return `transcript` with the target's addresses, in commands and replies; message content is unchanged."""
         if not self.addresses:
             return transcript
         commands = {line.number for line in command_lines(transcript)}
@@ -81,6 +81,6 @@ class World:
 
 
 def _pattern(addresses: Iterable[str]) -> re.Pattern[str]:
-    """Return a pattern for any of `addresses`, none of them inside a longer one."""
+    """Return a pattern that matches any of `addresses`, but not inside a longer one."""
     alternatives = "|".join(map(re.escape, sorted(addresses, key=len, reverse=True)))
     return re.compile(rf"(?<![\w.+-])(?:{alternatives})(?![\w.-])")
