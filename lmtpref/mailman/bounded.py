@@ -15,14 +15,14 @@ P = ParamSpec("P")
 
 
 class BoundedCalls:
-    """Runs calls in at most `count` daemon threads; a call that takes longer than `seconds` is abandoned."""
+    """A pool of at most `count` daemon threads that run calls; a call that takes longer than `seconds` is abandoned."""
 
     def __init__(self, count: int, seconds: float) -> None:
         self._threads = Threads(count)
         self._seconds = seconds
 
     async def run(self, call: Callable[P, T], *arguments: P.args, **_: P.kwargs) -> T:
-        """Return what `call` returns.  Raises TimeoutError: if it takes too long; a call that has not begun is dropped then."""
+        """Return the result of `call`.  Raises TimeoutError: if it takes too long; a call that has not begun is dropped then."""
         async with asyncio.timeout(self._seconds):
             return await asyncio.wrap_future(self._threads.submit(call, *arguments))
 
@@ -34,7 +34,7 @@ class BoundedCalls:
 def with_session(call: Callable[P, T]) -> Callable[P, T]:
     """Return `call` with a database session of its own, which is rolled back and closed when the call ends.
 
-    Mailman keeps a session for each thread, and one that stays open would go on answering with what it has read.
+    Mailman keeps a session for each thread, and an open session would repeat its earlier answers.
     """
 
     def called(*arguments: P.args, **named: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""The directory of a Mailman 3 installation: its lists, members and bans as Mailman's database has them at each question."""
+"""The directory of a Mailman 3 installation: its lists, members and bans, as in Mailman's database at each question."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Readers = Callable[[], AbstractContextManager[Reader]]
 class MailmanLists:
     """A `ListDirectory` over the database of the Mailman that this process has initialized, for the caller's thread.
 
-    `readers` is None for those that suit the database's schema.  Raises DirectoryError: if the database does not answer.
+    `readers` None means those for the database's schema.  Raises DirectoryError: if the database does not answer.
     """
 
     def __init__(self, judge: Judge = Judge.ENVELOPE_OR_FROM, *, readers: Readers | None = None) -> None:
@@ -120,7 +120,7 @@ def _readers_for_schema() -> Readers:
 
 
 def split_local_part(local: str, delimiter: str) -> tuple[ListAddress, ...]:
-    """Return the ways in which Mailman reads `local`, the longest list name first.
+    """Return the ways to read `local` in Mailman's syntax, the longest list name first.
 
     >>> split_local_part("ant-bounces+anne=home.test", "+")[-1]
     ListAddress(name='ant', subaddress=<Subaddress.BOUNCES: 'bounces'>, detail='anne=home.test')
@@ -140,7 +140,7 @@ def _domains(path: Path) -> list[str]:
 
 
 def _standing(reader: Reader, sender: Path | None, settings: ListSettings) -> Standing:
-    """Return the sender's standing; Mailman ignores a sender whose address it takes for invalid."""
+    """Return the sender's standing; Mailman ignores a sender whose address it considers invalid."""
     address = sender.address.lower() if sender else ""
     if not getUtility(IEmailValidator).is_valid(address):
         return STRANGER

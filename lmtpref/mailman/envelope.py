@@ -17,7 +17,7 @@ _RULES = rules_of(DEFAULT_POLICY, Stage.RCPT)
 async def judge_envelope(directory: ListDirectory, seconds: float, envelope: Envelope, recipient: Recipient) -> Verdict:
     """Return the verdict of the rules at RCPT; the directory has `seconds` for its answer.
 
-    Postmaster's mail is not Mailman's, so a recipient that is no list is rejected.
+    Mailman has no mail for postmaster, so a recipient that is no list is rejected.
     """
     found = await resolve(ask(seconds, directory.look_up, recipient.path, envelope.reverse_path))
     if found.list is None and not found.down:

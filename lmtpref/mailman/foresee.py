@@ -1,4 +1,4 @@
-"""What Mailman's own posting chain will do with a message, without doing it."""
+"""The forecast of what Mailman's own posting chain will do with a message, without doing it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mailman.interfaces.listmanager import IListManager
 from mailman.interfaces.usermanager import IUserManager
 from zope.component import getUtility
 
-# This rule asks the DNS, and what it would add is only stricter.
+# This rule queries the DNS, and could only make the result stricter.
 SKIPPED_RULES = frozenset({"dmarc-mitigation"})
 
 
 class Action(StrEnum):
-    """What becomes of a post; the values are the names of Mailman's terminal chains."""
+    """The fate of a post; the values are the names of Mailman's terminal chains."""
 
     ACCEPT = "accept"
     HOLD = "hold"
@@ -32,7 +32,7 @@ class Action(StrEnum):
 
 
 class Foreseen(NamedTuple):
-    """What Mailman will do with a post: the action, the last rule that hit, and the reasons in English."""
+    """A forecast: the action, the last rule that hit, and the reasons in English."""
 
     action: Action
     rule: str | None = None
@@ -65,7 +65,7 @@ def foresee(list_id: str, message: Message, data: dict[str, Any]) -> Foreseen | 
 
 
 def _walk(mlist: Any, message: Message, data: dict[str, Any]) -> Action:  # noqa: ANN401 - Mailman has no types
-    """Follow the list's posting chain to a terminal chain, as `mailman.core.chains.process` does, and do not run that."""
+    """Follow the list's posting chain to a terminal chain, as `mailman.core.chains.process` does, but do not run that one."""
     data["rule_hits"], data["rule_misses"] = [], []
     chain = config.chains[mlist.posting_chain]
     interrupted: list[Iterator[Any]] = []
@@ -73,7 +73,7 @@ def _walk(mlist: Any, message: Message, data: dict[str, Any]) -> Action:  # noqa
         interrupted.append(iter(chain.get_links(mlist, message, data)))
         link = _next_hit(interrupted, mlist, message, data)
         if link is None or link.action not in (LinkAction.jump, LinkAction.detour):
-            # The chain ends here, or runs a function of its own: only Mailman can tell what becomes of the message.
+            # The chain ends here, or runs a function of its own, so only Mailman can determine the result.
             return Action.ACCEPT
         if link.action is LinkAction.jump:
             interrupted.pop()
@@ -97,7 +97,7 @@ def _next_hit(interrupted: list[Iterator[Any]], mlist: Any, message: Message, da
 
 @contextlib.contextmanager
 def _without_events() -> Iterator[None]:
-    """Let no subscriber hear of what the rules do, such as of new nonmembers; nothing else in this process causes events."""
+    """Hide the rules' events, such as new nonmembers, from all subscribers; nothing else in this process causes events."""
     subscribers = zope.event.subscribers[:]
     zope.event.subscribers.clear()
     try:

@@ -1,4 +1,4 @@
-"""The handler that asks Mailman's database and rules, and writes into Mailman's queues."""
+"""The handler that queries Mailman's database and rules, and writes into Mailman's queues."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAX_REASON_OCTETS = 200
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """What the recipients of one message share: the parsed message, when it arrived, and the final reply for each address."""
+    """The state that the recipients of one message share: the parsed message, its arrival time, and the final reply for each address."""
 
     message: Message
     received: datetime = field(default_factory=now)
@@ -43,24 +43,24 @@ class Delivery:
 class MailmanHandler(Handler):
     """A handler that accepts mail for Mailman's lists.
 
-    With a `directory` it judges posts at RCPT by the envelope sender, else at the end of data by what Mailman will do.
-    Every call into Mailman runs in a thread of its own and is bounded; an error there is logged, and the reply is 4xx.
+    With a `directory`, it judges posts at RCPT by the envelope sender; else it judges at the end of data, by Mailman's own rules.
+    Every call into Mailman runs in a thread with a time limit; an error there is logged, and the reply is 4xx.
     """
 
     def __init__(self, settings: RunnerSettings, directory: ListDirectory | None = None) -> None:
         self._settings = settings
         self._directory = directory
         self._lookups = BoundedCalls(LOOKUP_THREADS, settings.lookup_seconds)
-        # Mailman keeps rules in tables that are shared by all threads, so one message at a time is judged.
+        # Mailman keeps rules in tables that all threads share, so only one message at a time is judged.
         self._judging = BoundedCalls(1, settings.lookup_seconds)
         self._queueing = BoundedCalls(QUEUE_THREADS, settings.lookup_seconds)
 
     def mail(self, envelope: Envelope) -> Reply | None:
-        """Reject SMTPUTF8, which Mailman cannot pass on."""
+        """Reject SMTPUTF8, which Mailman cannot forward."""
         return ASCII_SENDERS_550 if envelope.smtputf8 else None
 
     async def rcpt(self, envelope: Envelope, recipient: Recipient) -> Reply | None:
-        """Look up the recipient, and judge the sender if that is done by the envelope."""
+        """Look up the recipient, and judge the sender if the envelope decides."""
         if self._directory:
             verdict = await judge_envelope(self._directory, self._settings.lookup_seconds, envelope, recipient)
             discarded = isinstance(verdict, Discard) and self._settings.discard == "reject"
@@ -87,7 +87,7 @@ class MailmanHandler(Handler):
         return reply.naming(recipient.path.address) if reply else None
 
     async def _find(self, recipient: Recipient) -> ListRecipient | Reply:
-        """Return what the recipient stands for now, or the reply that rejects it."""
+        """Return the current meaning of the recipient, or the reply that rejects it."""
         try:
             return await self._lookups.run(find_recipient, recipient.path.address) or UNKNOWN_LIST_550
         except (SQLAlchemyError, OSError) as error:
@@ -128,9 +128,9 @@ def sender_of(envelope: Envelope) -> str:
 
 @with_session
 def judge(list_id: str, content: bytes, sender: str, data: dict[str, Any]) -> Foreseen | None:
-    """Foresee what Mailman will do with a post; None if the list is gone.
+    """Return what Mailman will do with a post; None if the list is gone.
 
-    A post that Mailman's own rules fail on is accepted, because Mailman keeps such posts for its postmaster.  Raises
+    A post for which Mailman's own rules raise an exception is accepted, because Mailman keeps such posts for its postmaster.  Raises
     SQLAlchemyError: if the database cannot answer.
     """
     try:
@@ -143,11 +143,11 @@ def judge(list_id: str, content: bytes, sender: str, data: dict[str, Any]) -> Fo
 
 
 def _rejection(reasons: tuple[str, ...]) -> Reply:
-    """Return 550 5.7.2 with Mailman's first reason, as far as that fits into a reply."""
+    """Return 550 5.7.2 with Mailman's first reason, shortened to fit into a reply."""
     text = reasons[0][:MAX_REASON_OCTETS] if reasons else ""
     return Reply(550, "5.7.2", text) if text.isascii() and text.isprintable() and text.strip() else RULES_REJECT_550
 
 
 def _in_words(error: Exception) -> str:
-    """Return the first line of what an error says of itself."""
+    """Return the first line of an error's text."""
     return str(error).splitlines()[0] if str(error) else "no answer in time"

@@ -1,4 +1,4 @@
-"""Records of Mailman's database, read with Mailman's own interfaces: for a database whose schema is not known."""
+"""Records of Mailman's database, read by Mailman's own interfaces: for a database with an unknown schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lmtpref.mailman.moderation import ListSettings, SenderRecords, these_nonmem
 
 
 class InterfaceReader:
-    """A `Reader` for one question, in the thread that asks it."""
+    """A `Reader` for one question, used in the thread of that question."""
 
     def lists_at(self, names: Iterable[str], domain: str) -> dict[str, ListSettings]:
         """Return the lists with these names at `domain`, or at the domain that it is an alias of."""
@@ -47,7 +47,7 @@ class InterfaceReader:
 def interface_reader() -> Iterator[InterfaceReader]:
     """Yield a reader, then roll back and close the thread's session.
 
-    Mailman has a session for each thread.  One that stays open would answer with what it has read before.
+    Mailman keeps a session for each thread, and an open session would repeat its earlier answers.
     """
     try:
         yield InterfaceReader()

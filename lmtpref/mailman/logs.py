@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def logging_to_mailman() -> Iterator[None]:
-    """Log to the handlers of `mailman.smtp`, at its level, from a thread of its own: a disk that is slow stops no conversation."""
+    """Log to the handlers of `mailman.smtp`, at its level, from a separate thread, so that a slow disk stops no conversation."""
     ours, theirs = logging.getLogger("lmtpref"), logging.getLogger("mailman.smtp")
     records: SimpleQueue[logging.LogRecord] = SimpleQueue()
     ours.setLevel(theirs.level)
@@ -40,7 +40,7 @@ class MessageLog:
     """A journal that logs one line for each transaction that had a message or a rejected recipient."""
 
     def decided(self, decision: Decision, facts: Facts) -> None:
-        """Do nothing: Mailman's rules are not ours."""
+        """Do nothing: the decisions are Mailman's."""
 
     def ended(self, record: Record) -> None:
         """Log the transaction."""

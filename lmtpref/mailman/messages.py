@@ -1,4 +1,4 @@
-"""Messages and their metadata, as Mailman's own runner writes them into its queues."""
+"""Messages and their metadata, in the form that Mailman's own runner writes into its queues."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _BRACKETED_ID = re.compile(r"^<?\[(.*)\]>?")
 
 
 def parse(content: bytes, sender: str) -> Message:
-    """Return `content` as the message that Mailman queues; `sender` is the reverse-path, without angle brackets.
+    """Return `content` as the message object that Mailman queues; `sender` is the reverse-path, without angle brackets.
 
-    A message without a Message-ID gets one, and `<[...]>` loses its square brackets.  What Mailman cannot take is among
+    A message without a Message-ID gets one, and `<[...]>` loses its square brackets.  Errors that Mailman cannot process are in
     the `defects` of the message.
     """
     message = message_from_bytes(content, Message)
@@ -62,7 +62,7 @@ def metadata(recipient: ListRecipient, octets: int, received: datetime) -> dict[
 def enqueue(message: Message, data: dict[str, Any]) -> None:
     """Write `message` into the queue for its sub-address, and sync the directory, so that a crash does not lose it.
 
-    Raises OSError: if that fails.
+    Raises OSError: if the file cannot be written.
     """
     switchboard = config.switchboards[QUEUES.get(data.get("subaddress"), "command")]
     switchboard.enqueue(message, data)

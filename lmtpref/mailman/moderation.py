@@ -1,4 +1,4 @@
-"""What Mailman's settings say about a sender: pure functions of records that were read from Mailman's database."""
+"""The sender's standing by Mailman's settings: pure functions of records from Mailman's database."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mailman.interfaces.action import Action
 from lmtpref.lists.mailinglist import Judge, MailingList, NonmemberAction, NullSender, Standing
 from lmtpref.mailman.patterns import matches
 
-# The posting chain whose rules are known.  For a list with another one, nothing is known about any sender.
+# The posting chain whose rules are known.  For a list with another chain, every sender's standing is unknown.
 DEFAULT_CHAIN = "default-posting-chain"
 
-# `defer` goes on with the chain, which accepts a post or holds it.
+# `defer` continues with the chain, which accepts a post or holds it.
 _ACTIONS = {
     Action.accept: NonmemberAction.ACCEPT,
     Action.defer: NonmemberAction.ACCEPT,
@@ -31,8 +31,8 @@ TheseNonmembers = tuple[tuple[NonmemberAction, tuple[str, ...]], ...]
 class ListSettings(NamedTuple):
     """The settings of a list that matter for a sender.
 
-    `these_nonmembers` holds the entries of accept_these_nonmembers and of its three relatives, in the order in which Mailman
-    asks them.
+    `these_nonmembers` holds the entries of accept_these_nonmembers and of the three similar settings, in the order in which
+    Mailman checks them.
     """
 
     list_id: str
@@ -47,7 +47,7 @@ class ListSettings(NamedTuple):
 
     @property
     def other_lists(self) -> frozenset[str]:
-        """The posting addresses in accept_these_nonmembers whose members may post; the list's own is not one."""
+        """The posting addresses in accept_these_nonmembers whose members may post, except the list's own."""
         own = f"{self.list_name}@{self.mail_host}"
         named = (entry[1:] for action, entries in self.these_nonmembers if action is NonmemberAction.ACCEPT for entry in entries)
         return frozenset(address for address in named if "@" in address and address != own)
@@ -67,7 +67,7 @@ class SenderRecords(NamedTuple):
 
 
 def standing_of(sender: str, settings: ListSettings, records: SenderRecords) -> Standing:
-    """Return the standing of `sender`, an address in lower case, as the rules of Mailman's default posting chain have it."""
+    """Return the standing of `sender`, an address in lower case, by the rules of Mailman's default posting chain."""
     member = bool(records.members)
     if settings.posting_chain != DEFAULT_CHAIN:
         return Standing(member=member, action=NonmemberAction.ACCEPT)
@@ -82,7 +82,7 @@ def standing_of(sender: str, settings: ListSettings, records: SenderRecords) -> 
 
 
 def these_nonmembers(record: Any) -> TheseNonmembers:  # noqa: ANN401 - one of Mailman's lists, or a row with the same names
-    """Return the entries of the four settings, in the order in which Mailman asks them; an unset one has no entries."""
+    """Return the entries of the four settings, in the order in which Mailman checks them; an unset one has no entries."""
     return (
         (NonmemberAction.ACCEPT, tuple(record.accept_these_nonmembers or ())),
         (NonmemberAction.HOLD, tuple(record.hold_these_nonmembers or ())),
@@ -93,7 +93,7 @@ def these_nonmembers(record: Any) -> TheseNonmembers:  # noqa: ANN401 - one of M
 
 @lru_cache(maxsize=2048)
 def mailing_list(settings: ListSettings, judge: Judge) -> MailingList:
-    """Return the list without its members; its nonmember action is for senders of whom the directory says nothing more."""
+    """Return the list without its members; its nonmember action is for senders without an action of their own."""
     action = _ACTIONS[settings.nonmember_action]
     if settings.posting_chain != DEFAULT_CHAIN:
         action = NonmemberAction.ACCEPT
@@ -103,7 +103,7 @@ def mailing_list(settings: ListSettings, judge: Judge) -> MailingList:
         f"{settings.list_name}@{settings.mail_host}",
         alias_domains=[settings.alias_domain] if settings.alias_domain else [],
         generic_nonmember_action=action,
-        # Mailman goes by the header of a post from the null sender.
+        # For a post from the null sender, Mailman uses the header.
         null_sender=NullSender.ACCEPT if action is NonmemberAction.ACCEPT else NullSender.HOLD,
         judge=judge,
         emergency=settings.emergency,
@@ -118,7 +118,7 @@ def _member(action: NonmemberAction) -> Standing:
 
 
 def _nonmember(sender: str, settings: ListSettings, records: SenderRecords) -> Standing:
-    # An action of the sender's own comes before the four settings.
+    # An action of the sender's own takes precedence over the four settings.
     for own in records.nonmembers[:1]:
         if own is not None:
             return Standing(action=_ACTIONS[own])

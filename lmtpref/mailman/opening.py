@@ -1,4 +1,4 @@
-"""Opening a Mailman installation for reading: its configuration file and its database, with nothing made or changed."""
+"""Read-only access to a Mailman installation: its configuration file and its database."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def open_mailman(path: Path, *, judge: Judge, wait_seconds: float, connections: 
     The function does not connect, so the database may be down.  A process reads one Mailman: its code keeps the
     configuration in a global variable, so changes of the file take effect at a restart.
 
-    Raises ConfigurationError, with the key `url`: if a file is missing or wrong, or the process reads another Mailman.
+    Raises ConfigurationError, with the key `url`: if a file is missing or wrong, or the process already reads another Mailman.
     """
     with _opening:
         if not path.is_file():
@@ -49,7 +49,7 @@ def _load(path: Path) -> None:
         _initialize(path)
         config.db = _database()
     except ConfigurationError:
-        # Another attempt subscribes them again.
+        # Another attempt would subscribe them again.
         zope.event.subscribers[:] = subscribers
         raise
 
@@ -59,21 +59,21 @@ def _initialize(path: Path) -> None:
         with _umask_kept():
             initialize_1(str(path.resolve()))
     except SystemExit:
-        # Mailman ends the process, after a line about it on stderr.
+        # Mailman ends the process, after a message on stderr.
         raise ConfigurationError(f"the paths in {path} are not complete", key="url") from None
     except Exception as error:
         raise ConfigurationError(f"Mailman cannot read {path}: {_in_words(error)}", key="url") from None
 
 
 def _database() -> SABaseDatabase:
-    """Return Mailman's database, whose schema is neither made nor upgraded."""
+    """Return Mailman's database; its schema is neither created nor upgraded."""
     try:
         url = make_url(expand(config.database.url, None, config.paths))
         database = SABaseDatabase()
         if url.get_backend_name() == "sqlite":
             if not Path(url.database or "").is_file():
                 raise ConfigurationError(f"there is no database {url.database}; Mailman makes it when it starts", key="url")
-            # As Mailman has it: every connection opens the file.
+            # As in Mailman, every connection opens the file.
             database.pool_class = NullPool
         database.initialize()
     except ArgumentError:
@@ -85,7 +85,7 @@ def _database() -> SABaseDatabase:
 
 @contextmanager
 def _umask_kept() -> Iterator[None]:
-    """Restore the umask, which Mailman sets for the files that it makes."""
+    """Restore the umask, which Mailman changes for the files that it creates."""
     umask = os.umask(0o077)
     try:
         yield
@@ -94,6 +94,6 @@ def _umask_kept() -> Iterator[None]:
 
 
 def _in_words(error: BaseException) -> str:
-    """Return the first line of what an error says; an error of Mailman's parser has several."""
+    """Return the first line of an error's text; an error of Mailman's parser has several lines."""
     [first, *_] = [*cast(tuple[object, ...], getattr(error, "errors", ())), error]
     return (str(first).splitlines() or [type(first).__name__])[0]

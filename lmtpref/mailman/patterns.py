@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 def matches(pattern: str, address: str, *, ignore_case: bool) -> bool:
     """Return whether `pattern` matches `address`.
 
-    RE2 is used if it is installed and knows the pattern, because it needs linear time whatever the pattern is.  An invalid
+    RE2 is used if it is installed and supports the pattern, because it needs linear time for every pattern.  An invalid
     pattern is logged once and matches nothing.
     """
     compiled = (_fast(pattern, ignore_case) if address.isascii() else None) or _compile(pattern, ignore_case)

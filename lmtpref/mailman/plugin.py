@@ -28,6 +28,6 @@ class Plugin:
 
 
 def configured_file() -> str | None:
-    """Return the configuration file that an enabled `Plugin` names; None if there is none."""
+    """Return the configuration file in the section of an enabled `Plugin`; None without one."""
     plugins = (plugin for plugin in config.plugins.values() if isinstance(plugin, Plugin))
     return next((plugin.configuration for plugin in plugins), None)

@@ -1,4 +1,4 @@
-"""Recipients as Mailman reads them: a list, and one of its sub-addresses."""
+"""Recipients in Mailman's reading: a list, and one of its sub-addresses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, func, select
 
 from lmtpref.mailman.database import connect
 
-# What follows the last hyphen of a local-part, and the canonical name of that sub-address.
+# The text after the last hyphen of a local-part, and the canonical name of that sub-address.
 SUBADDRESSES = {
     "bounces": "bounces",
     "confirm": "confirm",
@@ -33,10 +33,10 @@ class ListRecipient(NamedTuple):
 
 
 def find_recipient(address: str) -> ListRecipient | None:
-    """Return the list and the sub-address that `address` stands for; None if Mailman has no such list.
+    """Return the list and the sub-address of `address`; None if Mailman has no such list.
 
     Mailman's own rules apply: case does not matter, a domain's alias stands for the domain, the text from `verp_delimiter` on is
-    ignored, and a list with the longer name wins.
+    ignored, and the list with the longer name wins.
     """
     local, at, domain = address.lower().rpartition("@")
     if not at:
@@ -58,7 +58,7 @@ _MAIN_DOMAIN = func.coalesce(
     select(Domain.mail_host).where(Domain.alias_domain == bindparam("domain")).order_by(Domain.id).limit(1).scalar_subquery(),
     bindparam("domain"),
 )
-# The empty string keeps the database from searching by the host, which thousands of lists may have in common.
+# The empty string keeps the database from searching by the host, which thousands of lists may share.
 _LISTS = select(MailingList._list_id.label("list_id"), MailingList.list_name, MailingList.mail_host).where(  # noqa: SLF001
     MailingList.list_name.in_([bindparam("name"), bindparam("head")]), MailingList.mail_host.concat("") == _MAIN_DOMAIN
 )

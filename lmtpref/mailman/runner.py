@@ -26,9 +26,9 @@ log = logging.getLogger("mailman.runner")
 
 
 class Runner(MailmanRunner):  # type: ignore[misc]  # Mailman has no types
-    """Mailman's LMTP runner; `[mta]` says on which host and port it listens.
+    """Mailman's LMTP runner, which listens on the host and port in `[mta]`.
 
-    A wrong configuration, or an address that cannot be had, ends the process with a message and is not tried again.
+    A wrong configuration, or an address that cannot be bound, ends the process with a message, and Mailman does not restart it.
     """
 
     is_queue_runner = False
@@ -41,7 +41,7 @@ class Runner(MailmanRunner):  # type: ignore[misc]  # Mailman has no types
             _give_up(error)
 
     def run(self) -> None:
-        """Serve until a signal says to stop; transactions under way may finish first."""
+        """Serve until a signal stops the server; open transactions may finish first."""
         with suppress(RunnerInterrupt), logging_to_mailman():
             try:
                 self._serve()
@@ -49,7 +49,7 @@ class Runner(MailmanRunner):  # type: ignore[misc]  # Mailman has no types
                 _give_up(error)
 
     def _serve(self) -> None:
-        # Mailman's signal handlers raise RunnerInterrupt in the main thread, wherever that is.
+        # Mailman's signal handlers raise RunnerInterrupt in the main thread, at any point of its code.
         with self._server as server:
             log.info("LMTP server listening on %s", ", ".join(server.addresses))
             with suppress(RunnerInterrupt):
@@ -58,7 +58,7 @@ class Runner(MailmanRunner):  # type: ignore[misc]  # Mailman has no types
 
 
 def _server() -> Server:
-    """Return the server that Mailman's configuration and our own describe.  Raises UsageError."""
+    """Return the server for Mailman's configuration and our own.  Raises UsageError."""
     file = configured_file()
     settings = load(Path(file) if file else None)
     envelope = MailmanDirectory(judge=Judge.ENVELOPE, wait_seconds=settings.lookup_seconds) if settings.judge == "envelope" else None
@@ -75,7 +75,7 @@ def _server() -> Server:
 
 
 def _give_up(error: UsageError) -> None:
-    """Say what is wrong, and exit with the one code after which Mailman's master does not start a runner again."""
+    """Print the error, and exit with the only code after which Mailman's master does not restart a runner."""
     log.error("the LMTP runner cannot start: %s", error)
     print(f"lmtpref.mailman.Runner: {error}", file=sys.stderr)  # noqa: T201 - what `mailman start` shows
     sys.exit(SIGTERM)

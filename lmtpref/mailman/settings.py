@@ -1,4 +1,4 @@
-"""The runner's own configuration file, TOML, which `[plugin.lmtpref] configuration` names."""
+"""The runner's own configuration file in TOML, named by `[plugin.lmtpref] configuration`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
 
-# Mailman's own runner takes messages of this size, in octets.
+# Mailman's own runner accepts messages of this size, in octets.
 MAX_MESSAGE_OCTETS = 33_554_432
 LOOKUP_SECONDS = 4.0
 
@@ -37,11 +37,11 @@ KINDS: Mapping[str, Mapping[str, Kind]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerSettings:
-    """What the runner does; absent keys have these values.
+    """The settings of the runner; these are the values of absent keys.
 
     `judge` says when posts are judged: at the end of data by Mailman's own chain, or at RCPT by the envelope sender.
-    `discard` says whether a post that Mailman would discard is accepted or rejected.  `lookup_seconds` is how long Mailman's
-    database or disk may take for one answer, before the reply is 451.
+    `discard` says whether a post that Mailman would discard is accepted or rejected.  `lookup_seconds` limits the time of
+    Mailman's database or disk for one answer; after it the reply is 451.
     """
 
     judge: Literal["foresee", "envelope"] = "foresee"
@@ -55,7 +55,7 @@ class RunnerSettings:
 
 
 def load(path: Path | None) -> RunnerSettings:
-    """Return what the file `path` says; the default values if it is None.
+    """Return the settings in the file `path`; the default values if it is None.
 
     Raises ConfigurationError: if the file cannot be read or is wrong, with file, line and key.
     """
@@ -63,19 +63,19 @@ def load(path: Path | None) -> RunnerSettings:
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
-    """Return the settings of the server: where `values` has none, it is as lenient as Mailman's own runner."""
+    """Return the settings of the server; for keys that `values` lacks, it is as lenient as Mailman's own runner."""
     return Settings(**{"hostname": socket.getfqdn(), "max_message_octets": MAX_MESSAGE_OCTETS, "bare_newlines": "keep", **values})
 
 
 class _File:
-    """A configuration file while it is read."""
+    """The parser of a configuration file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._text, self._data = read_toml(path)
 
     def settings(self) -> RunnerSettings:
-        """Return what the file says."""
+        """Return the settings in the file."""
         for name, table in self._data.items():
             self._check(name, table)
         server, own = self._data.get("server", {}), self._data.get("mailman", {})
@@ -96,7 +96,7 @@ class _File:
         )
 
     def _check(self, name: str, table: object) -> None:
-        """Raise ConfigurationError unless `table` is one of ours with known keys and values."""
+        """Check that `table` is known, and its keys and values are valid.  Raises ConfigurationError if not."""
         if name not in KINDS:
             raise self._error("the runner has no such table or key", None, name)
         if not isinstance(table, dict):

@@ -1,4 +1,4 @@
-"""Records of Mailman's database, read with three statements for the columns that matter: for schemas that are known.
+"""Records of Mailman's database, read with three statements for the needed columns: for known schemas.
 
 The cost does not depend on the number of lists, members and users.
 """
@@ -51,7 +51,7 @@ LISTS = (
         _lists.discard_these_nonmembers,
     )
     .select_from(MailingList.__table__.outerjoin(Domain.__table__, _domains.mail_host == _lists.mail_host))
-    # The empty string keeps the database from searching by the host, which thousands of lists may have in common.
+    # The empty string keeps the database from searching by the host, which thousands of lists may share.
     .where(_lists.list_name.in_(_names), _lists.mail_host.concat("") == _MAIL_HOST)
 )
 SERVES = select(_lists.id).where(_lists.mail_host == _MAIL_HOST).limit(1)
@@ -71,7 +71,7 @@ _senders = (
 _membership = (_memberships.role, _memberships.moderation_action, _memberships.list_id)
 # The empty string keeps the database from searching by the list, which may have thousands of members.
 _on_these_lists = _memberships.list_id.concat("").in_(_list_ids)
-# A membership belongs to an address, or to a user, for whom the preferred address stands.
+# A membership belongs to an address, or to a user and thereby to the user's preferred address.
 MEMBERSHIPS = union_all(
     select(_senders.c.id, _senders.c.email, *_membership, literal(0).label("by_user")).select_from(
         _senders.outerjoin(Member.__table__, (_memberships.address_id == _senders.c.id) & _on_these_lists)
@@ -120,7 +120,7 @@ class TableReader:
         )
 
     def _memberships(self, sender: str, settings: ListSettings) -> list[Row[Any]]:
-        """Return the memberships of the sender and of the same user's other addresses, in the order in which they decide."""
+        """Return the memberships of the sender and of the same user's other addresses, in order of precedence."""
         list_ids = [settings.list_id, *map(_list_id, settings.other_lists)]
         rows = self._rows(MEMBERSHIPS, sender=sender, list_ids=list_ids)
         own = [row for row in rows if row.email == sender]
