@@ -29,7 +29,7 @@ SUFFIXES = {subaddress.value: subaddress for subaddress in Subaddress} | {
     "unsubscribe": Subaddress.LEAVE,
 }
 
-# The detail after `+` is a VERP-encoded recipient for one of these and a token for the other.  No other kind has one.
+# The detail after `+` is a VERP-encoded recipient for one of these and a token for the other.  No other kind has a detail.
 WITH_DETAIL = frozenset({Subaddress.BOUNCES, Subaddress.CONFIRM})
 
 
@@ -108,7 +108,7 @@ def spellings(address: str) -> Iterable[str]:
 # Most mail goes to a few lists.
 @lru_cache(maxsize=2048)
 def parse_local_part(local: str) -> tuple[ListAddress, ...]:
-    """Return the ways to read `local`, the longest list name first; none if it cannot name a list.
+    """Return the ways to read `local`, the longest list name first; empty if it cannot name a list.
 
     >>> parse_local_part("test-join")
     (ListAddress(name='test-join', subaddress=None, detail=None),

@@ -40,7 +40,7 @@ RECIPIENTS_A_TURN = 16
 DIRECTORY_SECONDS = 10.0  # for each answer; Exim's callout gives 30 to the whole conversation
 
 log = logging.getLogger(__name__)
-# What the class of a named tuple calls, without a call of a Python function.
+# Called directly, it creates a named tuple without a call of a Python function.
 _new = tuple.__new__
 
 
@@ -104,7 +104,7 @@ class ListHandler(Handler):
         self._at_connect, self._at_lhlo, self._at_mail, self._at_rcpt, self._at_data, self._at_end = of_stages
 
     def warn_of_forgeries(self, mailing_list: MailingList) -> None:
-        """Warn, once in the life of this handler, that the list lets any sender post that writes a member's address into the header."""
+        """Warn, once for this handler, that any sender may post to the list by writing a member's address into the header."""
         if not (self._warned or mailing_list.trust or self.trust) and mailing_list.judge == Judge.ENVELOPE_OR_FROM:
             self._warned = True
             log.warning("%s believes the header of any message, because there is no trusted_authserv_id", mailing_list.address)
@@ -284,7 +284,7 @@ class ListHandler(Handler):
         return _named(reply, recipient)
 
     def _says_nothing(self, at_stage: StageRules) -> bool:
-        """Return whether the stage has no rules, and nothing looks on."""
+        """Return whether the stage has no rules, and no observer."""
         return not at_stage.rules and self.on_decision is None
 
     def _decide(self, at_stage: StageRules, facts: Facts, found: Lookup | None = None) -> Decision:

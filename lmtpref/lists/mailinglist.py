@@ -22,7 +22,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class NonmemberAction(StrEnum):
-    """What a list does with a post whose sender is not a member, or for which the directory has an action of its own."""
+    """The action for a post whose sender is not a member, or for which the directory has an action of its own."""
 
     ACCEPT = "accept"
     HOLD = "hold"
@@ -38,7 +38,7 @@ class Judge(StrEnum):
 
 
 class Unvouched(StrEnum):
-    """What a list does with a post that a content rule stops, if its sender is neither a member nor listed."""
+    """The action for a post that a content rule stops, if its sender is neither a member nor listed."""
 
     HOLD = "hold"
     REJECT = "reject"
@@ -46,7 +46,7 @@ class Unvouched(StrEnum):
 
 
 class NullSender(StrEnum):
-    """What a list does with a post from `<>`."""
+    """The action for a post from `<>`."""
 
     REJECT = "reject"
     HOLD = "hold"
@@ -191,7 +191,7 @@ class ListDirectory(Protocol):
         """Look up `recipient`, and the standing of `sender` at that list."""
 
     def find(self, address: str | Path) -> Maybe[MailingList | None]:
-        """Return the list with the posting address `address`, its own or an alias; None if there is none."""
+        """Return the list with the posting address `address`, its own or an alias; None without one."""
 
 
 _CHOICES: dict[str, type[StrEnum]] = {

@@ -14,7 +14,7 @@ T = TypeVar("T", Lookup, MailingList | None)
 About = TypeVarTuple("About")
 
 NO_ANSWER = Lookup(down=True)
-# What a directory answers if it need not wait, beside None.
+# The immediate answers of a directory, besides None.
 ANSWERS = (Lookup, MailingList)
 
 log = logging.getLogger(__name__)

@@ -56,7 +56,7 @@ class MemoryDirectory:
     def remove(self, address: str) -> MailingList:
         """Remove the list `address` and return it.
 
-        Raises UsageError: if there is none.
+        Raises UsageError: if the directory has no such list.
         """
         mailing_list = self.find(address)
         if mailing_list is None:
@@ -70,7 +70,7 @@ class MemoryDirectory:
         return mailing_list
 
     def find(self, address: str | Path) -> MailingList | None:
-        """Return the list with the posting address `address`, its own or an alias; None if there is none."""
+        """Return the list with the posting address `address`, its own or an alias; None without one."""
         if (found := self._by_path.get(address)) is not None:
             return found
         path = parse_address(address) if isinstance(address, str) else address

@@ -20,7 +20,7 @@ _MAILMAN = "mailman:"
 def open_directory(folder: Path, url: str = "", *, judge: str | None = None, **settings: Any) -> ListDirectory:  # noqa: ANN401 - as open_database has them
     """Return the directory at `url`, a database's or `mailman:FILE`; relative paths start in `folder`.
 
-    `judge` says whose right to post counts for Mailman's lists; None stands for `envelope-or-from`, as in Mailman itself.
+    `judge` says which senders' right to post counts for Mailman's lists; None means `envelope-or-from`, as in Mailman itself.
 
     Raises ConfigurationError, with the setting's key: if a setting is invalid, or a package is not installed.
     """

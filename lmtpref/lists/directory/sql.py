@@ -99,7 +99,7 @@ class SqlLists:
         return Lookup(served=bool(self._rows(SERVED, domain=a_labels(recipient.domain))), persons=known)
 
     def find(self, address: str | Path) -> MailingList | None:
-        """Return the list with the posting address `address`, without its members; None if there is none."""
+        """Return the list with the posting address `address`, without its members; None without one."""
         path = parse_address(address) if isinstance(address, str) else address
         rows = self._ask([path_key(path)], set())
         return _directory(rows).find(path)

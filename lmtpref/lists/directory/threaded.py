@@ -21,7 +21,7 @@ class BlockingDirectory(Protocol):
         """Look up `recipient`, and the standing of `sender` at that list."""
 
     def find(self, address: str | Path) -> MailingList | None:
-        """Return the list with the posting address `address`; None if there is none."""
+        """Return the list with the posting address `address`; None without one."""
 
     def close(self) -> None:
         """Release the connections."""
@@ -44,7 +44,7 @@ class ThreadedDirectory:
         return await self._ask(self.lists.look_up, recipient, sender)
 
     async def find(self, address: str | Path) -> MailingList | None:
-        """Return the list with the posting address `address`, without its members; None if there is none."""
+        """Return the list with the posting address `address`, without its members; None without one."""
         return await self._ask(self.lists.find, address)
 
     def close(self) -> None:

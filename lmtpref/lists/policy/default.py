@@ -16,7 +16,7 @@ from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import Reply
 
 log = logging.getLogger(__name__)
-# What the class of a named tuple calls, without a call of a Python function.
+# Called directly, it creates a named tuple without a call of a Python function.
 _new = tuple.__new__
 
 Policy = tuple[Rule[Any], ...]
@@ -104,7 +104,7 @@ def decide(stage: Stage, stage_rules: Policy, facts: object) -> Decision:
     for rule in stage_rules:
         try:
             if (verdict := rule.decide(facts)) is not None:
-                # A class that the rule names is one of a verdict.
+                # `kinds` holds only classes of verdicts, so such a verdict needs no check.
                 if rule.kinds is None or type(verdict) not in rule.kinds:
                     _check(rule, verdict)
                 return _new(Decision, (stage, rule, verdict))
@@ -120,7 +120,7 @@ def best(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def _check(rule: Rule[Any], verdict: Verdict) -> None:
-    """Return if `rule` may return `verdict`.  Raises UsageError if not."""
+    """Check that `rule` may return `verdict`.  Raises UsageError if not."""
     if type(verdict) not in _FROM_BEST_TO_WORST:
         raise UsageError(f"not a verdict: {verdict!r}")
     if not rule.allows(verdict):

@@ -72,7 +72,7 @@ class RecipientFacts(NamedTuple):
 
     @property
     def list(self) -> MailingList | None:
-        """The recipient's list; None if there is none."""
+        """The recipient's list; None without one."""
         return self.found.list
 
     @property

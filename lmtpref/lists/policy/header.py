@@ -69,7 +69,7 @@ class Header:
 
     @property
     def message_id(self) -> str | None:
-        """The value of the first Message-ID as it was sent, unfolded; None if there is none."""
+        """The value of the first Message-ID as it was sent, unfolded; None without one."""
         return next(iter(self.values("message-id")), None)
 
     def values(self, name: str) -> list[str]:

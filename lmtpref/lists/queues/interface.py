@@ -117,7 +117,7 @@ class Store(Protocol):
     def find(self, identifier: str) -> StoredEntry:
         """Return the entry of that name.
 
-        Raises KeyError: if there is none.
+        Raises KeyError: if no entry has it.
         """
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class Source(Protocol):
     """One queue of an engine, for one consumer."""
 
     def next(self, seconds: float) -> Claim | None:
-        """Claim and return the next entry; return None if there is none within `seconds`."""
+        """Claim and return the next entry; return None if no entry comes within `seconds`."""
 
     def close(self) -> None:
         """Return every entry whose claim has not ended to the queue."""

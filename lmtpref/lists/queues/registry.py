@@ -25,7 +25,7 @@ BUILT_IN = {
 def engine_for(url: str) -> QueueEngine:
     """Return the engine of a URL.
 
-    Raises UsageError: if there is none, or a package that it needs is not installed.
+    Raises UsageError: if the scheme has no engine, or a package that it needs is not installed.
     """
     scheme = scheme_of(url)
     if scheme in BUILT_IN:

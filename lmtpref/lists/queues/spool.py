@@ -170,7 +170,7 @@ class Spool(Mapping[str, MaildirQueue]):
     def find(self, identifier: str) -> Stored:
         """Return the file of that name.
 
-        Raises KeyError: if there is none.
+        Raises KeyError: if no entry has it.
         """
         for queue in self.values():
             for file in queue.stored():

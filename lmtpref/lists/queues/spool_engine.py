@@ -30,7 +30,7 @@ class SpoolStore:
     def find(self, identifier: str) -> Stored:
         """Return the entry of that name.
 
-        Raises KeyError: if there is none.
+        Raises KeyError: if no entry has it.
         """
         return self._spool.find(identifier)
 
@@ -41,7 +41,7 @@ class SpoolStore:
 def _folder(url: str) -> str:
     """Return the folder that `url` names.
 
-    Raises UsageError: if it names none, as `maildir:$SPOOL` does if that variable is not set.
+    Raises UsageError: if it names no folder, for example because the variable in `maildir:$SPOOL` is not set.
     """
     folder = url.removeprefix("maildir:").removeprefix("//")
     if not folder:

@@ -77,7 +77,7 @@ class SpoolSource:
         self.claimed: dict[str, FileClaim] = {}
 
     def next(self, seconds: float) -> FileClaim | None:
-        """Claim and return the next entry; return None if there is none within `seconds`."""
+        """Claim and return the next entry; return None if no entry comes within `seconds`."""
         end = time.monotonic() + seconds
         while True:
             self._waiting = self._waiting or deque(self._queue.stored())

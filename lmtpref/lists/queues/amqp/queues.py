@@ -166,7 +166,7 @@ class AmqpQueues:
 
 
 class _Content(NamedTuple):
-    """What the entries of one message share: the content in base64, and its digest if it has a Received field.
+    """The data that the entries of one message share: the content in base64, and its digest if it has a Received field.
 
     From the digest follows a message id that duplicates share, so that a consumer can drop them.
     """

@@ -16,7 +16,8 @@ from lmtpref.lists.queues.memory import Entry
 from lmtpref.lists.queues.url import masked
 from lmtpref.protocol.errors import UsageError
 
-MOMENT_SECONDS = 0.2  # that a consumer gives the broker to push, before it asks whether the queue is empty
+# The broker's time to push an entry, before the consumer asks whether the queue is empty.
+MOMENT_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class AmqpSource:
         self.thread.run(self._open())
 
     def next(self, seconds: float) -> AmqpClaim | None:
-        """Claim and return the next entry; return None if there is none within `seconds`."""
+        """Claim and return the next entry; return None if no entry comes within `seconds`."""
         message = self.thread.run(self._next(seconds))
         return AmqpClaim(self, message, from_json(message.body)) if message else None
 

@@ -77,7 +77,7 @@ class SqlSource:
         self._renewing.start()
 
     def next(self, seconds: float) -> RowClaim | None:
-        """Claim and return the next entry; return None if there is none within `seconds`."""
+        """Claim and return the next entry; return None if no entry comes within `seconds`."""
         end, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
         while not self._claims and not self._claim_more():
             rest = end - time.monotonic()

@@ -91,7 +91,7 @@ class SqlStore:
     def find(self, identifier: str) -> StoredRow:
         """Return the entry of that name.
 
-        Raises KeyError: if there is none.
+        Raises KeyError: if no entry has it.
         """
         with self.database.begin(reading=True) as connection:
             row = connection.execute(_brief().where(entries.c.id == identifier)).one_or_none()
