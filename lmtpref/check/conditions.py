@@ -1,4 +1,4 @@
-"""Conditions: what some cases ask of a server beside its extensions, such as a small limit or a full mailbox."""
+"""Conditions: the states that some cases need besides extensions, such as a small limit or a full mailbox."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FILE = Path(__file__).parent / "conditions.toml"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition of a server, and how the reference server is put into it.
+    """One condition of a server, and the options that put the reference server into it.
 
     `server` are keys of [server], `list` those of the lists named there, `person` the addresses of each person, and `fault` are
     faults as `lmtpref serve --faults` reads them.
@@ -32,7 +32,7 @@ class Condition:
 
     @property
     def tables(self) -> dict[str, Any]:
-        """What puts the reference server into the condition, without what is empty."""
+        """The options that put the reference server into the condition, without empty ones."""
         tables = {"accept_all": self.accept_all, "server": self.server, "list": self.list, "person": self.person, "fault": self.fault}
         return {name: table for name, table in tables.items() if table}
 

@@ -16,7 +16,7 @@ FORMAT = 1
 
 
 def as_json(cases: Iterable[Case]) -> str:
-    """Return `cases`, and what the conditions say, as JSON."""
+    """Return `cases`, and the descriptions of the conditions, as JSON."""
     asked = {name: {"says": condition.says} | condition.tables for name, condition in conditions().items()}
     return json.dumps({"format": FORMAT, "conditions": asked, "cases": list(map(_case, cases))}, indent=1, ensure_ascii=False) + "\n"
 
@@ -32,7 +32,7 @@ def _case(case: Case) -> dict[str, Any]:
 
 
 def _opening(case: Case) -> list[dict[str, Any]]:
-    """Return the steps that a transcript which begins with the client's line leaves out."""
+    """Return the steps that a transcript omits if it begins with the client's line."""
     if not goes_without_saying(case.transcript):
         return []
     greeting, lhlo = ({"do": "expect", "code": code.decode(), "accept": []} for code in OPENING_CODES)

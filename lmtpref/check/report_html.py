@@ -100,7 +100,7 @@ def _ladder(wire: str) -> str:
 
 
 def _by_rfc(results: Sequence[Result]) -> Iterator[str]:
-    """Yield a table for each RFC; a case stands at the first clause that it cites."""
+    """Yield a table for each RFC; a case is listed at the first clause that it cites."""
     ordered = sorted(results, key=_first_clause)
     for rfc, group in groupby(ordered, key=lambda result: _first_clause(result)[0]):
         rows = "".join(_row(result) for result in group)

@@ -1,7 +1,7 @@
 """The grammar on a page: ABNF productions of the RFCs, compared with the parser in the code.
 
 In a conftest.py, `CodeBlockParser("abnf", Grammar.define)` makes each `.. code-block:: abnf` of a document an example.
-Its productions are added to `grammar`, a name in the document's namespace, whose methods the page then uses.
+Its productions are added to the document's variable `grammar`, whose methods the page then uses.
 """
 
 from __future__ import annotations

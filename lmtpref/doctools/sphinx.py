@@ -79,7 +79,7 @@ def visit_ladder(translator: HTML5Translator, node: Ladder) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension with Sphinx."""
-    for side in ("server", "client"):  # by the folder of the page: a command, in which NAME stands for the transcript's name
+    for side in ("server", "client"):  # folder of the page -> a command; NAME in it becomes the transcript's name
         app.add_config_value(f"lmtp_{side}_commands", {}, "html")
     app.add_lexer(LANGUAGE, LmtpLexer)
     app.add_node(Ladder, html=(visit_ladder, None))

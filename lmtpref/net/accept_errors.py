@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class AcceptErrors:
-    """An event loop's exception handler: asyncio reports each connection that it cannot accept; this reports the first of a series."""
+    """An exception handler for event loops: of a series of connections that cannot be accepted, it reports only the first."""
 
     def __init__(self) -> None:
         self._quiet_until = 0.0
@@ -26,12 +26,12 @@ class AcceptErrors:
             loop.set_exception_handler(self.report)
 
     def detach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Handle the exceptions of `loop` no longer."""
+        """Stop handling the exceptions of `loop`."""
         if loop.get_exception_handler() == self.report:
             loop.set_exception_handler(None)
 
     def report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Report what went wrong on `loop`, in one line if a connection could not be accepted."""
+        """Report an error on `loop`, in one line if a connection could not be accepted."""
         error = context.get("exception")
         if "socket" not in context or not isinstance(error, OSError) or error.errno not in _EXHAUSTED:
             loop.default_exception_handler(context)

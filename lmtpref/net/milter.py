@@ -131,7 +131,7 @@ async def _converse(conversation: _Conversation, reader: asyncio.StreamReader, w
 class _Conversation:
     """One MTA's connection: the negotiated options, and the open transaction.
 
-    `_claimed` says whether every recipient so far is the judge's.  `_content` is None if the message is not wanted.
+    `_claimed` says whether every recipient so far is the judge's.  `_content` is None if the message is not needed.
     """
 
     def __init__(self, milter: Milter) -> None:

@@ -26,7 +26,7 @@ CONTENT = b"LNB"  # a header field, the end of the header, a part of the body
 _REPLY = b"y"
 _KNOWN = b"BCEHLMNORTUQ" + UNANSWERED
 _HEAD = struct.Struct("!I")
-_OPTIONS = struct.Struct("!III")  # version, what the filter may change, what it may decline
+_OPTIONS = struct.Struct("!III")  # version, permitted changes, packets to omit
 # SMFIP_NOCONNECT, NOHELO, NOUNKNOWN: packets that are not needed
 _DECLINED = 0x1 | 0x2 | 0x100
 # SMFIP_NR_HDR, NR_EOH, NR_BODY: packets that need no answer
@@ -57,7 +57,7 @@ def framed(packet: bytes) -> bytes:
 
 
 def agree(data: bytes) -> tuple[bytes, int]:
-    """Return the answer to the MTA's offer, and the options that both sides have: nothing will be changed."""
+    """Return the answer to the MTA's offer, and the common options; the filter changes no message."""
     if len(data) < _OPTIONS.size:
         raise PacketError("an offer that is too short")
     version, _, protocol = _OPTIONS.unpack_from(data)

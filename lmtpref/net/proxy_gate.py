@@ -55,7 +55,7 @@ class ProxyGate(asyncio.Protocol):
         connection.connection_made(self._transport)
         self._hand_over(connection, self._octets[length:])
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio says what it is told
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Stop waiting."""
         self._deadline.cancel()
         self._context.gates.discard(self._transport)

@@ -28,7 +28,7 @@ class ProxyHeaderError(LmtpError):
 
 
 class ProxiedClient(NamedTuple):
-    """The client whose connection is passed on; both None if the header does not say, as in a health check."""
+    """The address and port of the client; both None if the header has none, as in a health check."""
 
     address: str | None = None
     port: int | None = None

@@ -39,8 +39,8 @@ def _no_words(_settings: Settings) -> str:
 class Extension:
     """A service extension (RFC 5321 section 2.2): its keyword, when it is offered, and its MAIL parameter.
 
-    `legal` tells whether a value of its MAIL parameter (None where there is no `=`) has the right form; `room_octets`
-    is by how much a command line may be longer because of it; `words` follow the keyword in LHLO's reply.
+    `legal` checks the form of a value of its MAIL parameter (None without a `=`); `room_octets`
+    is the length that it adds to a command line; `words` follow the keyword in LHLO's reply.
     """
 
     keyword: str

@@ -163,7 +163,7 @@ def expect_no_argument(argument: str) -> None:
 def parse_mail(argument: str) -> tuple[Path | None, Parameters]:
     """Return the reverse-path (None for `<>`) and the parameters of MAIL.  Raises PeerError for anything else.
 
-    No blank may stand beside the colon (RFC 5321 section 3.3).
+    No blank is allowed next to the colon (RFC 5321 section 3.3).
     """
     inside, parameters = _split_path("FROM:", argument, MAIL_SYNTAX_501)
     path = _path(inside, BAD_SENDER_501) if inside else None

@@ -120,7 +120,7 @@ class _Controller(ABC):
 
 
 class Controller(_Controller):
-    """Serves `handler`, aiosmtpd's kind or ours, on a TCP port, in a thread.
+    """A controller that serves `handler`, aiosmtpd's kind or ours, on a TCP port, in a thread.
 
     Port 0 lets the system choose; `port` is the real one from `start` on.  `data_size_limit` is in octets, `timeout` in
     seconds without an octet from the client.  `allow_remote` and `known_mtas` are needed for an address other than loopback.
@@ -159,7 +159,7 @@ class Controller(_Controller):
 
 
 class UnixSocketController(_Controller):
-    """Serves `handler` on the Unix socket at path `unix_socket`, in a thread; otherwise as `Controller`."""
+    """A controller that serves `handler` on the Unix socket at path `unix_socket`; otherwise like `Controller`."""
 
     def __init__(
         self,

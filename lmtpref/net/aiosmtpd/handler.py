@@ -67,7 +67,7 @@ class AiosmtpdConversation:
 
 
 class AiosmtpdHandler(Handler):
-    """Asks `handler`, which was written for aiosmtpd.
+    """A handler that calls the hooks of `handler`, which was written for aiosmtpd.
 
     `settings` are those of the server, for handlers that read `server.hostname` or `server.data_size_limit`.
     With `decode_data`, `envelope.content` is a str, decoded as aiosmtpd decodes it.

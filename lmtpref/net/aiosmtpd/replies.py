@@ -27,7 +27,7 @@ def replies_in(status: object, *, success: str, owed: int = 1) -> list[Reply]:
     try:
         return _read(status, success, owed)
     except UsageError as error:
-        log.error("the handler returned %.200r: %s", status, error)  # noqa: TRY400  (not our code's fault: no traceback)
+        log.error("the handler returned %.200r: %s", status, error)  # noqa: TRY400  (the handler's error needs no traceback of ours)
         return [LOCAL_ERROR_451]
 
 

@@ -64,7 +64,7 @@ class Client(ClientBase, smtplib.LMTP):
         self._start_over()
         if host.startswith("unix:"):
             host = os.path.abspath(host.removeprefix("unix:"))  # noqa: PTH100 - text, as the system call takes it
-        self._host = host if port or host.count(":") > 1 else host.partition(":")[0]  # whose certificate it must be
+        self._host = host if port or host.count(":") > 1 else host.partition(":")[0]  # the name that the certificate must have
         try:
             greeting: SmtplibReply = super().connect(host, port, source_address)
             if greeting[0] == 220:

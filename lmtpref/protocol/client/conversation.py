@@ -101,7 +101,7 @@ class ClientConversation:
         return usable
 
     def perform(self, verb: str, line: bytes) -> Talk[bool]:
-        """Send a command that changes nothing."""
+        """Send a command that has no effect on the conversation."""
         yield from self._ask(verb, line)
         return True
 

@@ -20,7 +20,7 @@ _TOO_BIG_552 = Reply(552, "5.3.4", "The message is over the size that the server
 
 @dataclass(frozen=True, slots=True)
 class MailObject:
-    """One transaction, as the caller wants it.
+    """A message to send, as the caller describes it.
 
     `reverse_path` is None for the null sender; `forward_paths` are sent in this order, repeated ones too;
     `content` is sent octet for octet; `parameters` go with MAIL and `rcpt_parameters` with every RCPT.
