@@ -54,7 +54,7 @@ SEARCHES = {
     "550 5.7.2": "acceptance/codes",
     "503": "acceptance/codes",
     "2033-4.2-a": "ledger",
-    "backscatter": "acceptance/unvouched",
+    "backscatter": "acceptance/backscatter",
     "closed_list": "acceptance/policy",
     "max_recipients": "use/configuration",
     "lmtp_server": "use/pytest",
