@@ -70,7 +70,7 @@ async def connect(url: str, seconds: float) -> AbstractConnection:
 async def declare(channel: AbstractChannel, name: str) -> None:
     """Create the queues that are missing.
 
-    Raises UsageError: if a queue exists with other arguments.
+    Raises UsageError: if a queue exists with other arguments; QueueUnreachableError: if the broker fails.
     """
     try:
         await channel.declare_queue(PREFIX + DEAD, durable=True, arguments=dict(DEAD_ARGUMENTS))
@@ -78,6 +78,8 @@ async def declare(channel: AbstractChannel, name: str) -> None:
             await channel.declare_queue(PREFIX + queue, durable=True, arguments=dict(QUEUE_ARGUMENTS))
     except (ChannelPreconditionFailed, ChannelAccessRefused) as error:
         raise UsageError(f"{name}: {problem_of(error)}") from None
+    except AMQPError as error:
+        raise QueueUnreachableError(f"{name}: {problem_of(error)}") from None
 
 
 async def counts(url: str, seconds: float) -> dict[str, int]:
