@@ -12,8 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import exim as exim4
 from debian import CACHE, MissingToolError, unpacked
+from harness import Page, runs_here
 from peer_servers import debian_version, output
+from postfix import Postfix
 
 _HERE = Path(__file__).parent
 
@@ -25,6 +28,27 @@ class PeerClient:
     name: str
     version: str
     command: str
+    close: Callable[[], None] = lambda: None
+
+
+# Postfix delivers to the host and port that EHLO named, adds nothing to the message, and tries nothing twice
+_POSTFIX = {
+    "main": """\
+myhostname = mta.example
+mydestination =
+default_transport = lmtp:[127.0.0.1]:1
+mynetworks = 127.0.0.1
+smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
+smtpd_recipient_restrictions = check_helo_access pcre:FOLDER/route
+local_header_rewrite_clients =
+lmtp_header_checks = pcre:FOLDER/header
+queue_run_delay = 1h
+minimal_backoff_time = 1h
+maximal_backoff_time = 2h
+""",
+    "route": r"/^(127\.0\.0\.1)\.(\d+)$/ FILTER lmtp:[$1]:$2",
+    "header": "/^Received:/ IGNORE",
+}
 
 
 def smtplib() -> PeerClient:
@@ -54,4 +78,29 @@ def swaks() -> PeerClient:
     return PeerClient("swaks", debian_version("swaks"), shlex.join(["perl", str(program), *options, "--data", "-"]))
 
 
-CLIENTS: tuple[Callable[[], PeerClient], ...] = (smtplib, nodemailer, swaks)
+def exim() -> PeerClient:
+    """Return Exim, unpacked from Debian's package; it runs for one message each time."""
+    _need_debian_as_root()
+    unpacked(*exim4.PACKAGES)
+    command = [sys.executable, str(_HERE / "with_exim.py"), "{host}", "{port}", "{sender}", "{recipient}"]
+    return PeerClient("Exim", debian_version("exim4-daemon-heavy"), shlex.join(command))
+
+
+def postfix() -> PeerClient:
+    """Start Postfix, unpacked from Debian's packages; it runs until the client is closed."""
+    _need_debian_as_root()
+    page = Page()
+    page.shown.update(_POSTFIX)
+    for table in ("route", "header"):
+        page.write(table, table)
+    port = Postfix(page).start("main").port
+    command = [sys.executable, str(_HERE / "with_postfix.py"), str(port), "{host}", "{port}", "{sender}", "{recipient}"]
+    return PeerClient("Postfix", debian_version("postfix"), shlex.join(command), page.close)
+
+
+def _need_debian_as_root() -> None:
+    if reason := runs_here():
+        raise MissingToolError(reason)
+
+
+CLIENTS: tuple[Callable[[], PeerClient], ...] = (smtplib, nodemailer, swaks, exim, postfix)

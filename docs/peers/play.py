@@ -92,7 +92,10 @@ def _server(start: Start) -> tuple[str, str, dict[str, Any]]:
 
 def _client(find: Callable[[], PeerClient]) -> tuple[str, str, dict[str, Any]]:
     client, begun = find(), time.monotonic()
-    found = list(clients.run(_CLIENT, client.command, ScriptServer, seconds=CLIENT_SECONDS))
+    try:
+        found = list(clients.run(_CLIENT, client.command, ScriptServer, seconds=CLIENT_SECONDS))
+    finally:
+        client.close()
     return "clients", client.name, _entry(client.version, found, time.monotonic() - begun)
 
 
