@@ -70,7 +70,7 @@ class MailmanLists:
             return Lookup(served=any(map(reader.serves, _domains(recipient))))
 
     def find(self, address: str | Path) -> MailingList | None:
-        """Return the list with the posting address `address`, without its members; None if there is none."""
+        """Return the list with the posting address `address`, without its members; None without one."""
         path = parse_address(address) if isinstance(address, str) else address
         name = fold_local(path.local)
         with self._reader() as reader:

@@ -40,7 +40,7 @@ class Extension:
     """A service extension (RFC 5321 section 2.2): its keyword, when it is offered, and its MAIL parameter.
 
     `legal` checks the form of a value of its MAIL parameter (None without a `=`); `room_octets`
-    is the length that it adds to a command line; `words` follow the keyword in LHLO's reply.
+    is the length that it adds to a command line.  `words` follow the keyword in LHLO's reply.
     """
 
     keyword: str

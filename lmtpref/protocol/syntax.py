@@ -63,7 +63,7 @@ class Path(NamedTuple):
     """A mailbox in the envelope: a reverse-path or a forward-path (RFC 5321 section 4.1.2).
 
     `local` is the local-part without quoting, in the given case; `domain` is as given, and empty for the bare
-    `<Postmaster>`; `given` is the text between the angle brackets; `address` is the mailbox in its shortest spelling:
+    `<Postmaster>`.  `given` is the text between the angle brackets.  `address` is the mailbox in its shortest spelling:
     quoted only if necessary, without a route.
     """
 

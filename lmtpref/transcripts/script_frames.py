@@ -48,7 +48,7 @@ def frames(transcript: Transcript) -> Iterator[Frame]:
     """Yield the frames of `transcript`.
 
     Of several frames in one write, each gets as many replies as the counting rules say (RFC 2033 sections 4.2 and 4.3), and the
-    last one all that remain; a single frame gets all replies that follow it, correct or not.
+    last one all that remain.  A single frame gets all replies that follow it, correct or not.
     """
     cutter = _Cutter()
     lines = deque(transcript.lines)

@@ -19,16 +19,16 @@ from lmtpref.protocol.client.session import Outcome
 class Client(ClientBase, smtplib.LMTP):
     """An `smtplib.LMTP` that meets RFC 2033's requirements for clients.
 
-    `sendmail` and `send_message` return {recipient: (code, text)} for those that failed, at RCPT or after the content;
+    `sendmail` and `send_message` return {recipient: (code, text)} for those that failed, at RCPT or after the content.
     `outcomes` has the outcome of each recipient in order, and `on_outcome` is called with each as its reply comes.
 
     `host` is a name, an address, HOST:PORT, /PATH or unix:PATH.  `timeout` is the seconds that a reply may take, or None;
-    left out, it is what RFC 5321 section 4.5.3.2 gives each reply.  With `prefer_chunks` BDAT is used wherever it is offered.
+    the default is the time that RFC 5321 section 4.5.3.2 gives each reply.  With `prefer_chunks`, BDAT is used if it is offered.
 
     Raises smtplib's errors: SMTPConnectError and SMTPHeloError if the server rejects the session, OSError without a server.
     """
 
-    default_port = smtplib.LMTP_PORT  # where neither `port` nor `host` says; smtplib.LMTP has SMTP's
+    default_port = smtplib.LMTP_PORT  # if neither `port` nor `host` has one; smtplib.LMTP uses SMTP's
 
     def __init__(
         self,

@@ -50,8 +50,8 @@ class Outcome:
     def temporary(self) -> bool:
         """Whether another attempt for this recipient alone may succeed: a first digit 4 (RFC 5321 section 4.2.1).
 
-        A 552 to RCPT counts too if it means too many recipients (section 4.5.3.1.10): with the code 5.5.3, or without an
-        enhanced code if no size was declared that it could refer to (RFC 1870 section 6.4).
+        A 552 to RCPT counts too if it means too many recipients (section 4.5.3.1.10).  It does with the code 5.5.3, or without
+        an enhanced code if no size was declared that it could refer to (RFC 1870 section 6.4).
         """
         if self.stage == "RCPT" and self.reply.code == 552:
             return str(self.reply.enhanced) == "5.5.3" if self.reply.enhanced else not self.size_declared

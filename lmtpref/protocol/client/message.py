@@ -22,7 +22,7 @@ _TOO_BIG_552 = Reply(552, "5.3.4", "The message is over the size that the server
 class MailObject:
     """A message to send, as the caller describes it.
 
-    `reverse_path` is None for the null sender; `forward_paths` are sent in this order, repeated ones too;
+    `reverse_path` is None for the null sender; `forward_paths` are sent in this order, repeated ones too.
     `content` is sent octet for octet; `parameters` go with MAIL and `rcpt_parameters` with every RCPT.
     SIZE, BODY and SMTPUTF8 are added as needed.  Raises UsageError for text that no command line can hold.
     """

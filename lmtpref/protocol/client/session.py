@@ -135,7 +135,7 @@ class ClientSession:
 
     @property
     def awaited(self) -> str:
-        """What the next reply answers: a verb, `connect`, `.`; `TLS` while `tls_pending`, `nothing` if no reply is due."""
+        """The verb that the next reply answers, `connect` or `.`; `TLS` while `tls_pending`, `nothing` if no reply is due."""
         return self._awaited
 
     @property
