@@ -41,9 +41,9 @@ Reply = Callable[[Conversation, str, bytes], list[bytes]]
 class Mutant:
     """One change: what goes wrong, the case that finds it, and the condition that the reference must be in.
 
-    `command` changes a command on its way to the reference, or swallows it; `content` changes a message; `reply` returns what is
-    said in place of a reply; `partial` is added to a command that has no CRLF yet; with `deaf`, what a client sends behind the
-    first command of a write is lost; with `stays`, the connection is never closed first.
+    `command` changes a command on its way to the reference, or swallows it; `content` changes a message; `reply` replaces
+    a reply; `partial` is added to a command that has no CRLF yet.  With `deaf`, the octets that a client sends after the
+    first command of a write are lost; with `stays`, the connection is never closed first.
     """
 
     name: str

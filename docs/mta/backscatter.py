@@ -1,4 +1,4 @@
-"""Every way in which a list rejects or holds a post, and what becomes of it behind an MTA."""
+"""Every way in which a list rejects or holds a post, and the result of it at an MTA."""
 
 from __future__ import annotations
 

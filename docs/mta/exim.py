@@ -30,7 +30,7 @@ UNPRIVILEGED = (
 class Exim:
     """Exim with what a page shows; started by `start`, stopped at the end of the page at the latest.
 
-    What it has for other domains than the lists' is kept in a file, so that a bounce would be seen there.
+    Its mail for domains other than the lists' is kept in a file, where a bounce would be seen.
     """
 
     def __init__(self, page: Page) -> None:
@@ -116,7 +116,7 @@ class Exim:
         return (*UNPRIVILEGED, str(self._tree.root / "usr/sbin/exim4"), "-C", str(self.folder / "exim.conf"), *arguments)
 
 
-# What a page need not show: where the parts are, no DNS, retries that a test can wait for, and the file for other domains
+# Settings that a page need not show: paths, no DNS, short retry times, and the file for other domains.
 CONFIGURATION = """\
 exim_path = TREE/usr/sbin/exim4
 keep_environment = LD_LIBRARY_PATH : LD_PRELOAD : NSS_WRAPPER_PASSWD : NSS_WRAPPER_GROUP

@@ -33,7 +33,7 @@ def make_mailman(folder: Path) -> Path:
 
 
 def subscribe(mlist: Any, email: str, role: str = "member", action: str | None = None, *, as_user: bool = False) -> Any:  # noqa: ANN401 - Mailman has no types
-    """Subscribe an address, or the user who has it, and return the membership; the address is made if there is none."""
+    """Subscribe an address, or the user who has it, and return the membership; a missing address is created."""
     manager = getUtility(IUserManager)
     address = manager.get_address(email) or manager.create_address(email)
     address.verified_on = now()

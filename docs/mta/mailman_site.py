@@ -242,7 +242,7 @@ class Site:
         return None
 
     def log(self, name: str) -> str:
-        """Return the text of a log; empty if there is none."""
+        """Return the text of a log; empty if it does not exist."""
         path = self.folder / "var" / "logs" / name
         return path.read_text(errors="replace") if path.exists() else ""
 

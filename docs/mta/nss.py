@@ -11,7 +11,7 @@ PACKAGE = "libnss-wrapper"
 
 
 def environment(tree: Tree, folder: Path, *, user: str = "", identity: tuple[int, int] = (0, 0), host: str = "") -> dict[str, str]:
-    """What a program of `tree`, in which PACKAGE is, needs to find `user`, of that `identity`, or `host` as this machine's full name.
+    """Return the environment for a program of `tree`, which has PACKAGE, to find `user` with `identity`, or `host` as the full host name.
 
     An identity is a uid and a gid; `folder` is where the tables of users, groups and hosts are written.
     """

@@ -17,7 +17,7 @@ HOST = "mx.home.test"  # Sendmail waits for a minute when it cannot find out abo
 class Sendmail:
     """Sendmail with what a page shows; started by `start`, stopped at the end of the page at the latest.
 
-    What it has for other domains than the lists' is kept in a file, so that a bounce would be seen there.
+    Its mail for domains other than the lists' is kept in a file, where a bounce would be seen.
     """
 
     def __init__(self, page: Page) -> None:
@@ -108,7 +108,7 @@ FILES = {
     "capture": "#!/bin/sh\n{ echo; cat; } >>SENDMAIL/captured\n",
 }
 
-# What a page need not show: where the parts are, no DNS, retries that a test can wait for, and the file for other domains
+# Settings that a page need not show: paths, no DNS, short retry times, and the file for other domains.
 BEFORE = """\
 define(`_CF_DIR_', `TREE/usr/share/sendmail/cf/')dnl
 include(`TREE/usr/share/sendmail/cf/m4/cf.m4')dnl

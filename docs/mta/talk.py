@@ -110,9 +110,9 @@ def connect(address: str) -> socket.socket:
 
 
 def submit(port: int, sender: str, *recipients: str, message: str | bytes = "", also: Sequence[str] = ()) -> str:
-    """What a client says and hears who offers a message to an MTA on this port, from behind the reply to EHLO on.
+    """Offer a message to an MTA on this port, and return the dialogue after the reply to EHLO.
 
-    It says one command at a time, goes on to DATA when a recipient was accepted and there is a message, and to QUIT in the
+    The client sends one command at a time, DATA if a recipient was accepted and there is a message, and QUIT at the
     end.  `also` are parameters of MAIL.
     """
     with connect(f"127.0.0.1:{port}") as client:

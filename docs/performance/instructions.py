@@ -17,7 +17,7 @@ from lmtpref.protocol.session import Session
 
 LISTS = 1000
 SENDERS = 10_000
-# What is sent, and the numbers of messages whose difference is counted, so that the start of the interpreter does not count.
+# The message, and the numbers of messages whose difference is counted, so that the start of the interpreter does not count.
 LOADS = {"1 KiB": (60, 160), "50 recipients a message": (6, 16), "1 KiB, a new sender and list each message": (60, 160)}
 
 

@@ -17,7 +17,7 @@ PACKAGE = "smtp-server"
 
 @dataclass(frozen=True)
 class Node:
-    """Where node is, the environment in which it finds the package, and both versions."""
+    """The path of node, the environment in which it finds the package, and both versions."""
 
     program: str
     environment: Mapping[str, str]

@@ -54,7 +54,7 @@ def main(command: Sequence[str]) -> int:
 
 
 def installed(root: Path = Path("/")) -> Programs | None:
-    """Return the newest installed programs; None if there are none."""
+    """Return the newest installed programs; None if no version is installed."""
     folders = sorted(root.glob("usr/lib/postgresql/*/bin"), key=lambda folder: float(folder.parent.name), reverse=True)
     folders += [Path(found).parent for found in [shutil.which("initdb")] if found]
     complete = (folder for folder in folders if all((folder / name).exists() for name in ("initdb", "postgres", "pg_isready")))
