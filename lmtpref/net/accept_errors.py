@@ -7,7 +7,7 @@ import errno
 import logging
 from typing import Any
 
-# How long further failures are not reported after the first one.
+# A failure is reported only if there was none for this time before it.
 QUIET_SECONDS = 60.0
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
