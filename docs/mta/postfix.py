@@ -54,7 +54,8 @@ class Postfix:
         self.queues.mkdir()
         self.log.unlink(missing_ok=True)
         page = self._page
-        (self._folder / "main.cf").write_text(self._relocated() + page.text(main, *more, **values))
+        own = page.text(main, *more, **values)
+        (self._folder / "main.cf").write_text(self._relocated(own) + own)
         extra = page.text(master, **values) if master else ""
         (self._folder / "master.cf").write_text(MASTER.replace("SMTP_PORT", str(self.port)) + extra)
         self._age()
@@ -106,8 +107,14 @@ class Postfix:
         shutil.copy(self._tree.root / "etc/postfix/postfix-files", self._folder / "meta")
         shutil.copy(self._tree.root / "usr/share/postfix/dynamicmaps.cf", self._folder / "meta")
 
-    def _relocated(self) -> str:
-        return RELOCATED.replace("TREE", str(self._tree.root)).replace("POSTFIX", str(self._folder))
+    def _relocated(self, own: str) -> str:
+        """Return what the page need not show, without the parameters that `own` sets.
+
+        Every process warns of a parameter that is set twice.  With enough warnings postlogd waits for itself, and all others for it.
+        """
+        own_names = set(re.findall(r"^(\w+) *=", own, re.MULTILINE))
+        kept = [line for line in RELOCATED.splitlines(keepends=True) if line.partition(" ")[0] not in own_names]
+        return "".join(kept).replace("TREE", str(self._tree.root)).replace("POSTFIX", str(self._folder))
 
     def _age(self) -> None:
         for name in ("main.cf", "master.cf"):
