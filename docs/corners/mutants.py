@@ -363,7 +363,7 @@ FOR_MESSAGES = (
     Mutant("recipients of the message before", "rfc2033-4.2-recipient-of-the-message-before", reply=accepts_after_message),
     Mutant("a dot between bare LFs ends the message", "rfc2033-base-bare-lf-in-data", content=lambda c: c.replace(b"\n.\n", END)),
     Mutant("a doubled dot ends the message", "rfc2033-base-dots", content=lambda c: c.replace(b"..\r\n", b".\r\n", 1)),
-    Mutant("QUIT behind a message cancels its replies", "pipelining-quit-after-the-dot", reply=cancelled_by_quit),
+    Mutant("QUIT after a message cancels its replies", "pipelining-quit-after-the-dot", reply=cancelled_by_quit),
     Mutant("one 552 for two recipients", "size-over-the-limit", given="size-60", reply=finals(only_first)),
     Mutant("goes on after 421", "rfc2033-base-421-among-final-replies", given="bee-421", stays=True),
 )
@@ -382,7 +382,7 @@ FOR_CHUNKS = (
     Mutant("a chunk with an octet too few", "rfc2033-4.3-one-recipient", command=changes("^BDAT 12 LAST", "BDAT 11 LAST")),
     Mutant("a chunk after LAST", "chunking-after-last", reply=says("BDAT", "250 2.0.0 Ok", instead_of="503")),
     Mutant("the octets of a failed chunk are commands", "chunking-after-last", command=changes("^BDAT 6", "BDAT 0")),
-    Mutant("DATA behind a chunk", "chunking-data-after-bdat", reply=says("DATA", "354 Go on", instead_of="503")),
+    Mutant("DATA after a chunk", "chunking-data-after-bdat", reply=says("DATA", "354 Go on", instead_of="503")),
     Mutant("DATA with BINARYMIME", "chunking-binarymime-data", reply=says("DATA", "354 Go on", instead_of="503")),
     Mutant("RSET keeps the chunks", "chunking-rset", command=turns("RSET", "NOOP")),
 )
@@ -432,7 +432,7 @@ FOR_EXTENSIONS = (
     Mutant("pipelined RCPTs answered in the opposite order", "pipelining-group-with-a-rejection", reply=swapped),
     Mutant("the last reply after a message held back", "rfc2033-4.2-one-recipient", reply=held_back),
     Mutant("RCPTs rejected because one was before RSET", "pipelining-second-attempt", reply=all_rejected_after_one),
-    Mutant("commands behind QUIT answered", "pipelining-after-quit", reply=twice("QUIT")),
+    Mutant("commands after QUIT answered", "pipelining-after-quit", reply=twice("QUIT")),
     Mutant("unknown parameters accepted", "rfc2033-4.1-extension-not-offered", reply=says("MAIL", "250 2.1.0 Ok")),
     Mutant("SIZE offered and rejected", "rfc2033-4.1-extension-parameter", command=refuses(".* SIZE=")),
     Mutant("BODY offered and rejected", "eightbitmime-parameter", command=refuses(".* BODY=")),
