@@ -57,27 +57,36 @@ def reference() -> Iterator[int]:
 
 @contextlib.contextmanager
 def hanging_up() -> Iterator[int]:
-    """The port of a server that accepts everything, answers the dot for one recipient, and closes."""
+    """Yield the port of a server that accepts everything, answers the dot for one recipient, and closes."""
 
     def serve() -> None:
-        with listening.accept()[0] as connection, connection.makefile("rb") as lines:
-            connection.sendall(b"220 lists.example\r\n")
-            for line in iter(lines.readline, b""):
-                verb = line[:4].upper()
-                reply = {b"DATA": b"354 Go on", b"EHLO": b"500 What?", b"HELO": b"500 What?"}.get(verb, b"250 Ok")
-                connection.sendall(reply + b"\r\n")
-                if verb == b"DATA":
-                    break
-            while (line := lines.readline()) not in {b".\r\n", b""}:
-                pass
-            if line:
-                connection.sendall(b"250 Taken\r\n")
+        # A client that leaves without a command does not count.
+        while not _hangs_up(listening):
+            pass
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listening.getsockname()[1]
         thread.join(timeout=5)
+
+
+def _hangs_up(listening: socket.socket) -> bool:
+    """Serve one client; return whether it sent a command."""
+    verb = b""
+    with listening.accept()[0] as connection, connection.makefile("rb") as lines, contextlib.suppress(ConnectionError):
+        connection.sendall(b"220 lists.example\r\n")
+        for line in iter(lines.readline, b""):
+            verb = line[:4].upper()
+            reply = {b"DATA": b"354 Go on", b"EHLO": b"500 What?", b"HELO": b"500 What?"}.get(verb, b"250 Ok")
+            connection.sendall(reply + b"\r\n")
+            if verb == b"DATA":
+                break
+        while (line := lines.readline()) not in {b".\r\n", b""}:
+            pass
+        if line:
+            connection.sendall(b"250 Taken\r\n")
+    return bool(verb)
 
 
 def run(*command: str, content: str = "") -> tuple[int, str]:

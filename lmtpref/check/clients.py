@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import Protocol
 
 from lmtpref.check.cases import Case
@@ -42,6 +43,9 @@ class PlaysScript(Protocol):
 
     def play(self, seconds: float) -> None:
         """Wait for a client, and play the script to it."""
+
+    def stop(self) -> None:
+        """Make `play` return as soon as no more octets are waiting."""
 
 
 def run(cases: Iterable[Case], command: str, serve: Callable[[Script], PlaysScript], *, seconds: float) -> Iterator[Result]:
@@ -121,10 +125,19 @@ def _converse(server: PlaysScript, words: list[str], sent: MessageToSend, second
         with file.open("rb") as content:
             command = list(_filled(words, values, sent.recipients))
             client = subprocess.Popen(command, stdin=content, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - the user's own command
+        watcher = Thread(target=_stop_after_failure, args=[client, server])
+        watcher.start()
         try:
             server.play(seconds)
         finally:
             _end(client)
+            watcher.join()
+
+
+def _stop_after_failure(client: subprocess.Popen[bytes], server: PlaysScript) -> None:
+    """Stop the server when the client has ended with an error; otherwise it may have left the message to another program."""
+    if client.wait():
+        server.stop()
 
 
 def _filled(words: list[str], values: dict[str, str], recipients: tuple[str, ...]) -> Iterator[str]:

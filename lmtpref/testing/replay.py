@@ -22,7 +22,7 @@ _TICK_SECONDS = 0.05
 class ScriptServer:
     """A server for one client that sends the replies of `script`; `script` has the verdict.
 
-    It listens on `address` from its creation until `play` has accepted a client.  Raises UsageError for an address that
+    It listens on `address` from its creation until a client has sent something.  Raises UsageError for an address that
     cannot be bound.
     """
 
@@ -30,45 +30,61 @@ class ScriptServer:
         self.script = script
         self.timed_out = False
         self._listening = bind(parse_address(listen))
+        self._listening.settimeout(_TICK_SECONDS)
         self.address = spell(self._listening)
         self._stop = Event()
 
     def play(self, seconds: float = SCRIPT_SECONDS) -> None:
-        """Wait for a client, and play until the script or the client ends, or `seconds` have passed."""
+        """Wait for a client, and play until the script or the client ends, or `seconds` have passed.
+
+        If a client leaves without having sent anything, the script begins again with the next client.
+        """
         until = time.monotonic() + seconds
-        if connected := self._meet(until):
+        while connected := self._meet(until):
             with connected:
                 self._converse(SocketWire(connected, patience_seconds=_TICK_SECONDS), until)
+            if self.script.verdict != "unstarted" or self._is_over(until):
+                break
+            self.script.restart()
+        self._close()
 
     def stop(self) -> None:
-        """Make `play`, in another thread, return soon."""
+        """Make `play`, in another thread, return as soon as no more octets are waiting."""
         self._stop.set()
 
     def _meet(self, until: float) -> socket.socket | None:
-        """Return the socket of the first client; no other client is accepted."""
-        connected = None
-        with self._listening as listening:
-            listening.settimeout(_TICK_SECONDS)
-            while not connected and not self._is_over(until):
-                with contextlib.suppress(TimeoutError):
-                    connected, _ = listening.accept()
-        if isinstance(place := parse_address(self.address), UnixAddress):
+        """Return the socket of the next client; None if there is none before the end."""
+        is_over = False
+        while not is_over:
+            is_over = self._is_over(until)
+            with contextlib.suppress(TimeoutError):
+                return self._listening.accept()[0]
+        return None
+
+    def _close(self) -> None:
+        """Stop listening, and remove the file of a Unix socket, once."""
+        is_open = self._listening.fileno() >= 0
+        self._listening.close()
+        if is_open and isinstance(place := parse_address(self.address), UnixAddress):
             Path(place.path).unlink()
-        return connected
 
     def _converse(self, wire: SocketWire, until: float) -> None:
         while True:
             wire.send(self.script.take())
-            if self.script.closed or self._is_over(until):
+            if self.script.closed:
                 break
             if pause := self.script.pause:
                 heard = wire.pause(min(pause, until - time.monotonic()))
                 self.script.resume()
             else:
                 heard = wire.receive()
+            if heard:
+                self._close()
             self.script.feed(heard)
             if wire.closed:
                 self.script.eof()
+            elif self._is_over(until) and (self.timed_out or not heard):
+                break
         # Closing with unread octets would make TCP discard the last replies, so close only the sending direction.
         wire.half_close()
         until = min(until, time.monotonic() + _LINGER_SECONDS)
@@ -82,7 +98,7 @@ class ScriptServer:
 
 @contextlib.contextmanager
 def serve_script(script: Script, listen: str = "127.0.0.1:0", *, seconds: float = SCRIPT_SECONDS) -> Iterator[str]:
-    """Play `script` in a thread to the first client; yield the address, HOST:PORT or unix:PATH.
+    """Play `script` in a thread to the first client that sends something; yield the address, HOST:PORT or unix:PATH.
 
     The server stops at the end of the block at the latest.  It prints and raises nothing: call `script.explain()` afterwards.
     """

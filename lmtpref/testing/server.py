@@ -225,7 +225,7 @@ class ServerAddress(str):
 def play_script(
     transcript: str | Transcript, *, base: Path | None = None, listen: str = "127.0.0.1:0", timeout: float = SCRIPT_SECONDS
 ) -> Iterator[ServerAddress]:
-    """Play the server's side of `transcript` to the first client; yield the address.
+    """Play the server's side of `transcript` to the first client that sends something; yield the address.
 
     `transcript` may be its text, its place FILE.rst#ID, a FILE, or the ID of one in lmtpref's documents; a FILE is looked for in
     the folder `base` first.  At the end of the block, TranscriptError reports where the client left the script; it takes precedence

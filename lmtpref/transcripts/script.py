@@ -106,6 +106,11 @@ class Script:
         if self._out and self._out[0].what == "pause":
             self._out.popleft()
 
+    def restart(self) -> None:
+        """Begin again with the greeting, for another client; only for a script whose client has sent nothing."""
+        self.closed = False
+        self._out = deque(greeting(self.transcript))
+
     # The verdict ------------------------------------------------------------------------------------------------
 
     @property
