@@ -20,7 +20,7 @@ from lmtpref.net.engine import GRACE_SECONDS, Engine, Uvloop, loop_factory
 from lmtpref.net.engine_thread import EngineThread
 from lmtpref.net.journal import JournalObserver, Record
 from lmtpref.net.known_mtas import KnownMtas
-from lmtpref.net.listeners import Listener, UnixAddress, parse_address, tcp_among, unix_among
+from lmtpref.net.listeners import Listener, tcp_among, unix_among
 from lmtpref.net.stdio import converse
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
@@ -219,17 +219,14 @@ class Server(Generic[Q_co]):
 
         Raises UsageError: if the server does not run.
         """
-        address = parse_address(self._first_address())
-        if isinstance(address, UnixAddress):
-            return Client(str(address), local_hostname=local_hostname)
-        return Client(*address, local_hostname=local_hostname)
+        return Client(self._first_address(), local_hostname=local_hostname)
 
     def async_client(self, local_hostname: str = "localhost") -> AsyncClient:
         """Return a client for the first listener, for an `async with` block, which connects it.
 
         Raises UsageError: if the server does not run.
         """
-        return AsyncClient(self._first_address(), local_hostname)
+        return AsyncClient(self._first_address(), local_hostname=local_hostname)
 
     def _first_address(self) -> str:
         if not self.addresses:

@@ -36,7 +36,7 @@ def _send(options: argparse.Namespace) -> int:
     place = parse_address(options.address)
     host, port = (str(place), 0) if isinstance(place, UnixAddress) else place
     content = _NEWLINE.sub(b"\r\n", sys.stdin.buffer.read())
-    client = Client(local_hostname=options.lhlo, timeout=... if options.timeout is None else options.timeout)
+    client = Client(local_hostname=options.lhlo, timeout="rfc5321" if options.timeout is None else options.timeout)
     try:
         greeting = client.connect(host, port)
         if greeting[0] // 100 != 2:

@@ -8,11 +8,19 @@ import smtplib
 import ssl
 from collections.abc import Callable, Sequence
 from email.message import Message
-from types import EllipsisType
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
-from lmtpref.net.client.smtplib_adapter import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, ClientBase, SmtplibReply, own_name
-from lmtpref.net.listeners import TcpAddress, UnixAddress, parse_address
+from lmtpref.net.client.smtplib_adapter import (
+    BLOCK_OCTETS,
+    BLOCK_SECONDS,
+    READ_OCTETS,
+    ClientBase,
+    SmtplibReply,
+    own_name,
+    require_recipients,
+    server_address,
+)
+from lmtpref.net.listeners import TcpAddress, UnixAddress
 from lmtpref.protocol.client.session import Outcome
 
 # How long a server may take to read the remaining octets, or to close TLS.
@@ -20,24 +28,31 @@ CLOSING_SECONDS = 1.0
 
 
 class AsyncClient(ClientBase):
-    """An LMTP client on the running loop: `async with AsyncClient("127.0.0.1:8024") as client`.
+    """An LMTP client on the running loop: `async with AsyncClient("127.0.0.1", 8024) as client`.
 
-    `address` is HOST:PORT or unix:PATH.  `sendmail`, `outcomes`, `on_outcome`, `timeout`, `prefer_chunks` and the exceptions are
-    those of `Client`; one task at a time may use it.
+    The arguments, the methods and the exceptions are those of `Client`, and the methods are coroutines.
+    The block connects, because a constructor cannot wait; without `host`, call `connect`.
+    Only one task at a time may use a client.
+
+    Raises UsageError if an argument is invalid or the port is 25 (RFC 2033 section 5).
     """
 
     def __init__(
         self,
-        address: str,
+        host: str = "",
+        port: int = 0,
         local_hostname: str | None = None,
-        timeout: float | EllipsisType | None = ...,
+        source_address: tuple[str, int] | None = None,
+        timeout: float | Literal["rfc5321"] | None = "rfc5321",
         *,
         on_outcome: Callable[[Outcome], object] | None = None,
         prefer_chunks: bool = False,
     ) -> None:
-        self._address = parse_address(address)
-        self._name, self._timeout, self._prefer_chunks = local_hostname, timeout, prefer_chunks
-        self.on_outcome = on_outcome
+        self._set_options(timeout, on_outcome, prefer_chunks=prefer_chunks)
+        self._address = server_address(host, port)
+        self._is_address_given = bool(host)
+        self.local_hostname = local_hostname
+        self.source_address = source_address
         self._adapter = self._new_adapter("localhost")
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._leaving: asyncio.StreamWriter | None = None  # of the connection that was closed last
@@ -53,9 +68,17 @@ class AsyncClient(ClientBase):
 
     # Connection -------------------------------------------------------------------------------------------------
 
-    async def connect(self) -> SmtplibReply:
-        """Connect, send LHLO, and return the greeting.  Raises SMTPConnectError, SMTPHeloError, or OSError without a server."""
-        self._adapter = self._new_adapter(await asyncio.to_thread(own_name) if self._name is None else self._name)
+    async def connect(self, host: str = "", port: int = 0, source_address: tuple[str, int] | None = None) -> SmtplibReply:
+        """Connect, by default to the address of the last connection or of the constructor; send LHLO, and return the greeting.
+
+        Raises SMTPConnectError, SMTPHeloError, or OSError if no server answers.
+        """
+        if host or port:
+            self._address = server_address(host, port)
+        self.source_address = source_address or self.source_address
+        if self.local_hostname is None:
+            self.local_hostname = await asyncio.to_thread(own_name)
+        self._adapter = self._new_adapter(self.local_hostname)
         self._streams = await self._dial()
         greeting = await self._answer()
         if greeting[0] // 100 != 2:
@@ -63,13 +86,11 @@ class AsyncClient(ClientBase):
         await self._hear_lhlo()
         return greeting
 
-    async def starttls(self, context: ssl.SSLContext | None = None) -> SmtplibReply:
+    async def starttls(self, *, context: ssl.SSLContext | None = None) -> SmtplibReply:
         """Start TLS.  The server's certificate is checked unless `context` says otherwise; raises the errors of `Client.starttls`."""
-        if not self.has_extn("starttls"):
-            raise smtplib.SMTPNotSupportedError("STARTTLS extension not supported by server.")
+        self._adapter.require_starttls()
         reply = await self.docmd("STARTTLS")
-        if not self._adapter.session.tls_pending:
-            raise smtplib.SMTPServerDisconnected(self.problem) if self.problem else smtplib.SMTPResponseException(*reply)
+        self._adapter.require_tls_pending(reply)
         name = self._address.host if isinstance(self._address, TcpAddress) else self._address.path
         try:
             await self._connected[1].start_tls(context or ssl.create_default_context(), server_hostname=name)
@@ -97,7 +118,8 @@ class AsyncClient(ClientBase):
 
     async def __aenter__(self) -> Self:
         try:
-            await self.connect()
+            if self._is_address_given:
+                await self.connect()
         except BaseException:
             await self._closed()
             raise
@@ -124,6 +146,21 @@ class AsyncClient(ClientBase):
 
     # Requests and replies ---------------------------------------------------------------------------------------
 
+    async def transact(
+        self,
+        sender: str,
+        recipients: str | Sequence[str],
+        message: bytes | str,
+        *,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> list[Outcome]:
+        """Send a message; return the outcome of each recipient, in their order.  Raises the errors of `Client.transact`."""
+        await self._drain_unsolicited()
+        self._adapter.send(sender, recipients, message, mail_options, rcpt_options)
+        await self._run_until(self._adapter.sent)
+        return list(self.outcomes)
+
     async def sendmail(
         self,
         from_addr: str,
@@ -133,16 +170,20 @@ class AsyncClient(ClientBase):
         rcpt_options: Sequence[str] = (),
     ) -> dict[str, SmtplibReply]:
         """Send a message; return the recipients that did not get it, each with its reply.  Raises the errors of `Client.sendmail`."""
-        await self._drain_unsolicited()
-        self._adapter.send(from_addr, to_addrs, msg, mail_options, rcpt_options)
-        await self._run_until(self._adapter.sent)
+        require_recipients(to_addrs)
+        await self.transact(from_addr, to_addrs, msg, mail_options=mail_options, rcpt_options=rcpt_options)
         return self._adapter.result()
 
     async def send_message(
-        self, msg: Message, from_addr: str | None = None, to_addrs: str | Sequence[str] | None = None
+        self,
+        msg: Message,
+        from_addr: str | None = None,
+        to_addrs: str | Sequence[str] | None = None,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
     ) -> dict[str, SmtplibReply]:
         """Send a message to the given addresses, by default those of its header; as `smtplib.SMTP.send_message`."""
-        sending: Any = smtplib.SMTP.send_message(cast(Any, self), msg, from_addr, to_addrs)  # what our `sendmail` returns
+        sending: Any = smtplib.SMTP.send_message(cast(Any, self), msg, from_addr, to_addrs, mail_options, rcpt_options)
         failed: dict[str, SmtplibReply] = await sending
         return failed
 
@@ -176,10 +217,10 @@ class AsyncClient(ClientBase):
         return self._streams
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        async with asyncio.timeout(self._seconds(self._adapter.session.reply_timeout)):
+        async with asyncio.timeout(self._connect_seconds()):
             if isinstance(self._address, UnixAddress):
                 return await asyncio.open_unix_connection(self._address.path)
-            return await asyncio.open_connection(*self._address)
+            return await asyncio.open_connection(*self._address, local_addr=self.source_address)
 
     async def _hear_lhlo(self) -> None:
         reply = await self._answer()
@@ -247,6 +288,3 @@ class AsyncClient(ClientBase):
             return await reader.read(READ_OCTETS)
         except OSError:
             return b""
-
-    def _seconds(self, reply_timeout: float) -> float | None:
-        return reply_timeout if isinstance(self._timeout, EllipsisType) else self._timeout

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import smtplib
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
-from lmtpref.protocol.client.session import Answered, ClientSession, Done, MailObject, Outcome
+from lmtpref.net.listeners import Address, TcpAddress, UnixAddress, parse_address, refuse_smtp_port
+from lmtpref.protocol.client.session import REPLY_SECONDS, Answered, ClientSession, Done, MailObject, Outcome
+from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import Reply
 
 READ_OCTETS = 65_536
@@ -25,6 +29,27 @@ _NOT_TO_BE_ASKED = {
 }
 _OVER = "please run connect() first"
 _NEWLINE = re.compile(r"\r\n|\n|\r")
+
+
+def server_address(host: str, port: int) -> Address:
+    """Return the address that `host` and `port` name; the default port is 2003, as for smtplib.LMTP.
+
+    `host` is a name, an address, HOST:PORT, /PATH or unix:PATH.  Raises UsageError for another form, and for port 25.
+    """
+    if not (isinstance(host, str) and isinstance(port, int)):
+        raise UsageError(f"a host and a port number: {host!r}, {port!r}")
+    if host.startswith(("unix:", "/")):
+        return UnixAddress(os.path.abspath(host.removeprefix("unix:")))  # noqa: PTH100 - text, as the system call takes it
+    if not port and (host.count(":") == 1 or host.startswith("[")):
+        return parse_address(host)
+    refuse_smtp_port(f"{host}:{port}", port)
+    return TcpAddress(host or "localhost", port or smtplib.LMTP_PORT)
+
+
+def require_recipients(recipients: str | Sequence[str]) -> None:
+    """Raise SMTPRecipientsRefused, as smtplib does, if there is no recipient."""
+    if not recipients:
+        raise smtplib.SMTPRecipientsRefused({})
 
 
 def own_name() -> str:
@@ -68,6 +93,16 @@ class SmtplibAdapter:
         """The server's extensions as smtplib lists them: keywords in lower case, each with its parameters."""
         return {keyword.lower(): " ".join(words) for keyword, words in self.session.extensions.items()}
 
+    def require_starttls(self) -> None:
+        """Raise SMTPNotSupportedError if the server does not offer STARTTLS."""
+        if "starttls" not in self.features:
+            raise smtplib.SMTPNotSupportedError("STARTTLS extension not supported by server.")
+
+    def require_tls_pending(self, reply: SmtplibReply) -> None:
+        """Raise SMTPResponseException if `reply` rejects STARTTLS, SMTPServerDisconnected if the connection was lost."""
+        if not self.session.tls_pending:
+            raise smtplib.SMTPServerDisconnected(self.problem) if self.problem else smtplib.SMTPResponseException(*reply)
+
     # Requests ---------------------------------------------------------------------------------------------------
 
     def ask(self, verb: str, argument: str = "") -> None:
@@ -97,12 +132,12 @@ class SmtplibAdapter:
         mail_options: Iterable[str],
         rcpt_options: Iterable[str],
     ) -> None:
-        """Queue a message; it is done when `sent` is true.  Raises ValueError for an address that no command line can hold."""
+        """Queue a message; it is done when `sent` is true.  Raises UsageError for an invalid address, or for no recipient."""
         self._check()
         self._sender = sender
         self._recipients = [recipients] if isinstance(recipients, str) else list(recipients)
         if not self._recipients:
-            raise smtplib.SMTPRecipientsRefused({})
+            raise UsageError("a message has at least one recipient (RFC 5321 section 3.3)")
         paths = [_path(recipient) for recipient in self._recipients]
         mail = MailObject(_path(sender) or None, paths, _octets(content), _parameters(mail_options), _parameters(rcpt_options))
         self.outcomes, self._done = [], None
@@ -190,11 +225,19 @@ class SmtplibAdapter:
 
 
 class ClientBase:
-    """The read-only attributes of a client."""
+    """What `Client` and `AsyncClient` have in common: the options, and the outcomes."""
 
-    on_outcome: Callable[[Outcome], object] | None
-    _prefer_chunks: bool
     _adapter: SmtplibAdapter
+
+    def _set_options(
+        self, timeout: float | Literal["rfc5321"] | None, on_outcome: Callable[[Outcome], object] | None, *, prefer_chunks: bool
+    ) -> None:
+        """Keep the options.  Raises UsageError if `timeout` is not a positive number, None or "rfc5321"."""
+        if timeout != "rfc5321" and timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+            raise UsageError(f'timeout: seconds above 0, None, or "rfc5321": {timeout!r}')
+        self.on_outcome = on_outcome
+        self._timeout = timeout
+        self._prefer_chunks = prefer_chunks
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -210,6 +253,13 @@ class ClientBase:
     def timed_out(self) -> bool:
         """Whether a reply took too long."""
         return self._adapter.timed_out
+
+    def _seconds(self, standard: float) -> float | None:
+        """Return the seconds to wait for what may take `standard` seconds in RFC 5321 section 4.5.3.2."""
+        return standard if self._timeout == "rfc5321" else self._timeout
+
+    def _connect_seconds(self) -> float | None:
+        return self._seconds(REPLY_SECONDS["connect"])
 
     def _new_adapter(self, name: str) -> SmtplibAdapter:
         return SmtplibAdapter(name, self._report_outcome, prefer_chunks=self._prefer_chunks)

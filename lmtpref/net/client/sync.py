@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-import os
 import smtplib
 import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
 from socket import socket
-from types import EllipsisType
+from typing import Literal
 
-from lmtpref.net.client.smtplib_adapter import BLOCK_OCTETS, BLOCK_SECONDS, READ_OCTETS, ClientBase, SmtplibReply, own_name
-from lmtpref.net.listeners import refuse_smtp_port
+from lmtpref.net.client.smtplib_adapter import (
+    BLOCK_OCTETS,
+    BLOCK_SECONDS,
+    READ_OCTETS,
+    ClientBase,
+    SmtplibReply,
+    own_name,
+    require_recipients,
+    server_address,
+)
+from lmtpref.net.listeners import TcpAddress
 from lmtpref.protocol.client.session import Outcome
 
 
 class Client(ClientBase, smtplib.LMTP):
     """An `smtplib.LMTP` that meets RFC 2033's requirements for clients.
 
-    `sendmail` and `send_message` return {recipient: (code, text)} for those that failed, at RCPT or after the content.
-    `outcomes` has the outcome of each recipient in order, and `on_outcome` is called with each as its reply comes.
+    `transact` returns the outcome of each recipient.  `sendmail` and `send_message` are smtplib's: they return
+    {recipient: (code, text)} for the recipients that failed, at RCPT or after the content.
 
-    `host` is a name, an address, HOST:PORT, /PATH or unix:PATH.  `timeout` is the seconds that a reply may take, or None;
-    the default is the time that RFC 5321 section 4.5.3.2 gives each reply.  With `prefer_chunks`, BDAT is used if it is offered.
+    `host` is a name, an address, HOST:PORT, /PATH or unix:PATH; the default port is 2003.
+    `local_hostname` is the argument of LHLO, by default the full name of this host.
+    `source_address` is the host and port to connect from.
+    `timeout` is the seconds that each reply may take, None for no limit, or "rfc5321" for the times of RFC 5321 section 4.5.3.2.
+    `on_outcome` is called with the outcome of each recipient as soon as it is known.
+    With `prefer_chunks`, BDAT is used if it is offered.
 
-    Raises smtplib's errors: SMTPConnectError and SMTPHeloError if the server rejects the session, OSError without a server.
+    Raises SMTPConnectError or SMTPHeloError if the server rejects the session, OSError if no server answers,
+    UsageError if an argument is invalid or the port is 25 (RFC 2033 section 5).
     """
 
     default_port = smtplib.LMTP_PORT  # if neither `port` nor `host` has one; smtplib.LMTP uses SMTP's
@@ -36,17 +49,15 @@ class Client(ClientBase, smtplib.LMTP):
         port: int = 0,
         local_hostname: str | None = None,
         source_address: tuple[str, int] | None = None,
-        timeout: float | EllipsisType | None = ...,
+        timeout: float | Literal["rfc5321"] | None = "rfc5321",
         *,
         on_outcome: Callable[[Outcome], object] | None = None,
         prefer_chunks: bool = False,
     ) -> None:
+        self._set_options(timeout, on_outcome, prefer_chunks=prefer_chunks)
+        self._address = server_address(host, port)
         super().__init__("", port, local_hostname or own_name(), source_address)
-        self.on_outcome = on_outcome
-        self._prefer_chunks = prefer_chunks
-        self._standard_timeouts = timeout is ...
-        if not isinstance(timeout, EllipsisType):
-            self.timeout = timeout  # type: ignore[assignment]  # typeshed lacks the None that the documentation has
+        self.timeout = self._connect_seconds()  # type: ignore[assignment]  # typeshed lacks the None that the documentation has
         self._lhlo: SmtplibReply | None = None
         self._start_over()
         if host:
@@ -58,26 +69,26 @@ class Client(ClientBase, smtplib.LMTP):
     # Connection -------------------------------------------------------------------------------------------------
 
     def connect(  # type: ignore[override]  # typeshed allows stranger source addresses
-        self, host: str = "localhost", port: int = 0, source_address: tuple[str, int] | None = None
+        self, host: str = "", port: int = 0, source_address: tuple[str, int] | None = None
     ) -> SmtplibReply:
-        """Connect, send LHLO, and return the greeting.  Raises SMTPHeloError if the server rejects LHLO."""
+        """Connect, by default to the address of the last connection or of the constructor; send LHLO, and return the greeting.
+
+        Raises SMTPHeloError if the server rejects LHLO, OSError if no server answers, UsageError for an invalid address.
+        If the greeting is not 220, the client returns it without LHLO, as smtplib does.
+        """
         self._start_over()
-        if host.startswith("unix:"):
-            host = os.path.abspath(host.removeprefix("unix:"))  # noqa: PTH100 - text, as the system call takes it
-        self._host = host if port or host.count(":") > 1 else host.partition(":")[0]  # the name that the certificate must have
+        if host or port:
+            self._address = server_address(host, port)
+        target = self._address if isinstance(self._address, TcpAddress) else TcpAddress(self._address.path, 0)
+        self._host = target.host  # the name that the certificate must have
         try:
-            greeting: SmtplibReply = super().connect(host, port, source_address)
+            greeting: SmtplibReply = super().connect(*target, source_address)
             if greeting[0] == 220:
                 self.ehlo_or_helo_if_needed()
         except BaseException:
             self.close()
             raise
         return greeting
-
-    def _get_socket(self, host: str, port: int, timeout: float | None) -> socket:
-        refuse_smtp_port(f"{host}:{port}", port)
-        connected: socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]  # typeshed lacks it
-        return connected
 
     def ehlo(self, name: str = "") -> SmtplibReply:
         """Return the reply to LHLO, which the client sends once after the greeting, and once more after the TLS handshake.
@@ -106,11 +117,9 @@ class Client(ClientBase, smtplib.LMTP):
         the handshake fails, which closes the connection.
         """
         self.ehlo_or_helo_if_needed()
-        if not self.has_extn("starttls"):
-            raise smtplib.SMTPNotSupportedError("STARTTLS extension not supported by server.")
+        self._adapter.require_starttls()
         reply = self.docmd("STARTTLS")
-        if not self._adapter.session.tls_pending:
-            raise smtplib.SMTPServerDisconnected(self.problem) if self.problem else smtplib.SMTPResponseException(*reply)
+        self._adapter.require_tls_pending(reply)
         try:
             self.sock = (context or ssl.create_default_context()).wrap_socket(self._socket, server_hostname=self._host)
             self._adapter.session.tls_started()
@@ -128,6 +137,29 @@ class Client(ClientBase, smtplib.LMTP):
 
     # Requests and replies ---------------------------------------------------------------------------------------
 
+    def transact(
+        self,
+        sender: str,
+        recipients: str | Sequence[str],
+        message: bytes | str,
+        *,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> list[Outcome]:
+        """Send a message; return the outcome of each recipient, in their order, whatever the server replied (RFC 2033 section 4.2).
+
+        An empty `sender` is the null sender.  Line ends in a `str` become CRLF; `bytes` are sent unchanged.
+        If the connection is lost, the recipients without a reply have an outcome with the stage "lost".
+
+        Raises UsageError for an invalid address or no recipient, UnicodeEncodeError for a `str` that is not ASCII,
+        SMTPServerDisconnected if the client is not connected.  Nothing was sent then.
+        """
+        self.ehlo_or_helo_if_needed()
+        self._drain_unsolicited()
+        self._adapter.send(sender, recipients, message, mail_options, rcpt_options)
+        self._run_until(self._adapter.sent)
+        return list(self.outcomes)
+
     def sendmail(  # type: ignore[override]  # typeshed has more names for the same types
         self,
         from_addr: str,
@@ -141,10 +173,8 @@ class Client(ClientBase, smtplib.LMTP):
         Raises SMTPSenderRefused, SMTPDataError, SMTPRecipientsRefused or SMTPServerDisconnected if no recipient got it.
         Raises SMTPNotSupportedError, before anything is sent, if the message needs an extension that the server lacks.
         """
-        self.ehlo_or_helo_if_needed()
-        self._drain_unsolicited()
-        self._adapter.send(from_addr, to_addrs, msg, mail_options, rcpt_options)
-        self._run_until(self._adapter.sent)
+        require_recipients(to_addrs)
+        self.transact(from_addr, to_addrs, msg, mail_options=mail_options, rcpt_options=rcpt_options)
         return self._adapter.result()
 
     def putcmd(self, cmd: str, args: str = "") -> None:
@@ -234,9 +264,6 @@ class Client(ClientBase, smtplib.LMTP):
             heard = b""
         self._debug("reply", heard)
         return heard
-
-    def _seconds(self, reply_timeout: float) -> float | None:
-        return reply_timeout if self._standard_timeouts else self.timeout
 
     def _debug(self, what: str, octets: bytes | memoryview) -> None:
         if self.debuglevel > 0:
