@@ -19,7 +19,7 @@ _TIME = re.compile(r" in [\d.]+s\b")
 _FOLDER = "/home/anne/shop"  # what the pages call the project's folder
 # How a page's commands are run by this Python.
 _MODULES = {
-    "lmtpref": ["-m", "lmtpref.cli.main"],
+    "lmtpref": ["-m", "lmtpref"],
     "python": [],
     "mypy": ["-m", "mypy"],
     "pyright": ["-m", "pyright", "--pythonpath", sys.executable],

@@ -182,7 +182,7 @@ class Client:
 @contextmanager
 def serving(url: str, held: str | None = None) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Run `lmtpref serve` with its queues at `url`; yield the process, which the caller may kill, and the port."""
-    command = [sys.executable, "-m", "lmtpref.cli.main", "serve", "--wait", "--listen", "127.0.0.1:0", "--queues", url]
+    command = [sys.executable, "-m", "lmtpref", "serve", "--wait", "--listen", "127.0.0.1:0", "--queues", url]
     command += ["--held", held] if held else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout

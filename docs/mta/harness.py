@@ -112,11 +112,11 @@ class Page(ExitStack):
 
     def lmtpref(self, *arguments: str | Path) -> str:
         """Return what a command of lmtpref prints."""
-        return run(sys.executable, "-m", "lmtpref.cli.main", *arguments)
+        return run(sys.executable, "-m", "lmtpref", *arguments)
 
     def process(self, *arguments: str | Path, group: str | None = None) -> Process:
         """A command of lmtpref that goes on until the page ends."""
-        process = Process(sys.executable, "-m", "lmtpref.cli.main", *arguments, group=group)
+        process = Process(sys.executable, "-m", "lmtpref", *arguments, group=group)
         self.callback(process.stop)
         return process
 
@@ -189,7 +189,7 @@ class Lists(Process):
     def __init__(self, folder: Path, configuration: Path, *options: str, group: str | None = None, into: Sequence[str] = ()) -> None:
         self.spool = folder / "spool"
         listen = ("--listen", "127.0.0.1:0", "--listen", f"unix:{folder}/lmtp.sock")
-        command = (sys.executable, "-m", "lmtpref.cli.main", "serve", configuration, "--spool", self.spool)
+        command = (sys.executable, "-m", "lmtpref", "serve", configuration, "--spool", self.spool)
         super().__init__(*into, *command, *(options or listen), group=group)
         self.addresses = []
         for _ in (options or listen)[::2]:

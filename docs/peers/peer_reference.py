@@ -18,7 +18,7 @@ from lmtpref.lists import Entry
 from lmtpref.lists.queues.spool_engine import SpoolStore
 
 PATIENCE_SECONDS = 10.0  # for a program to start while others do
-_SERVE = (sys.executable, "-m", "lmtpref.cli.main", "serve")
+_SERVE = (sys.executable, "-m", "lmtpref", "serve")
 PARTS = 4  # of the cases, played side by side
 TRANSPORTS = ("TCP", "Unix socket", "standard streams", "two processes")
 

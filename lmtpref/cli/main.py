@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     with escaping():
         words = sys.argv[1:] if arguments is None else arguments
-        options = _parser(words[:1]).parse_args(words)
+        options = parser(words[:1]).parse_args(words)
         _begin_logging()
         try:
             code: int = options.run(options)
@@ -43,18 +43,14 @@ def _begin_logging() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
-def _parser(named: Sequence[str] = ()) -> argparse.ArgumentParser:
+def parser(named: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser of the command named in the arguments, or of all commands without one.
 
     An MTA may start `serve --stdio` for each message, so a command does not import what only the others need.
     """
-    parser = argparse.ArgumentParser(prog="lmtpref", description="The reference for LMTP (RFC 2033).")
-    parser.add_argument("--version", action="version", version=f"lmtpref {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    program = argparse.ArgumentParser(prog="lmtpref", description="The reference for LMTP (RFC 2033).")
+    program.add_argument("--version", action="version", version=f"lmtpref {__version__}")
+    commands = program.add_subparsers(required=True, metavar="COMMAND")
     for command in named if set(named) & set(COMMANDS) else COMMANDS:
         importlib.import_module(f"lmtpref.cli.{command}").add_to(commands)
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return program
