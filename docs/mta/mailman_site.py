@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email import message_from_bytes
 from email.message import Message
 from importlib.util import find_spec
@@ -25,8 +25,9 @@ from textwrap import dedent
 from typing import Any, TextIO
 
 from aiosmtpd.controller import Controller
+from talk import free_port
 
-SECONDS = 300
+SECONDS = 100
 # The one privilege that root's child keeps: it may read, and only read, an interpreter and a checkout in a folder of root's.
 READER = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search", "--bounding-set=-all,+dac_read_search")
 
@@ -79,7 +80,8 @@ def missing() -> str:
 class Sink:
     """An SMTP server on loopback that keeps what Mailman sends."""
 
-    def __init__(self) -> None:
+    def __init__(self, trouble: Callable[[], str]) -> None:
+        self._trouble = trouble
         self.received: list[tuple[str, list[str], Message]] = []
         self._controller = Controller(self, "127.0.0.1", free_port())
         self._controller.start()
@@ -91,8 +93,9 @@ class Sink:
         return "250 kept"
 
     def wait_for(self, count: int) -> list[tuple[str, list[str], Message]]:
-        """Return what was received, once there are `count` messages."""
-        wait_until(lambda: len(self.received) >= count, f"{count} messages from Mailman, not {len(self.received)}")
+        """Return what was received, once there are `count` messages.  Raises AssertionError if Mailman is in trouble before."""
+        wait_until(lambda: len(self.received) >= count or self._trouble(), f"{count} messages from Mailman")
+        assert len(self.received) >= count, self._trouble()
         return self.received
 
     def close(self) -> None:
@@ -127,7 +130,7 @@ class Site:
     def __init__(self, folder: Path, extra: str = "", **values: object) -> None:
         self.folder = folder
         self.lmtp_port = free_port()
-        self.sink = Sink()
+        self.sink = Sink(self.trouble)
         self.cfg = folder / "mailman.cfg"
         self._values = {
             "folder": folder,
@@ -214,9 +217,15 @@ class Site:
             output.close()
 
     def start(self) -> None:
-        """Start the master, and wait until the LMTP runner answers."""
+        """Start the master, and wait until the LMTP runner answers.  Raises AssertionError, with the logs, if the runner gives up."""
         self.mailman("start")
-        wait_until(lambda: answers(self.lmtp_port), f"a greeting on port {self.lmtp_port}\n{self.logs()}")
+        wait_until(lambda: answers(self.lmtp_port) or self.trouble(), f"a greeting on port {self.lmtp_port}")
+        assert not (trouble := self.trouble()), trouble
+
+    def trouble(self) -> str:
+        """Return the logs if the LMTP runner gave up, or if a runner failed on a message; else nothing."""
+        gave_up = "the LMTP runner cannot start" in self.log("mailman.log")
+        return self.logs() if gave_up or self.pickles("shunt") else ""
 
     def stop(self) -> None:
         """Stop the master and every runner, if they run."""
@@ -287,13 +296,6 @@ def site(extra: str = "", **values: object) -> Iterator[Site]:
 def unprivileged() -> pwd.struct_passwd | None:
     """Return the user that runs Mailman if we are root; None if we are not."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-
-
-def free_port() -> int:
-    """Return a port of loopback that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def answers(port: int) -> bool:
