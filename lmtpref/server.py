@@ -16,7 +16,7 @@ from lmtpref.lists.policy.facts import Facts
 from lmtpref.net.client.asyncio import AsyncClient
 from lmtpref.net.client.sync import Client
 from lmtpref.net.context import Interpose, ObserverFactory
-from lmtpref.net.engine import GRACE_SECONDS, Engine, Uvloop, loop_factory
+from lmtpref.net.engine import GRACE_SECONDS, Engine, Uvloop, loop_factory, known_mtas_of
 from lmtpref.net.engine_thread import EngineThread
 from lmtpref.net.journal import JournalObserver, Record
 from lmtpref.net.known_mtas import KnownMtas
@@ -145,11 +145,16 @@ class Server(Generic[Q_co]):
         server._take(configuration.directory)
         return server
 
-    def reconfigure(self, configuration: Configuration, known_mtas: KnownMtas, tls: ssl.SSLContext | None) -> None:
-        """Apply `configuration`, except its listeners; `known_mtas` are its known MTAs, `tls` is its `tls()`.
+    def reconfigure(self, configuration: Configuration, prepared: tuple[KnownMtas, ssl.SSLContext | None] | None = None) -> None:
+        """Apply `configuration`, except its listeners.
 
-        New connections use it at once, open ones from their next transaction on, with the settings they began with.
+        New connections use it at once.  Open ones keep their settings, and use the rest from their next transaction on.
+        `prepared` are the known MTAs and the TLS context, if a thread has read them, because resolving host names may block.
+
+        Raises UsageError if a host name in `known_mtas` has no address, or the certificate cannot be read.
         """
+        tls = prepared[1] if prepared else configuration.tls()
+        known_mtas = prepared[0] if prepared else known_mtas_of(configuration.known_mtas, tls)
         self._attach(handler := configuration.handler(self.queues))
         self._engine.reconfigure(handler, self._capped(configuration.settings), configuration.limits, known_mtas, tls)
         self._take(configuration.directory)

@@ -64,8 +64,8 @@ async def reloading(server: Server, path: str, configuration: Configuration, *, 
     async def reload() -> None:
         nonlocal current
         # A million members take seconds, so a thread reads the file.
-        found, known_mtas, tls = await asyncio.to_thread(read_again, path, workers)
-        server.reconfigure(found, known_mtas, tls)
+        found, prepared = await asyncio.to_thread(read_again, path, workers)
+        server.reconfigure(found, prepared)
         current.close()
         current = found
         report(f"{path} was read again")
@@ -86,13 +86,13 @@ def make_maps(configuration: Configuration) -> None:
         report(error)
 
 
-def read_again(path: str, workers: int) -> tuple[Configuration, KnownMtas, ssl.SSLContext | None]:
-    """Return the configuration for each of `workers`, its known MTAs and its certificate.  Raises UsageError."""
+def read_again(path: str, workers: int) -> tuple[Configuration, tuple[KnownMtas, ssl.SSLContext | None]]:
+    """Return the configuration for each of `workers`, with its known MTAs and its TLS context.  Raises UsageError."""
     configuration = share_of(load(path), workers)
     # The group is not needed now, but a missing one would prevent the next start.
     configuration.group()
     tls = configuration.tls()
     try:
-        return configuration, known_mtas_of(configuration.known_mtas, tls), tls
+        return configuration, (known_mtas_of(configuration.known_mtas, tls), tls)
     except UsageError as error:
         raise ConfigurationError(str(error), file=path) from None

@@ -57,7 +57,7 @@ def serve(options: argparse.Namespace, configuration: Configuration, workers: in
         if not options.config:
             return False
         try:
-            read, _, _ = read_again(options.config, workers)
+            read, _ = read_again(options.config, workers)
         except UsageError as error:
             report(f"{error}; the old configuration stays")
             return False
