@@ -4,6 +4,7 @@ import faulthandler
 import os
 from functools import partial
 
+from grammar import LANGUAGE, Grammar
 from reader_project import ConsoleBlocks, ProjectFiles, PythonBlocks
 from sybil import Example, Sybil
 from sybil.integration.pytest import SybilItem
@@ -12,7 +13,6 @@ from sybil.sybil import SybilCollection
 from sybil.typing import Parser
 from world import Transcripts, begin, connect, end, flip
 
-from lmtpref.doctools.grammar import LANGUAGE, Grammar
 from lmtpref.doctools.sybil import identify
 
 # Sybil 10.1.0's own ends the whole run at a traceback of one entry, such as a warning or a chained exception has.

@@ -16,7 +16,7 @@ from lmtpref.lists.policy.facts import Facts
 from lmtpref.net.client.asyncio import AsyncClient
 from lmtpref.net.client.sync import Client
 from lmtpref.net.context import Interpose, ObserverFactory
-from lmtpref.net.engine import GRACE_SECONDS, Engine, Uvloop, loop_factory, known_mtas_of
+from lmtpref.net.engine import GRACE_SECONDS, Engine, Uvloop, loop_factory
 from lmtpref.net.engine_thread import EngineThread
 from lmtpref.net.journal import JournalObserver, Record
 from lmtpref.net.known_mtas import KnownMtas
@@ -125,8 +125,7 @@ class Server(Generic[Q_co]):
         The caller closes its `queues` after it has stopped.
         """
         tls, group = configuration.tls(), configuration.group()
-        # The engine determines what the queues offer besides the methods of `Queues`, such as queues["in"].
-        queues: Any = configuration.queues()
+        queues: Any = configuration.queues()  # its engine determines what they offer, such as queues["in"]
         server = cls(
             configuration.handler(queues),
             queues=queues,
@@ -153,8 +152,7 @@ class Server(Generic[Q_co]):
 
         Raises UsageError if a host name in `known_mtas` has no address, or the certificate cannot be read.
         """
-        tls = prepared[1] if prepared else configuration.tls()
-        known_mtas = prepared[0] if prepared else known_mtas_of(configuration.known_mtas, tls)
+        known_mtas, tls = prepared or (configuration.known_mtas, configuration.tls())
         self._attach(handler := configuration.handler(self.queues))
         self._engine.reconfigure(handler, self._capped(configuration.settings), configuration.limits, known_mtas, tls)
         self._take(configuration.directory)

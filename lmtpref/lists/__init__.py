@@ -20,6 +20,7 @@ from lmtpref.lists.mailinglist import (
     Standing,
     Unvouched,
 )
+from lmtpref.lists.patterns import Pattern
 from lmtpref.lists.policy.authentication import Author, Trust, author_of, parse_trust
 from lmtpref.lists.policy.default import DEFAULT_POLICY, SESSION_LIMITS, Decision, Policy, decide, rules_of
 from lmtpref.lists.policy.facts import DataFacts, MessageFacts, PeerFacts, RecipientFacts, SenderFacts, Stage
@@ -28,6 +29,7 @@ from lmtpref.lists.policy.rules import Rule, at
 from lmtpref.lists.policy.verdicts import ACCEPT, Accept, Defer, Discard, Hold, Reject, Verdict
 from lmtpref.lists.queues.consume import Consumer, Delivery, consume
 from lmtpref.lists.queues.entry_file import DamagedEntryError
+from lmtpref.lists.queues.entry_json import entry_from_json, entry_to_json
 from lmtpref.lists.queues.interface import (
     ClaimLostError,
     EntrySink,
@@ -44,16 +46,30 @@ from lmtpref.lists.queues.registry import open_queues, open_store
 from lmtpref.lists.queues.spool import MaildirQueue, Spool, Stored
 from lmtpref.lists.queues.url import masked
 from lmtpref.lists.senders import Addresses, Senders
+from lmtpref.lists.trace import trace
 
 if TYPE_CHECKING:
+    from lmtpref.lists.directory import tables as directory_tables
     from lmtpref.lists.directory.sql import SqlDirectory as SqlDirectory
     from lmtpref.lists.directory.sql_import import import_lists as import_lists
+    from lmtpref.lists.queues.amqp.broker import AMQP_DEAD_ARGUMENTS as AMQP_DEAD_ARGUMENTS
+    from lmtpref.lists.queues.amqp.broker import AMQP_QUEUE_ARGUMENTS as AMQP_QUEUE_ARGUMENTS
+    from lmtpref.lists.queues.sql import tables as queue_tables
 
-# SQLAlchemy may not be there, so these are imported when they are first used.
-_HOMES = {"SqlDirectory": "sql", "import_lists": "sql_import"}
+# SQLAlchemy and aio-pika may not be there, so these are imported when they are first used.
+_HOMES = {
+    "SqlDirectory": "directory.sql",
+    "import_lists": "directory.sql_import",
+    "directory_tables": "directory.tables",
+    "queue_tables": "queues.sql.tables",
+    "AMQP_QUEUE_ARGUMENTS": "queues.amqp.broker",
+    "AMQP_DEAD_ARGUMENTS": "queues.amqp.broker",
+}
 
 __all__ = [
     "ACCEPT",
+    "AMQP_DEAD_ARGUMENTS",
+    "AMQP_QUEUE_ARGUMENTS",
     "DEFAULT_POLICY",
     "MAX_SENDERS",
     "SESSION_LIMITS",
@@ -91,6 +107,7 @@ __all__ = [
     "MessageFacts",
     "NonmemberAction",
     "NullSender",
+    "Pattern",
     "PeerFacts",
     "Policy",
     "QueueEngine",
@@ -116,14 +133,19 @@ __all__ = [
     "author_of",
     "consume",
     "decide",
+    "directory_tables",
+    "entry_from_json",
+    "entry_to_json",
     "import_lists",
     "masked",
     "open_queues",
     "open_store",
     "parse_local_part",
     "parse_trust",
+    "queue_tables",
     "rules_of",
     "show",
+    "trace",
 ]
 
 
@@ -131,4 +153,5 @@ def __getattr__(name: str) -> object:
     """Return a name of `_HOMES`, imported now."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"lmtpref.lists.directory.{_HOMES[name]}"), name)
+    home = import_module(f"lmtpref.lists.{_HOMES[name]}")
+    return home if name.endswith("_tables") else getattr(home, name)

@@ -94,14 +94,22 @@ class Engine:
     def settings(self, settings: Settings) -> None:
         self._context.settings = settings
 
-    def reconfigure(self, handler: Handler, settings: Settings, limits: Limits, known_mtas: KnownMtas, tls: ssl.SSLContext | None) -> None:
+    def reconfigure(
+        self,
+        handler: Handler,
+        settings: Settings,
+        limits: Limits,
+        known_mtas: KnownMtas | Iterable[str] | None,
+        tls: ssl.SSLContext | None,
+    ) -> None:
         """Replace the configuration.  New connections use it at once; open ones use `handler` from their next MAIL on."""
+        known = known_mtas if isinstance(known_mtas, KnownMtas) else known_mtas_of(known_mtas, tls)
         limits.check(settings)
         self._context.handler = handler
         self._context.settings = dataclasses.replace(settings, starttls=tls is not None)
         self._context.tls = tls or self._context.tls  # STARTTLS may have been offered on an open connection
         self._context.limits = limits
-        self._context.known_mtas = known_mtas
+        self._context.known_mtas = known
         for connection in self._context.connections:
             connection.switch_handler(handler)
 

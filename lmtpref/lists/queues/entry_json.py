@@ -19,7 +19,7 @@ def envelope_json(entry: Entry) -> str:
     return _encode(describe(entry))
 
 
-def to_json(entry: Entry, content: bytes | None = None) -> bytes:
+def entry_to_json(entry: Entry, content: bytes | None = None) -> bytes:
     """Return the entry as JSON: the data from `describe`, with trace and content in base64 (RFC 4648 section 4).
 
     `content` is the entry's content in base64 already, if entries share it; entry.schema.json describes the result.
@@ -28,7 +28,7 @@ def to_json(entry: Entry, content: bytes | None = None) -> bytes:
     return b'%s, "trace": "%s", "content": "%s"}' % (envelope, b64encode(entry.trace), content or b64encode(entry.content))
 
 
-def from_json(octets: bytes) -> Entry:
+def entry_from_json(octets: bytes) -> Entry:
     """Return the entry that was written as `octets`, without its trail.
 
     Raises DamagedEntryError: if the JSON is unreadable or incomplete.

@@ -34,9 +34,9 @@ LIMIT_OCTETS = 134_217_728
 LIMIT_SINCE_4_OCTETS = 16_777_216
 ENVELOPE_OCTETS = 262_144  # room for the JSON around the content
 
-DEAD_ARGUMENTS = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
-QUEUE_ARGUMENTS = {
-    **DEAD_ARGUMENTS,
+AMQP_DEAD_ARGUMENTS = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
+AMQP_QUEUE_ARGUMENTS = {
+    **AMQP_DEAD_ARGUMENTS,
     "x-dead-letter-exchange": "",
     "x-dead-letter-routing-key": PREFIX + DEAD,
     "x-dead-letter-strategy": "at-least-once",
@@ -73,9 +73,9 @@ async def declare(channel: AbstractChannel, name: str) -> None:
     Raises UsageError: if a queue exists with other arguments; QueueUnreachableError: if the broker fails.
     """
     try:
-        await channel.declare_queue(PREFIX + DEAD, durable=True, arguments=dict(DEAD_ARGUMENTS))
+        await channel.declare_queue(PREFIX + DEAD, durable=True, arguments=dict(AMQP_DEAD_ARGUMENTS))
         for queue in QUEUED:
-            await channel.declare_queue(PREFIX + queue, durable=True, arguments=dict(QUEUE_ARGUMENTS))
+            await channel.declare_queue(PREFIX + queue, durable=True, arguments=dict(AMQP_QUEUE_ARGUMENTS))
     except (ChannelPreconditionFailed, ChannelAccessRefused) as error:
         raise UsageError(f"{name}: {problem_of(error)}") from None
     except AMQPError as error:

@@ -16,7 +16,7 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 
 from lmtpref.lists.queues.amqp.broker import PREFIX, QUEUED, connect, counts, declare, drop, error_of, is_missing, limit_octets
 from lmtpref.lists.queues.duplicates import duplicate_key, has_received
-from lmtpref.lists.queues.entry_json import CONTENT_TYPE, to_json
+from lmtpref.lists.queues.entry_json import CONTENT_TYPE, entry_to_json
 from lmtpref.lists.queues.group_commit import MAX_PENDING_ENTRIES, Commit, Committer
 from lmtpref.lists.queues.interface import QueueOptions, QueueUnreachableError, is_outage
 from lmtpref.lists.queues.loop_thread import LoopThread
@@ -147,7 +147,7 @@ class AmqpQueues:
     async def _send(self, channel: AbstractChannel, entry: Entry, content: _Content) -> None:
         if self._limit is not None and len(entry.content) > self._limit:
             raise OSError(errno.EMSGSIZE, f"{self._name}: larger than the broker takes")
-        body = to_json(entry, content.base64)
+        body = entry_to_json(entry, content.base64)
         name = duplicate_key(entry, content.digest) if content.digest else self._names.next()
         message = Message(body, content_type=CONTENT_TYPE, delivery_mode=DeliveryMode.PERSISTENT, message_id=name)
         await channel.default_exchange.publish(message, PREFIX + entry.queue, mandatory=True)

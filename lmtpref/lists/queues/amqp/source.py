@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 
 from lmtpref.lists.queues.amqp.broker import PREFIX, QUEUED, connect, declare, drop, error_of
-from lmtpref.lists.queues.entry_json import from_json
+from lmtpref.lists.queues.entry_json import entry_from_json
 from lmtpref.lists.queues.interface import TIMEOUT_SECONDS, ClaimLostError
 from lmtpref.lists.queues.loop_thread import LoopThread
 from lmtpref.lists.queues.memory import Entry
@@ -78,7 +78,7 @@ class AmqpSource:
     def next(self, seconds: float) -> AmqpClaim | None:
         """Claim and return the next entry; return None if no entry comes within `seconds`."""
         message = self.thread.run(self._next(seconds))
-        return AmqpClaim(self, message, from_json(message.body)) if message else None
+        return AmqpClaim(self, message, entry_from_json(message.body)) if message else None
 
     def close(self) -> None:
         """Return every entry whose claim has not ended to the queue."""
