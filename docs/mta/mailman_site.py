@@ -114,8 +114,8 @@ class Alone:
         self.process.send_signal(number)
 
     def processor_seconds(self) -> float:
-        """Return how much processor time the process has used, by the kernel's own clock for it (clock_getcpuclockid(3))."""
-        return time.clock_gettime((~self.process.pid << 3) | 2)
+        """Return how much processor time the process and its descendants have used, by the kernel's clocks (clock_getcpuclockid(3))."""
+        return sum(time.clock_gettime((~pid << 3) | 2) for pid in family(self.process.pid))
 
     def ended(self) -> tuple[int, str]:
         """Return the exit code and the output, once it has ended."""
@@ -232,7 +232,7 @@ class Site:
         if (pid := self.master()) is None:
             return
         self.mailman("stop", check=False)
-        wait_until(lambda: not _is_alive(pid), "the end of Mailman's master")
+        wait_until(lambda: not is_alive(pid), "the end of Mailman's master")
 
     def master(self) -> int | None:
         """Return the process id of the master; None if it does not run."""
@@ -240,7 +240,7 @@ class Site:
             pid = int((self.folder / "var" / "master.pid").read_text())
         except FileNotFoundError:
             return None
-        return pid if _is_alive(pid) else None
+        return pid if is_alive(pid) else None
 
     def runner(self, name: str = "lmtp") -> int | None:
         """Return the process id of a runner; None if it does not run."""
@@ -315,11 +315,17 @@ def wait_until(done: Any, what: str, seconds: float = SECONDS) -> None:  # noqa:
         time.sleep(0.05)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def family(pid: int) -> list[int]:
+    """Return the ids of a process and of all its descendants."""
+    return [pid, *(descendant for child in _children(pid) for descendant in family(child))]
 
 
 def _children(pid: int) -> list[int]:

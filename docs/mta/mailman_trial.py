@@ -37,10 +37,11 @@ from talk import free_port
 from zope.component import getUtility
 
 from lmtpref import Server
-from lmtpref.mailman.handler import MailmanHandler, judge
+from lmtpref.mailman.handler import MailmanHandler
 from lmtpref.mailman.messages import metadata
 from lmtpref.mailman.recipients import find_recipient
 from lmtpref.mailman.settings import RunnerSettings
+from lmtpref.mailman.verdict import judge
 
 ACTIONS = {"ACCEPT": "accept", "HOLD": "hold", "DISCARD": "discard", "REJECT": "reject"}
 
@@ -420,6 +421,7 @@ SESSION = {
 def session() -> None:
     """Play Mailman's documented session to our runner; print each refusal, and each message's queue and metadata by Mailman's helpers."""
     getUtility(IDomainManager).add("lists.example")
+    config.db.commit()
     server = Server(MailmanHandler(RunnerSettings())).start()
     with smtplib.LMTP(server.host, server.port) as lmtp:
         _send(lmtp, "", "<aardvark>", "Is there anybody?")

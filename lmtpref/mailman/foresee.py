@@ -31,15 +31,27 @@ class Action(StrEnum):
     REJECT = "reject"
 
 
+class AskedRule(NamedTuple):
+    """A rule of Mailman's that was asked, the chain that has it, and whether it hit."""
+
+    chain: str
+    rule: str
+    hit: bool
+
+
 class Foreseen(NamedTuple):
-    """A forecast: the action, the last rule that hit, and the reasons in English."""
+    """A forecast: the action, the last rule that hit, the reasons in English, and the rules that were asked, in order.
+
+    `failure` is the traceback of a rule that raised an exception.
+    """
 
     action: Action
     rule: str | None = None
     reasons: tuple[str, ...] = ()
+    asked: tuple[AskedRule, ...] = ()
+    failure: str = ""
 
 
-ACCEPTED = Foreseen(Action.ACCEPT)
 _TERMINAL = {action.value: action for action in Action}
 
 
@@ -57,42 +69,54 @@ def foresee(list_id: str, message: Message, data: dict[str, Any]) -> Foreseen | 
         for sender in message.senders:
             with contextlib.suppress(ExistingAddressError):
                 getUtility(IUserManager).create_address(sender)
-        action = _walk(mlist, message, data)
+        walk = _Walk(mlist, message, data)
+        action = walk.follow(config.chains[mlist.posting_chain])
         with _.using("en"):
             reasons = format_reasons(data.get("moderation_reasons", []))
-    hits = data["rule_hits"]
-    return Foreseen(action, hits[-1] if hits else None, tuple(map(str, reasons)))
+    hits = [asked.rule for asked in walk.asked if asked.hit]
+    return Foreseen(action, hits[-1] if hits else None, tuple(map(str, reasons)), tuple(walk.asked))
 
 
-def _walk(mlist: Any, message: Message, data: dict[str, Any]) -> Action:  # noqa: ANN401 - Mailman has no types
-    """Follow the list's posting chain to a terminal chain, as `mailman.core.chains.process` does, but do not run that one."""
-    data["rule_hits"], data["rule_misses"] = [], []
-    chain = config.chains[mlist.posting_chain]
-    interrupted: list[Iterator[Any]] = []
-    while chain.name not in _TERMINAL:
-        interrupted.append(iter(chain.get_links(mlist, message, data)))
-        link = _next_hit(interrupted, mlist, message, data)
-        if link is None or link.action not in (LinkAction.jump, LinkAction.detour):
-            # The chain ends here, or runs a function of its own, so only Mailman can determine the result.
-            return Action.ACCEPT
-        if link.action is LinkAction.jump:
-            interrupted.pop()
-        chain = link.chain
-    return _TERMINAL[chain.name]
+class _Walk:
+    """A walk through the list's posting chain, as `mailman.core.chains.process` does it; `asked` is as in `Foreseen`."""
 
+    def __init__(self, mlist: Any, message: Message, data: dict[str, Any]) -> None:  # noqa: ANN401 - Mailman has no types
+        self._post = mlist, message, data
+        self._hits: list[str] = []
+        self._misses: list[str] = []
+        data |= {"rule_hits": self._hits, "rule_misses": self._misses}
+        self._interrupted: list[tuple[str, Iterator[Any]]] = []
+        self.asked: list[AskedRule] = []
 
-def _next_hit(interrupted: list[Iterator[Any]], mlist: Any, message: Message, data: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
-    """Return the next link whose rule hits and that does more than defer; None if every chain is exhausted."""
-    while interrupted:
-        for link in interrupted[-1]:
-            rule = link.rule
-            hit = rule.name not in SKIPPED_RULES and rule.check(mlist, message, data)
-            if rule.record:
-                data["rule_hits" if hit else "rule_misses"].append(rule.name)
-            if hit and link.action is not LinkAction.defer:
-                return link
-        interrupted.pop()
-    return None
+    def follow(self, chain: Any) -> Action:  # noqa: ANN401 - as above
+        """Follow `chain` to a terminal chain, but do not run that one; return its action."""
+        while chain.name not in _TERMINAL:
+            self._interrupted.append((chain.name, iter(chain.get_links(*self._post))))
+            link = self._next_hit()
+            if link is None or link.action not in (LinkAction.jump, LinkAction.detour):
+                # The chain ends here, or runs a function of its own, so only Mailman can determine the result.
+                return Action.ACCEPT
+            if link.action is LinkAction.jump:
+                self._interrupted.pop()
+            chain = link.chain
+        return _TERMINAL[chain.name]
+
+    def _next_hit(self) -> Any:  # noqa: ANN401 - as above
+        """Return the next link whose rule hits and that does more than defer; None if every chain is exhausted."""
+        while self._interrupted:
+            chain, links = self._interrupted[-1]
+            for link in links:
+                if self._ask(chain, link.rule) and link.action is not LinkAction.defer:
+                    return link
+            self._interrupted.pop()
+        return None
+
+    def _ask(self, chain: str, rule: Any) -> bool:  # noqa: ANN401 - as above
+        hit = rule.name not in SKIPPED_RULES and bool(rule.check(*self._post))
+        if rule.record:
+            (self._hits if hit else self._misses).append(rule.name)
+            self.asked.append(AskedRule(chain, rule.name, hit))
+        return hit
 
 
 @contextlib.contextmanager

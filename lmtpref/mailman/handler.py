@@ -11,15 +11,17 @@ from mailman.email.message import Message
 from mailman.utilities.datetime import now
 from sqlalchemy.exc import SQLAlchemyError
 
-from lmtpref.lists.mailinglist import ListDirectory
+from lmtpref.lists.mailinglist import DirectoryError, ListDirectory
 from lmtpref.lists.policy.verdicts import Discard
 from lmtpref.lists.queues.interface import reply_to
-from lmtpref.mailman.bounded import BoundedCalls, with_session
+from lmtpref.mailman.bounded import BoundedCalls
 from lmtpref.mailman.envelope import judge_envelope
-from lmtpref.mailman.foresee import ACCEPTED, Action, Foreseen, foresee
+from lmtpref.mailman.foresee import Foreseen
+from lmtpref.mailman.judging import Judges
 from lmtpref.mailman.messages import enqueue, metadata, parse
 from lmtpref.mailman.recipients import ListRecipient, find_recipient
 from lmtpref.mailman.settings import RunnerSettings
+from lmtpref.mailman.verdict import judge, reply_to_post
 from lmtpref.protocol.catalogue import ASCII_SENDERS_550, DEFECTIVE_554, DIRECTORY_451, LOCAL_ERROR_451, RULES_REJECT_550, UNKNOWN_LIST_550
 from lmtpref.protocol.handler import Envelope, Handler, Recipient
 from lmtpref.protocol.replies import Reply
@@ -27,8 +29,10 @@ from lmtpref.protocol.replies import Reply
 log = logging.getLogger(__name__)
 
 LOOKUP_THREADS = 4
+JUDGES = 2
+
+Posts = Judges[[str, bytes, str, dict[str, Any]], Foreseen | None]
 QUEUE_THREADS = 4
-MAX_REASON_OCTETS = 200
 
 
 @dataclass(slots=True, eq=False)
@@ -51,8 +55,8 @@ class MailmanHandler(Handler):
         self._settings = settings
         self._directory = directory
         self._lookups = BoundedCalls(LOOKUP_THREADS, settings.lookup_seconds)
-        # Mailman keeps rules in tables that all threads share, so only one message at a time is judged.
-        self._judging = BoundedCalls(1, settings.lookup_seconds)
+        # Mailman keeps rules in tables that all threads share, so each process judges one message at a time.
+        self._judges = None if directory else Judges(JUDGES, settings.lookup_seconds, judge)
         self._queueing = BoundedCalls(QUEUE_THREADS, settings.lookup_seconds)
 
     def mail(self, envelope: Envelope) -> Reply | None:
@@ -99,7 +103,7 @@ class MailmanHandler(Handler):
         if isinstance(target, Reply):
             return target
         data = metadata(target, len(envelope.content), delivery.received)
-        if target.subaddress is None and not self._directory and (reply := await self._judge(envelope, target, data)):
+        if target.subaddress is None and self._judges and (reply := await self._judge(self._judges, envelope, target, data)):
             return reply
         try:
             await self._queueing.run(enqueue, delivery.message, data)
@@ -108,44 +112,21 @@ class MailmanHandler(Handler):
             return reply_to(error)
         return None
 
-    async def _judge(self, envelope: Envelope, target: ListRecipient, data: dict[str, Any]) -> Reply | None:
+    async def _judge(self, judges: Posts, envelope: Envelope, target: ListRecipient, data: dict[str, Any]) -> Reply | None:
         """Return the reply that rejects a post; None to accept it."""
         try:
-            foreseen = await self._judging.run(judge, target.list_id, envelope.content, sender_of(envelope), dict(data))
-        except (SQLAlchemyError, OSError) as error:
+            foreseen = await judges.ask(target.list_id, envelope.content, sender_of(envelope), dict(data))
+        except (DirectoryError, TimeoutError) as error:
             log.error("cannot judge a post to %s: %s", target.list_address, _in_words(error))  # noqa: TRY400 - one line
             return DIRECTORY_451
-        if foreseen is None:
-            return UNKNOWN_LIST_550
-        rejected = foreseen.action is Action.REJECT or (foreseen.action is Action.DISCARD and self._settings.discard == "reject")
-        return _rejection(foreseen.reasons) if rejected else None
+        if foreseen and foreseen.failure:
+            log.error("Mailman's rules fail on a post to %s:\n%s", target.list_address, foreseen.failure)
+        return reply_to_post(foreseen, self._settings.discard)
 
 
 def sender_of(envelope: Envelope) -> str:
     """Return the address of the envelope sender; empty for the null sender."""
     return envelope.reverse_path.address if envelope.reverse_path else ""
-
-
-@with_session
-def judge(list_id: str, content: bytes, sender: str, data: dict[str, Any]) -> Foreseen | None:
-    """Return what Mailman will do with a post; None if the list is gone.
-
-    A post for which Mailman's own rules raise an exception is accepted, because Mailman keeps such posts for its postmaster.  Raises
-    SQLAlchemyError: if the database cannot answer.
-    """
-    try:
-        return foresee(list_id, parse(content, sender), data)
-    except (SQLAlchemyError, OSError):
-        raise
-    except Exception:
-        log.exception("Mailman's rules fail on a post to %s", list_id)
-        return ACCEPTED
-
-
-def _rejection(reasons: tuple[str, ...]) -> Reply:
-    """Return 550 5.7.2 with Mailman's first reason, shortened to fit into a reply."""
-    text = reasons[0][:MAX_REASON_OCTETS] if reasons else ""
-    return Reply(550, "5.7.2", text) if text.isascii() and text.isprintable() and text.strip() else RULES_REJECT_550
 
 
 def _in_words(error: Exception) -> str:

@@ -1,0 +1,53 @@
+"""The verdict on a post, by what Mailman will do with it."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from lmtpref.lists.directory.sql import error_text
+from lmtpref.lists.mailinglist import DirectoryError
+from lmtpref.mailman.bounded import with_session
+from lmtpref.mailman.foresee import Action, Foreseen, foresee
+from lmtpref.mailman.messages import parse
+from lmtpref.protocol.catalogue import RULES_REJECT_550, UNKNOWN_LIST_550
+from lmtpref.protocol.replies import Reply
+
+MAX_REASON_OCTETS = 200
+
+
+@with_session
+def judge(list_id: str, content: bytes, sender: str, data: dict[str, Any]) -> Foreseen | None:
+    """Return what Mailman will do with a post; None if the list is gone.
+
+    A post for which Mailman's own rules raise an exception is accepted, because Mailman keeps such posts for its postmaster.
+    Raises DirectoryError: if the database cannot answer.
+    """
+    try:
+        return foresee(list_id, parse(content, sender), data)
+    except SQLAlchemyError as error:
+        raise DirectoryError(error_text(error)) from None
+    except OSError as error:
+        raise DirectoryError(str(error)) from None
+    except Exception:  # noqa: BLE001 - whatever a rule raises
+        return Foreseen(Action.ACCEPT, failure=traceback.format_exc())
+
+
+def reply_to_post(foreseen: Foreseen | None, discard: str) -> Reply | None:
+    """Return the reply that rejects a post; None to accept it.
+
+    `discard` says whether a post that Mailman would discard is accepted or rejected.
+    """
+    if foreseen is None:
+        return UNKNOWN_LIST_550
+    if foreseen.action is Action.REJECT or (foreseen.action is Action.DISCARD and discard == "reject"):
+        return _rejection(foreseen.reasons)
+    return None
+
+
+def _rejection(reasons: tuple[str, ...]) -> Reply:
+    """Return 550 5.7.2 with Mailman's first reason, shortened to fit into a reply."""
+    text = reasons[0][:MAX_REASON_OCTETS] if reasons else ""
+    return Reply(550, "5.7.2", text) if text.isascii() and text.isprintable() and text.strip() else RULES_REJECT_550
