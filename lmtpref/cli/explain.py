@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from lmtpref.cli.arguments import path_name, wire_line
 from lmtpref.cli.explain_facts import described
+from lmtpref.cli.explain_forecast import forecast_as_data, forecast_as_text, forecast_of
 from lmtpref.config.loader import Configuration, load_or_open
 from lmtpref.lists import Decision, Entry, Policy, Rule, rules_of
 from lmtpref.lists.policy.facts import Facts
@@ -147,12 +148,14 @@ def _reply(wire: MemoryWire) -> Reply:
 
 def _explain(options: argparse.Namespace) -> int:
     configuration = load_or_open(options.config)
+    mail = _mail(options)
     with contextlib.closing(configuration):
-        explained = explanation(configuration, _mail(options), _peer(options, configuration), options.lhlo)
+        forecast = forecast_of(configuration.directory, mail)
+        explained = explanation(configuration, mail, _peer(options, configuration), options.lhlo)
     if options.json:
-        print(json.dumps(_as_json(explained), indent=2))
+        print(json.dumps(forecast_as_data(forecast) | _as_json(explained), indent=2))
     else:
-        print("\n".join(map(printable, _as_text(explained))))
+        print("\n".join(map(printable, (*forecast_as_text(forecast), *_as_text(explained)))))
     return 0
 
 
@@ -161,7 +164,8 @@ def _mail(options: argparse.Namespace) -> MailObject:
     recipient = options.recipient.strip("<>")
     if options.message is None:
         author = sender or "mailer-daemon@mta.example"
-        content = f"From: <{author}>\r\nTo: <{recipient}>\r\nMessage-ID: <aardvark>\r\n\r\nHello.\r\n".encode()
+        header = f"From: <{author}>\r\nTo: <{recipient}>\r\nSubject: Aardvarks\r\nMessage-ID: <aardvark>\r\n"
+        content = f"{header}\r\nHello.\r\n".encode()
     else:
         try:
             content = re.sub(rb"\r?\n", b"\r\n", Path(options.message).read_bytes())

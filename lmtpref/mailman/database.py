@@ -20,6 +20,12 @@ def connect() -> Connection:
     return _engine(config.db.url).connect()
 
 
+def forget_connections() -> None:
+    """Use new connections from now on; those of a process that was forked belong to its parent."""
+    for engine in (config.db.engine, _engine(config.db.url)):
+        engine.dispose(close=False)
+
+
 @lru_cache(maxsize=1)
 def _engine(url: str) -> Engine:
     return create_engine(url, pool_size=CONNECTIONS, max_overflow=CONNECTIONS, pool_recycle=RECYCLE_SECONDS, pool_pre_ping=True)

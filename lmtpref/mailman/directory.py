@@ -18,8 +18,11 @@ from lmtpref.lists.addresses import SUFFIXES, ListAddress, fold_local, parse_add
 from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
 from lmtpref.lists.directory.sql import error_text
 from lmtpref.lists.directory.threaded import ThreadedDirectory
+from lmtpref.lists.forecast import Forecast
 from lmtpref.lists.mailinglist import STRANGER, DirectoryError, Judge, Lookup, MailingList, Standing
+from lmtpref.mailman.forecast import forecast_post, load_rules
 from lmtpref.mailman.interface_reader import interface_reader
+from lmtpref.mailman.judging import Judges
 from lmtpref.mailman.moderation import ListSettings, SenderRecords, mailing_list, standing_of
 from lmtpref.mailman.table_reader import REVISIONS, table_reader
 from lmtpref.protocol.syntax import Path
@@ -107,6 +110,21 @@ class MailmanDirectory(ThreadedDirectory):
         self, *, judge: Judge = Judge.ENVELOPE_OR_FROM, wait_seconds: float = WAIT_SECONDS, connections: int = CONNECTIONS
     ) -> None:
         super().__init__(MailmanLists(judge), wait_seconds=wait_seconds, connections=connections)
+
+    async def forecast(self, recipient: Path, sender: Path | None, content: bytes) -> Forecast | None:
+        """Return what Mailman's own posting chain will do with a post; None if `recipient` is not a list's posting address.
+
+        Ask before this process has threads.  Raises DirectoryError: if there is no answer in time.  Raises ConfigurationError: if
+        the configuration of the runner is wrong.
+        """
+        settings = load_rules()
+        judges = Judges(1, self.wait_seconds, forecast_post)
+        try:
+            return await judges.ask(recipient.address, sender.address if sender else "", content, settings.judge, settings.discard)
+        except TimeoutError:
+            raise DirectoryError(f"no answer within {self.wait_seconds:g} s") from None
+        finally:
+            judges.close()
 
 
 def _readers_for_schema() -> Readers:

@@ -18,6 +18,8 @@ from mailman.interfaces.listmanager import IListManager
 from mailman.interfaces.usermanager import IUserManager
 from zope.component import getUtility
 
+from lmtpref.lists.forecast import ForecastRule
+
 # This rule queries the DNS, and could only make the result stricter.
 SKIPPED_RULES = frozenset({"dmarc-mitigation"})
 
@@ -31,14 +33,6 @@ class Action(StrEnum):
     REJECT = "reject"
 
 
-class AskedRule(NamedTuple):
-    """A rule of Mailman's that was asked, the chain that has it, and whether it hit."""
-
-    chain: str
-    rule: str
-    hit: bool
-
-
 class Foreseen(NamedTuple):
     """A forecast: the action, the last rule that hit, the reasons in English, and the rules that were asked, in order.
 
@@ -48,7 +42,7 @@ class Foreseen(NamedTuple):
     action: Action
     rule: str | None = None
     reasons: tuple[str, ...] = ()
-    asked: tuple[AskedRule, ...] = ()
+    asked: tuple[ForecastRule, ...] = ()
     failure: str = ""
 
 
@@ -86,7 +80,7 @@ class _Walk:
         self._misses: list[str] = []
         data |= {"rule_hits": self._hits, "rule_misses": self._misses}
         self._interrupted: list[tuple[str, Iterator[Any]]] = []
-        self.asked: list[AskedRule] = []
+        self.asked: list[ForecastRule] = []
 
     def follow(self, chain: Any) -> Action:  # noqa: ANN401 - as above
         """Follow `chain` to a terminal chain, but do not run that one; return its action."""
@@ -115,7 +109,7 @@ class _Walk:
         hit = rule.name not in SKIPPED_RULES and bool(rule.check(*self._post))
         if rule.record:
             (self._hits if hit else self._misses).append(rule.name)
-            self.asked.append(AskedRule(chain, rule.name, hit))
+            self.asked.append(ForecastRule(chain, rule.name, hit))
         return hit
 
 

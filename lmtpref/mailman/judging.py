@@ -11,13 +11,14 @@ from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
-from mailman.config import config
 from mailman.core.logging import reopen
 
 from lmtpref.lists.mailinglist import DirectoryError
 from lmtpref.mailman.bounded import BoundedCalls
+from lmtpref.mailman.database import forget_connections
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -29,15 +30,14 @@ class Judges(Generic[P, T]):
     A hostile regular expression can take Python hours, and no other thread of its process runs meanwhile; a driver can wait
     for a database without end.  Only the end of the process ends either.
 
-    The processes are forked at once and later fork others, so create the pool before the process has threads.  The caller's
-    database session is closed first.
+    The processes are forked at once and later fork others, so create the pool before the process has threads.
     """
 
     def __init__(self, count: int, seconds: float, call: Callable[P, T]) -> None:
-        config.db.close_session()
-        self._idle: SimpleQueue[Connection] = SimpleQueue()
+        self._count = count
+        self._idle: SimpleQueue[_Process] = SimpleQueue()
         for _ in range(count):
-            self._idle.put(_fork(partial(_supervise, call, seconds)).pipe)
+            self._idle.put(_fork(partial(_supervise, call, seconds)))
         self._calls = BoundedCalls(count, seconds)
 
     async def ask(self, *arguments: P.args, **_: P.kwargs) -> T:
@@ -49,17 +49,23 @@ class Judges(Generic[P, T]):
         return cast(T, await self._calls.run(self._ask, arguments))
 
     def _ask(self, arguments: tuple[object, ...]) -> object:
-        pipe = self._idle.get()
+        judge = self._idle.get()
         try:
-            pipe.send(arguments)
-            answer: object = pipe.recv()
+            judge.pipe.send(arguments)
+            answer: object = judge.pipe.recv()
         except (EOFError, OSError):
             os.kill(os.getpid(), signal.SIGUSR1)
             raise DirectoryError("a judging process has ended") from None
-        self._idle.put(pipe)
+        self._idle.put(judge)
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def close(self) -> None:
+        """End the processes when they are idle."""
+        for _ in range(self._count):
+            self._idle.get().end()
+        self._calls.close()
 
 
 class _Process(NamedTuple):
@@ -76,11 +82,12 @@ class _Process(NamedTuple):
                 return self.pipe.recv_bytes()
         raise TimeoutError
 
-    def kill(self) -> None:
-        """End the process."""
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+    def end(self, *, by_force: bool = False) -> None:
+        """End the process: it ends by itself after its request, or is killed."""
+        if by_force:
+            os.kill(self.pid, signal.SIGKILL)
         self.pipe.close()
+        os.waitpid(self.pid, 0)
 
 
 def _fork(serve: Callable[[Connection], None], *inherited: Connection) -> _Process:
@@ -111,24 +118,31 @@ def _supervise(call: Callable[..., object], seconds: float, requests: Connection
         try:
             requests.send_bytes(worker.answer(request, seconds))
         except TimeoutError as error:
-            worker.kill()
+            worker.end(by_force=True)
             worker = None
             requests.send(error)
 
 
 def _work(call: Callable[..., object], requests: Connection) -> None:
     """Answer requests by the result of `call`, or by its exception."""
-    # The connections of the database's pool are the parent's.
-    config.db.engine.dispose(close=False)
-    while True:
-        arguments: tuple[Any, ...] = requests.recv()
-        # Mailman's rules log, and the log files may have been renamed.
-        reopen()
-        try:
-            answer: object = call(*arguments)
-        except Exception as error:  # noqa: BLE001 - the caller raises it
-            answer = error
-        requests.send_bytes(_pickled(answer))
+    forget_connections()
+    # Mailman keeps a database session for each thread, and that of the main thread is the parent's.
+    thread = Thread(target=_answer, args=(call, requests))
+    thread.start()
+    thread.join()
+
+
+def _answer(call: Callable[..., object], requests: Connection) -> None:
+    with suppress(EOFError, OSError):
+        while True:
+            arguments: tuple[Any, ...] = requests.recv()
+            # Mailman's rules log, and the log files may have been renamed.
+            reopen()
+            try:
+                answer: object = call(*arguments)
+            except Exception as error:  # noqa: BLE001 - the caller raises it
+                answer = error
+            requests.send_bytes(_pickled(answer))
 
 
 def _pickled(answer: object) -> bytes:

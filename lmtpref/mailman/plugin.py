@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lazr.config import as_boolean
 from mailman.config import config
 from mailman.interfaces.plugin import IPlugin
 from zope.interface import implementer
@@ -20,14 +21,10 @@ class Plugin:
     def post_hook(self) -> None:
         """Do nothing after Mailman has opened its database."""
 
-    @property
-    def configuration(self) -> str | None:
-        """The value of `configuration` in the plugin's section; None if it is empty."""
-        sections = dict(config.plugin_configs)
-        return sections[self.name]["configuration"].strip() or None
-
 
 def configured_file() -> str | None:
     """Return the configuration file in the section of an enabled `Plugin`; None without one."""
-    plugins = (plugin for plugin in config.plugins.values() if isinstance(plugin, Plugin))
-    return next((plugin.configuration for plugin in plugins), None)
+    for _, section in config.plugin_configs:
+        if section["class"].strip() == f"{__package__}.{Plugin.__name__}" and as_boolean(section["enabled"]):
+            return section["configuration"].strip() or None
+    return None
