@@ -15,7 +15,7 @@ from lmtpref.protocol.client.session import REPLY_SECONDS, Answered, ClientSessi
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import Reply
 
-READ_OCTETS = 65_536
+READ_OCTETS = 8_192  # replies are short, and a larger buffer takes longer to allocate
 BLOCK_OCTETS = 65_536  # sent at a time
 # How long the server may take to read a block (RFC 5321 section 4.5.3.2.5).
 BLOCK_SECONDS = 180.0
@@ -191,7 +191,7 @@ class SmtplibAdapter:
             for recipient, outcome in zip(self._recipients, self.outcomes, strict=True)
             if not outcome.delivered
         }
-        if not any(outcome.delivered for outcome in self.outcomes):
+        if failed and not any(outcome.delivered for outcome in self.outcomes):
             raise self._failure(failed)
         return failed
 
@@ -281,5 +281,5 @@ def _octets(content: bytes | str) -> bytes:
 
 
 def _parameters(options: Iterable[str]) -> dict[str, str | None]:
-    parts = (option.partition("=") for option in " ".join(options).split())
+    parts = [option.partition("=") for option in " ".join(options).split()]
     return {name: value if equals else None for name, equals, value in parts}

@@ -5,21 +5,19 @@ from __future__ import annotations
 import smtplib
 import ssl
 import sys
-import time
 from collections.abc import Callable, Sequence
-from socket import socket
 from typing import Literal
 
 from lmtpref.net.client.smtplib_adapter import (
     BLOCK_OCTETS,
     BLOCK_SECONDS,
-    READ_OCTETS,
     ClientBase,
     SmtplibReply,
     own_name,
     require_recipients,
     server_address,
 )
+from lmtpref.net.client.timed_socket import AT_ONCE, TimedSocket, deadline
 from lmtpref.net.listeners import TcpAddress
 from lmtpref.protocol.client.session import Outcome
 
@@ -59,6 +57,7 @@ class Client(ClientBase, smtplib.LMTP):
         super().__init__("", port, local_hostname or own_name(), source_address)
         self.timeout = self._connect_seconds()  # type: ignore[assignment]  # typeshed lacks the None that the documentation has
         self._lhlo: SmtplibReply | None = None
+        self._timed_socket: TimedSocket | None = None
         self._start_over()
         if host:
             code, text = self.connect(host, port)
@@ -121,7 +120,9 @@ class Client(ClientBase, smtplib.LMTP):
         reply = self.docmd("STARTTLS")
         self._adapter.require_tls_pending(reply)
         try:
-            self.sock = (context or ssl.create_default_context()).wrap_socket(self._socket, server_hostname=self._host)
+            plain = self._connected.socket
+            plain.settimeout(self._seconds(self._adapter.session.reply_timeout))
+            self.sock = (context or ssl.create_default_context()).wrap_socket(plain, server_hostname=self._host)
             self._adapter.session.tls_started()
             self._lhlo = self.ehlo_resp = None
             self.ehlo_or_helo_if_needed()
@@ -194,10 +195,13 @@ class Client(ClientBase, smtplib.LMTP):
     # Octets -----------------------------------------------------------------------------------------------------
 
     @property
-    def _socket(self) -> socket:
+    def _connected(self) -> TimedSocket:
+        """The connection.  smtplib makes a new socket for each connection, and so does the TLS handshake."""
         if self.sock is None:
             raise smtplib.SMTPServerDisconnected(self.problem or "please run connect() first")
-        return self.sock
+        if self._timed_socket is None or self._timed_socket.socket is not self.sock:
+            self._timed_socket = TimedSocket(self.sock)
+        return self._timed_socket
 
     def _start_over(self) -> None:
         self._adapter = self._new_adapter(self.local_hostname)
@@ -224,9 +228,10 @@ class Client(ClientBase, smtplib.LMTP):
         seconds = self._seconds(BLOCK_SECONDS)
         try:
             for start in range(0, len(octets), BLOCK_OCTETS):
-                self._debug("send", block := octets[start : start + BLOCK_OCTETS])
-                self._socket.settimeout(seconds)
-                self._socket.sendall(block)
+                block = octets[start : start + BLOCK_OCTETS]
+                if self.debuglevel > 0:
+                    self._debug("send", block)
+                self._connected.send(block, seconds)
         except TimeoutError:
             self._drain_unsolicited()
             self._adapter.give_up(seconds)
@@ -237,10 +242,10 @@ class Client(ClientBase, smtplib.LMTP):
     def _receive_line(self) -> None:
         """Read the next line, or the end of the stream."""
         seconds = self._seconds(self._adapter.session.reply_timeout)
-        until = None if seconds is None else time.monotonic() + seconds
+        until = deadline(seconds)
         line = b""
         while not self._adapter.session.closed and not line.endswith(b"\n"):
-            heard = self._read(None if until is None else max(until - time.monotonic(), 0))
+            heard = self._read(until)
             if heard is None:
                 self._adapter.give_up(seconds)
             else:
@@ -248,23 +253,15 @@ class Client(ClientBase, smtplib.LMTP):
 
     def _drain_unsolicited(self) -> None:
         """Read an unsolicited reply, such as a 421; nothing is sent to a server that is out of sync or gone."""
-        if self.sock and (heard := self._read(0)) is not None:
+        if self.sock and (heard := self._read(AT_ONCE)) is not None:
             self._adapter.receive(heard)
             self._run_until(lambda: True)
 
-    def _read(self, seconds: float | None) -> bytes | None:
-        """Return the octets that come within `seconds`, empty at the end of the stream; None if no octet comes."""
-        connected = self._socket
-        try:
-            connected.settimeout(seconds)
-            heard = connected.recv(READ_OCTETS)
-        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
-            return None
-        except OSError:
-            heard = b""
-        self._debug("reply", heard)
+    def _read(self, until: float | None) -> bytes | None:
+        heard = self._connected.receive(until)
+        if heard is not None and self.debuglevel > 0:
+            self._debug("reply", heard)
         return heard
 
     def _debug(self, what: str, octets: bytes | memoryview) -> None:
-        if self.debuglevel > 0:
-            sys.stderr.write(f"{what}: {bytes(octets)!r}\n")
+        sys.stderr.write(f"{what}: {bytes(octets)!r}\n")

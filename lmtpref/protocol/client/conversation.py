@@ -150,7 +150,7 @@ class ClientConversation:
         for group in groups(commands, pipelining="PIPELINING" in self.extensions):
             if group[0].verb != "MAIL" and not delivery.has_live_recipients:
                 break
-            self._write(b"".join(command.octets for command in group))
+            self._write(b"".join([command.octets for command in group]))
             for command in group:
                 delivery.take_reply(command.verb, (yield command.verb))
 

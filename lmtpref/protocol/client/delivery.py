@@ -108,7 +108,7 @@ class ClientDelivery:
     @property
     def done(self) -> Done:
         """The outcomes, once each recipient has one."""
-        return Done(self.mail, tuple(self._outcomes[position] for position in range(len(self.mail.forward_paths))))
+        return Done(self.mail, tuple([self._outcomes[position] for position in range(len(self.mail.forward_paths))]))
 
     def take_reply(self, verb: str, reply: Reply) -> None:
         """Process the reply to MAIL, to the next RCPT, or to DATA."""

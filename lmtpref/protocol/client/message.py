@@ -34,6 +34,8 @@ class MailObject:
     rcpt_parameters: Parameters = field(default_factory=dict)
     # Whether the content is not text: a bare CR or LF, or a NUL; or the caller set BODY=BINARYMIME (RFC 3030 section 3).
     binary: bool = field(init=False, repr=False, compare=False)
+    # Whether the content is ASCII text, and each address is ASCII, so that every server can take the message.
+    plain: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.forward_paths, str) or not self.forward_paths:
@@ -45,6 +47,7 @@ class MailObject:
         if self.parameters or self.rcpt_parameters:
             self._check_parameters()
         object.__setattr__(self, "binary", self._is_binary())
+        object.__setattr__(self, "plain", not (self.binary or self.eight_bit or self.utf8_addresses))
 
     def _check_parameters(self) -> None:
         try:
@@ -54,8 +57,9 @@ class MailObject:
             raise UsageError(f"not parameters (RFC 5321 section 4.1.2): {self.parameters} {self.rcpt_parameters}") from problem
 
     def _is_binary(self) -> bool:
-        asked_for = any((name.upper(), (value or "").upper()) == ("BODY", "BINARYMIME") for name, value in self.parameters.items())
-        return asked_for or first_bare_newline(self.content) is not None or b"\0" in self.content
+        if first_bare_newline(self.content) is not None or b"\0" in self.content:
+            return True
+        return ("BODY", "BINARYMIME") in [(name.upper(), (value or "").upper()) for name, value in self.parameters.items()]
 
     @property
     def octets(self) -> int:
@@ -76,7 +80,7 @@ class MailObject:
     @property
     def utf8_header(self) -> bool:
         """Whether the header section has octets above 127 (RFC 6531 section 3.4)."""
-        return not self.content.partition(_END_OF_HEADER)[0].isascii()
+        return self.eight_bit and not self.content.partition(_END_OF_HEADER)[0].isascii()
 
 
 class ClientCommand(NamedTuple):
@@ -119,9 +123,9 @@ def refusal_of(mail: MailObject, offered: Extensions) -> Reply | None:
         keyword = _DEFINED_BY.get(name.upper(), name.upper())
         if keyword not in offered:
             return Reply(555, "5.5.4", f"{name} was asked for, and the server lacks {keyword}")
-    for need in _NEEDS:
-        if need.keyword not in offered and need.of(mail):
-            return need.refusal
+    missing = () if mail.plain else [need for need in _NEEDS if need.keyword not in offered and need.of(mail)]
+    if missing:
+        return missing[0].refusal
     limit = parse_size(next(iter(offered.get("SIZE", ())), None)) or inf  # 0 is no limit (RFC 1870 section 4)
     if mail.octets > limit:
         return _TOO_BIG_552
@@ -132,8 +136,9 @@ def envelope_of(mail: MailObject, offered: Extensions, positions: range) -> Iter
     """Return MAIL and a RCPT for each recipient at `positions`, with the parameters that the server must get."""
     parameters = _declared(mail, offered) | {name.upper(): value for name, value in mail.parameters.items()}
     yield ClientCommand("MAIL", f"MAIL FROM:<{mail.reverse_path or ''}>{_spelt(parameters)}\r\n".encode())
+    rcpt_parameters = _spelt(mail.rcpt_parameters)
     for position in positions:
-        yield ClientCommand("RCPT", f"RCPT TO:<{mail.forward_paths[position]}>{_spelt(mail.rcpt_parameters)}\r\n".encode())
+        yield ClientCommand("RCPT", f"RCPT TO:<{mail.forward_paths[position]}>{rcpt_parameters}\r\n".encode())
 
 
 def stuffed(content: bytes) -> bytes:
@@ -159,6 +164,8 @@ def _declared(mail: MailObject, offered: Extensions) -> dict[str, str | None]:
     parameters: dict[str, str | None] = {}
     if "SIZE" in offered:
         parameters["SIZE"] = str(mail.octets)
+    if mail.plain:
+        return parameters
     if mail.binary:
         parameters["BODY"] = "BINARYMIME"
     elif mail.eight_bit:
@@ -169,4 +176,4 @@ def _declared(mail: MailObject, offered: Extensions) -> dict[str, str | None]:
 
 
 def _spelt(parameters: Parameters) -> str:
-    return "".join(f" {name}" if value is None else f" {name}={value}" for name, value in parameters.items())
+    return "".join([f" {name}" if value is None else f" {name}={value}" for name, value in parameters.items()])

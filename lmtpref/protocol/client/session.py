@@ -152,7 +152,7 @@ class ClientSession:
         """Continue after the TLS handshake.  Raises UsageError if STARTTLS was not accepted."""
         if not self.tls_pending:
             raise UsageError("STARTTLS was not agreed on")
-        self._advance(partial(next, self._talk))
+        self._advance(next, self._talk)
 
     # Replies ----------------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class ClientSession:
             raise ReplyError(f"a reply to nothing: {reply}")
         if reply.code // 100 not in _LEGAL.get(self._awaited, _USUALLY_LEGAL):
             raise ReplyError(f"no reply to {self._awaited}: {reply}")
-        self._advance(partial(self._talk.send, reply))
+        self._advance(self._talk.send, reply)
 
     def _check_clear(self) -> None:
         """Raise ReplyError if plaintext follows the reply to STARTTLS."""
@@ -186,11 +186,11 @@ class ClientSession:
 
     def _wake(self) -> None:
         if self._awaited == IDLE:
-            self._advance(partial(next, self._talk))
+            self._advance(next, self._talk)
 
-    def _advance(self, step: Callable[[], str]) -> None:
+    def _advance(self, step: Callable[..., str], *arguments: object) -> None:
         try:
-            self._awaited = step()
+            self._awaited = step(*arguments)
         except ReplyError as problem:
             self._end(str(problem))
         except StopIteration:
