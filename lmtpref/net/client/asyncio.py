@@ -249,12 +249,14 @@ class AsyncClient(ClientBase):
         octets = memoryview(self._adapter.session.take())
         if not octets or not self._streams:
             return
+        _, writer = self._streams
         seconds = self._seconds(BLOCK_SECONDS)
         try:
             for start in range(0, len(octets), BLOCK_OCTETS):
-                self._streams[1].write(octets[start : start + BLOCK_OCTETS])
-                async with asyncio.timeout(seconds):
-                    await self._streams[1].drain()
+                writer.write(octets[start : start + BLOCK_OCTETS])
+                if writer.transport.get_write_buffer_size():
+                    async with asyncio.timeout(seconds):
+                        await writer.drain()
         except TimeoutError:
             await self._drain_unsolicited()
             self._adapter.give_up(seconds)
