@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 WIDTH, LINE = 800, 20
 LETTER = 7  # as wide as most
 # Colours that everyone tells apart (Okabe and Ito's, and a grey), each with a mark of its own.
-COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#777777", "#009e73", "#cc79a7", "#000000")
+COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#777777", "#009e73", "#cc79a7", "#000000", "#8c510a")
 MARKS = (
     "M-4-4h8v8h-8z",
     "M0-5l5 5-5 5-5-5z",
@@ -22,6 +22,7 @@ MARKS = (
     "M-5 0h10m-5-5v10",
     "M-5 0a5 5 0 0 0 10 0a5 5 0 0 0-10 0z",
     "M-5-2h10v4h-10z",
+    "M-5 0l9-5v10z",
 )
 STEPS = [digit * 10.0**power for power in range(-3, 10) for digit in (1, 2, 5)]
 LEGEND_COLUMNS, LEGEND_WIDTH = 4, 190
