@@ -136,12 +136,13 @@ class RabbitMQ(Engine):
         self._run([RABBITMQ], self.folder, self.environment, self.user)
         self._await(lambda: _answers(self.port), self.folder)
 
-    def control(self, *words: str) -> None:
-        """Run rabbitmqctl with these words."""
+    def control(self, *words: str) -> str:
+        """Run rabbitmqctl with these words, and return what it prints."""
         program = str(Path(RABBITMQ).with_name("rabbitmqctl"))
         command = [program, "-q", "-n", self.environment["RABBITMQ_NODENAME"], *words]
         account: dict[str, Any] = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
-        subprocess.run(command, env=self.environment, check=True, capture_output=True, cwd=self.folder, **account)
+        ran = subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True, cwd=self.folder, **account)
+        return str(ran.stdout)
 
     def stop(self) -> None:
         """End it, and the port mapper of Erlang that it started."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import re
@@ -32,6 +33,7 @@ DEAD = "dead"
 # The default of RabbitMQ's `max_message_size`, which a client cannot query: 128 MiB, and 16 MiB since version 4.
 LIMIT_OCTETS = 134_217_728
 LIMIT_SINCE_4_OCTETS = 16_777_216
+CLOSE_SECONDS = 1  # the time for the broker's answer to the end of a connection
 ENVELOPE_OCTETS = 262_144  # room for the JSON around the content
 
 AMQP_DEAD_ARGUMENTS = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
@@ -56,7 +58,7 @@ async def connect(url: str, seconds: float) -> AbstractConnection:
     """
     name = masked(url)
     try:
-        return await asyncio.wait_for(aio_pika.connect(url, timeout=seconds), seconds)
+        return await _connected(aio_pika.Connection(aio_pika.connection.make_url(url)), seconds)
     except ProbableAuthenticationError:
         raise UsageError(f"{name}: the broker refuses the user or the password") from None
     except IncompatibleProtocolError as error:
@@ -65,6 +67,15 @@ async def connect(url: str, seconds: float) -> AbstractConnection:
         raise QueueUnreachableError(f"{name}: {problem_of(error)}") from None
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from None
+
+
+async def _connected(connection: AbstractConnection, seconds: float) -> AbstractConnection:
+    try:
+        await asyncio.wait_for(connection.connect(timeout=seconds), seconds)
+    except BaseException:
+        await drop(connection)
+        raise
+    return connection
 
 
 async def declare(channel: AbstractChannel, name: str) -> None:
@@ -112,11 +123,14 @@ def limit_octets(connection: AbstractConnection) -> int:
 
 
 async def drop(connection: AbstractConnection) -> None:
-    """Close a connection and ignore errors."""
-    try:
-        await asyncio.wait_for(connection.close(), 1)
-    except (AMQPError, OSError, RuntimeError):
-        return
+    """Close a connection and ignore errors.
+
+    aio-pika counts a connection as open if `close` was interrupted, and closes it again when it is deleted, in any thread.
+    The second call has nothing left to wait for, and ends that.
+    """
+    for _ in range(2):
+        with contextlib.suppress(AMQPError, OSError, RuntimeError):
+            await asyncio.wait_for(connection.close(), CLOSE_SECONDS)
 
 
 def error_of(error: BaseException, name: str) -> OSError:

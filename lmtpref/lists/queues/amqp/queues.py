@@ -113,7 +113,7 @@ class AmqpQueues:
             self._outage.ended()
 
     def _fail(self, batch: Sequence[Commit], error: OSError) -> None:
-        self._connection = self._channel = None
+        self._channel = None  # `_connected` closes its connection
         for commit in batch:
             commit.error = commit.error or error
 
@@ -158,6 +158,7 @@ class AmqpQueues:
             return self._channel
         if self._connection:
             await drop(self._connection)
+            self._connection = None
         self._connection = await connect(self._url, self._seconds)
         self._limit = limit_octets(self._connection)
         self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
