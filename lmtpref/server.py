@@ -233,12 +233,12 @@ class Server(Generic[Q_co]):
 
     def _first_address(self) -> str:
         if not self.addresses:
-            raise UsageError("this server does not run")
+            raise UsageError("this server is not running")
         return self.addresses[0]
 
     def _bind(self) -> None:
         if self.addresses:
-            raise UsageError("this server runs already")
+            raise UsageError("this server is already running")
         self._engine.bind(self._listen)
 
     async def open_queues(self) -> None:

@@ -7,10 +7,11 @@ import re
 import select
 import socket
 import socketserver
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+from small_server import serve
 
 from lmtpref.protocol.client.reply_reader import ReplyReader
 
@@ -186,25 +187,11 @@ class Proxy(socketserver.BaseRequestHandler):
                 self.finish()
 
 
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """Print nothing: a client of a broken server may go at any time."""
-
-
 @contextlib.contextmanager
 def spoil(reference: str, mutant: Mutant) -> Iterator[str]:
     """Serve what the reference serves, spoilt; yield the address."""
-    connection = type("Spoilt", (Proxy,), {"mutant": mutant, "reference": reference})
-    with _Server(("127.0.0.1", 0), connection) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serve(type("Spoilt", (Proxy,), {"mutant": mutant, "reference": reference})) as address:
+        yield address
 
 
 # Actions of mutants ----------------------------------------------------------------------------------------------------

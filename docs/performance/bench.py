@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import json
 import os
 import platform
 import resource
@@ -21,6 +20,7 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from typing import Any
 import instructions
 from contenders import Contender, Running, contenders, running
 from node_tools import Node, find_node
-from postfix_tools import MissingToolError, Tools, find_tools
+from postfix_tools import Tools, find_tools
+from publish import publish
 from report import plot, tables
 
 HERE = Path(__file__).parent
@@ -249,19 +250,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure, and write results.json, tables.inc and bench.svg beside this file."""
+    """Measure, and write the results beside this file, unless only a part was measured."""
     arguments = _arguments()
-    try:
-        results = measure(arguments, [load for load in LOADS if arguments.only in (None, load.name)])
-    except MissingToolError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
-    if not arguments.quick and not arguments.only:
-        (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-        (HERE / "tables.inc").write_text(tables(results))
-        (HERE / "bench.svg").write_text(plot(results))
-    print(tables(results))
-    return 0
+    loads = [load for load in LOADS if arguments.only in (None, load.name)]
+    return publish("bench", partial(measure, arguments, loads), tables, {"bench": plot}, only_print=arguments.quick or bool(arguments.only))
 
 
 if __name__ == "__main__":

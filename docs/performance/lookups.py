@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from plots import Curves, Point, figure
+from publish import publish
 from report import csv_table
 
 from lmtpref.config.loader import load
@@ -22,7 +24,6 @@ from lmtpref.lists.directory.sql import SqlLists
 from lmtpref.lists.directory.sql_import import import_lists
 from lmtpref.protocol.syntax import Path as Address
 
-HERE = Path(__file__).parent
 SIZES = {"lists": (10, 1_000, 100_000), "members": (10, 1_000, 1_000_000)}
 MEMBERS_A_LIST = 10  # where it is the lists that are many
 SECONDS = 2.0  # of rounds, for each size of each directory
@@ -106,8 +107,8 @@ def _toml(grows: str, size: int, folder: Path) -> MemoryDirectory:
     return directory
 
 
-def main() -> None:
-    """Measure, and write what was found."""
+def measure_all() -> dict[str, Any]:
+    """Return the cost of a look-up in each directory, at each size."""
     found: dict[tuple[str, str], dict[int, float]] = {}
     for grows, sizes in SIZES.items():
         for size in sizes:
@@ -115,14 +116,11 @@ def main() -> None:
                 for directory, microseconds in measure(grows, size, Path(folder)):
                     found.setdefault((grows, directory), {})[size] = microseconds
                     print(grows, size, directory, microseconds)
-    results = {
+    return {
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "lines": [Line(*key, costs)._asdict() for key, costs in found.items()],
     }
-    (HERE / "lookups.json").write_text(json.dumps(results, indent=1) + "\n")
-    (HERE / "lookups.inc").write_text(table(results))
-    (HERE / "lookups.svg").write_text(plot(results))
 
 
 def lines(results: dict[str, Any]) -> list[Line]:
@@ -160,4 +158,4 @@ def _panel(grows: str, found: list[Line]) -> Curves:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(publish("lookups", measure_all, table, {"lookups": plot}))

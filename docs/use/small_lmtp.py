@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socketserver
-import threading
-from collections.abc import Iterator
 
 PATH = re.compile(r"(?:FROM|TO):<([^<>\s]*)>$", re.IGNORECASE)
 
@@ -109,24 +106,3 @@ class Small(socketserver.StreamRequestHandler):
     def do_quit(self, _: str) -> None:
         """Take leave."""
         self.say("221 2.0.0 Bye")
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """Print nothing about a connection that was lost."""
-
-
-@contextlib.contextmanager
-def serve(connection: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
-    """Serve with `connection` on a free port; yield the address."""
-    with _Server(("127.0.0.1", 0), connection) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()

@@ -70,7 +70,7 @@ def _rule(value: str) -> tuple[str, str, Codes]:
     words = value.split()
     verb = words.pop(0) if words and not words[0][0].isdigit() else ""
     if len(words) < 2 or not all(_is_pattern(word) for word in words) or "x" in words[0]:
-        raise UsageError(f"accept is a verb, or none, then the code that the transcript has and those that are right as well: {value!r}")
+        raise UsageError(f"accept: an optional verb, then the transcript's code and the other correct codes: {value!r}")
     return verb, words[0], tuple(words[1:])
 
 

@@ -102,11 +102,11 @@ def _played(case: Case, words: list[str], serve: Callable[[Script], PlaysScript]
         return replace(result, verdict=CaseVerdict.ERROR, reason=f"the client cannot be started: {error}")
     if script.verdict == "played":
         return replace(result, verdict=CaseVerdict.PASS)
-    told = script.explain()
+    problem = script.explain()
     if script.verdict == "unstarted":
-        return replace(result, verdict=CaseVerdict.ERROR, reason="the client sent nothing", got=told)
+        return replace(result, verdict=CaseVerdict.ERROR, reason="the client sent nothing", got=problem)
     verdict = CaseVerdict.FAIL if case.strength == "MUST" else CaseVerdict.NON_STRICT
-    return replace(result, verdict=verdict, reason=told.partition("\n")[0], got=told)
+    return replace(result, verdict=verdict, reason=problem.partition("\n")[0], got=problem)
 
 
 def _converse(server: PlaysScript, words: list[str], sent: MessageToSend, seconds: float) -> None:

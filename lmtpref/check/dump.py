@@ -10,7 +10,7 @@ from lmtpref.check.cases import Case
 from lmtpref.check.conditions import conditions
 from lmtpref.check.usage import recipients, rejected
 from lmtpref.transcripts.notation import Step
-from lmtpref.transcripts.opening import LHLO, OPENING_CODES, goes_without_saying
+from lmtpref.transcripts.opening import LHLO, OPENING_CODES, has_implied_opening
 
 FORMAT = 1
 
@@ -33,7 +33,7 @@ def _case(case: Case) -> dict[str, Any]:
 
 def _opening(case: Case) -> list[dict[str, Any]]:
     """Return the steps that a transcript omits if it begins with the client's line."""
-    if not goes_without_saying(case.transcript):
+    if not has_implied_opening(case.transcript):
         return []
     greeting, lhlo = ({"do": "expect", "code": code.decode(), "accept": []} for code in OPENING_CODES)
     return [greeting, {"do": "send", "text": f"{LHLO}\r\n"}, lhlo]

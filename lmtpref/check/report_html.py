@@ -83,10 +83,10 @@ def _cell(result: Result | None) -> str:
 def _failure(result: Result) -> str:
     clauses = "".join(f"<li>{_clause(requirement)}</li>" for requirement in result.requirements)
     known = f"<p>Known failure: {escape(result.known)}</p>" if result.known else ""
-    told = f"<pre>{escape(result.got or result.reason)}</pre>"
+    detail = f"<pre>{escape(result.got or result.reason)}</pre>"
     wire = f"<details><summary>The conversation</summary>{_ladder(result.wire)}</details>" if result.wire else ""
     name = escape(result.id)
-    return f'<section id="{name}"><h3>{name} {_verdict(result.verdict)}</h3><ul>{clauses}</ul>{known}{told}{wire}</section>'
+    return f'<section id="{name}"><h3>{name} {_verdict(result.verdict)}</h3><ul>{clauses}</ul>{known}{detail}{wire}</section>'
 
 
 def _clause(requirement: Requirement) -> str:

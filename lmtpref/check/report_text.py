@@ -37,8 +37,8 @@ def failure(result: Result) -> str:
         lines += textwrap.wrap(str(requirement), 100, initial_indent=_INDENT, subsequent_indent=_INDENT)
         lines += [_INDENT + requirement.link] if requirement.link else []
     lines += [f"{_INDENT}known failure: {result.known}"] if result.known else []
-    told = result.got or result.reason
-    return "\n".join([*lines, *(f"{_INDENT}{line}" for line in told.splitlines())]) + "\n"
+    detail = result.got or result.reason
+    return "\n".join([*lines, *(f"{_INDENT}{line}" for line in detail.splitlines())]) + "\n"
 
 
 def conversation(result: Result) -> str:

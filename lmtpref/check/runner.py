@@ -79,7 +79,7 @@ def play_case(case: Case, target: Target, found: Probe, options: CheckOptions) -
     """Play one case, if it applies to `target`; every case gets a result, even after an exception."""
     if reason := _skip(case, target, found, options):
         return Played(case, _result(case, CaseVerdict.SKIPPED, reason))
-    if reason := _unreached(case, found, options.world):
+    if reason := _unmet_precondition(case, found, options.world):
         return Played(case, _result(case, CaseVerdict.NOT_REACHED, reason))
     transcript = options.world.spoken(case.transcript)
     try:
@@ -94,7 +94,7 @@ def play_case(case: Case, target: Target, found: Probe, options: CheckOptions) -
 def judge(case: Case, outcome: PlayResult, wire: BoundedWire, found: Probe, *, strict: bool) -> Result:
     """Return the result of a case that was played."""
     said = str(wire.recording)
-    outcome = _without_farewell(outcome)
+    outcome = _without_final_421(outcome)
     missing = [extension for extension in case.offers if extension not in found.offers]
     if missing or wire.exceeded:
         reason = wire.exceeded or f"LHLO does not list {', '.join(missing)}"
@@ -103,12 +103,12 @@ def judge(case: Case, outcome: PlayResult, wire: BoundedWire, found: Probe, *, s
         return replace(_result(case, CaseVerdict.PASS), wire=said)
     relaxed = relax(outcome, case.accept)
     if relaxed.passed and not strict and outcome.level != "exact":
-        return replace(_result(case, CaseVerdict.NON_STRICT, "with another reply code that is right as well"), wire=said)
-    told = (outcome if strict or outcome.level == "exact" else relaxed).difference
-    return replace(_failure(case, told.partition("\n")[0], strict=strict), got=told, wire=said)
+        return replace(_result(case, CaseVerdict.NON_STRICT, "with another correct reply code"), wire=said)
+    difference = (outcome if strict or outcome.level == "exact" else relaxed).difference
+    return replace(_failure(case, difference.partition("\n")[0], strict=strict), got=difference, wire=said)
 
 
-def _without_farewell(outcome: PlayResult) -> PlayResult:
+def _without_final_421(outcome: PlayResult) -> PlayResult:
     """Return `outcome` without a 421 at its very end, because a server may announce its close (RFC 5321 section 3.8)."""
     turns = list(outcome.turns)
     if turns and turns[-1].heard and turns[-1].heard[-1][0].startswith(b"421") and len(turns[-1].heard) > len(turns[-1].expected):
@@ -139,7 +139,7 @@ def _skip(case: Case, target: Target, found: Probe, options: CheckOptions) -> st
     return ""
 
 
-def _unreached(case: Case, found: Probe, world: World) -> str:
+def _unmet_precondition(case: Case, found: Probe, world: World) -> str:
     """Return the precondition of `case` that the target does not meet; empty if it meets all."""
     if found.problem and begins_session(case):
         return found.problem

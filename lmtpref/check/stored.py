@@ -16,7 +16,7 @@ from lmtpref.transcripts.notation import Transcript, parse
 from lmtpref.transcripts.script_frames import Frame, frames
 
 STORED = "stored"  # the need of a case whose clause is visible only in a mailbox
-UNSEEN = "what is stored cannot be seen without --store-command"
+UNSEEN = "the stored message cannot be seen without --store-command"
 STORE_SECONDS = 10.0  # for the command to print a message
 _RECIPIENT = "{recipient}"
 

@@ -66,7 +66,7 @@ class BackgroundStream:
             if self._closed or self._waiting_octets + len(octets) > MAX_WAITING_OCTETS:
                 self._dropped += lines
                 return
-            self._lines.append(self._noticed() + octets)
+            self._lines.append(self._take_notice() + octets)
             self._waiting_octets += len(octets)
             self._changed.notify()
 
@@ -85,12 +85,12 @@ class BackgroundStream:
         """Return the waiting lines, after waiting for the first one; empty once the stream is closed and all is written."""
         with self._changed:
             self._changed.wait_for(lambda: self._lines or self._dropped or self._closed)
-            octets = b"".join(self._lines) or self._noticed()
+            octets = b"".join(self._lines) or self._take_notice()
             self._lines.clear()
             self._waiting_octets = 0
             return octets
 
-    def _noticed(self) -> bytes:
+    def _take_notice(self) -> bytes:
         """Return the line that reports the lines dropped since the last such line; empty if none were dropped."""
         dropped, self._dropped = self._dropped, 0
         return f"{self._notice(dropped)}\n".encode() if dropped else b""

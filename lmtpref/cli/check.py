@@ -31,15 +31,23 @@ _CLIENT_SECONDS = 10.0  # for a client program to start, and to send its message
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `check`."""
-    check = commands.add_parser("check", help="hold an LMTP server against the documents' transcripts, clause by clause")
-    check.add_argument("words", nargs="*", metavar="HOST:PORT|unix:PATH [CLAUSE|ID|PAGE...]", help="the server, and which cases")
+    check = commands.add_parser("check", help="test an LMTP server or client with the transcripts of the documents")
+    check.add_argument(
+        "words", nargs="*", metavar="HOST:PORT|unix:PATH [CLAUSE|ID|PAGE...]", help="the server, and the cases to play (default: all)"
+    )
     check.add_argument("--command", metavar="COMMAND", help="instead of an address: a program that speaks LMTP on its standard streams")
-    check.add_argument("--client", metavar="COMMAND", help="check a client instead: a program that sends a message to {host} {port}")
+    check.add_argument("--client", metavar="COMMAND", help="test a client instead: a program that sends a message to {host} {port}")
     _add_selection(check)
     _add_world(check)
     check.add_argument("--match", choices=LEVELS, default="code", help="how closely replies are compared (default: %(default)s)")
-    check.add_argument("--strict", action="store_true", help="SHOULD, MAY and second-best replies count as well")
-    check.add_argument("--timeout", type=seconds, default=PATIENCE_SECONDS, metavar="SECONDS", help="for each reply (default: %(default)g)")
+    check.add_argument("--strict", action="store_true", help="violations of SHOULD and MAY, and second-best replies, are failures")
+    check.add_argument(
+        "--timeout",
+        type=seconds,
+        default=PATIENCE_SECONDS,
+        metavar="SECONDS",
+        help="how long to wait for each reply (default: %(default)g)",
+    )
     check.add_argument("--known", type=path_name, metavar="FILE.toml", help="cases that are expected to fail, with reasons")
     check.add_argument("--write-known", type=path_name, metavar="FILE.toml", help="write the failures of this run as such a file")
     _add_reports(check)
@@ -65,8 +73,10 @@ def _add_selection(check: argparse.ArgumentParser) -> None:
 def _add_world(check: argparse.ArgumentParser) -> None:
     check.add_argument("--recipient", action="append", default=[], metavar="ADDRESS", help="an address that the server accepts; up to 3")
     check.add_argument("--unknown", metavar="ADDRESS", help="an address that the server rejects")
-    check.add_argument("--world", type=path_name, metavar="FILE.toml", help="which addresses stand for those of the transcripts")
-    check.add_argument("--store-command", metavar="COMMAND", help="prints the newest message stored for {recipient}")
+    check.add_argument(
+        "--world", type=path_name, metavar="FILE.toml", help="a file that maps the transcripts' addresses to those of the server"
+    )
+    check.add_argument("--store-command", metavar="COMMAND", help="a command that prints the newest message stored for {recipient}")
     check.add_argument("--given", action="append", default=[], metavar="NAME", help="a condition that the server is in; may be repeated")
 
 
@@ -122,7 +132,7 @@ def _target(options: argparse.Namespace, address: str | None) -> Target:
 
 def _world(options: argparse.Namespace) -> World:
     if options.world and (options.recipient or options.unknown):
-        raise UsageError("--world says what --recipient and --unknown would; not both")
+        raise UsageError("--world replaces --recipient and --unknown")
     return World.load(Path(options.world)) if options.world else World.of(options.recipient, options.unknown)
 
 
@@ -138,7 +148,7 @@ def _play(chosen: Sequence[Case], target: Target, options: argparse.Namespace) -
     played: list[Played] = []
     for one in each(chosen, target, found, playing):
         played.append(one)
-        _tell_progress(played)
+        _print_progress(played)
         if options.verbose and one.result.wire:
             print(report_text.conversation(one.result), flush=True)
         elif one.result.is_failure:
@@ -175,7 +185,7 @@ def _announcement(chosen: Sequence[Case], target: Target, playing: CheckOptions)
     return f"{counted(len(chosen), 'case')}; {sent}"
 
 
-def _tell_progress(played: Sequence[Played]) -> None:
+def _print_progress(played: Sequence[Played]) -> None:
     """Print the name of each page as it begins, if standard error is a terminal."""
     if sys.stderr.isatty() and [one.case.page for one in played[-2:]].count(played[-1].case.page) == 1:
         report(played[-1].case.page)

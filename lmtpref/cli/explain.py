@@ -33,8 +33,10 @@ GOES_ON = (2, 3)  # the first digits of replies after which a client continues
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `explain`."""
-    explain = commands.add_parser("explain", help="say which rules would decide about a message, and what the server would answer")
-    explain.add_argument("config", metavar="CONFIG.toml", help="whose lists and rules; or mailman:FILE, the configuration of a GNU Mailman")
+    explain = commands.add_parser("explain", help="show which rules would decide about a message, and the server's replies")
+    explain.add_argument(
+        "config", metavar="CONFIG.toml", help="the configuration with the lists and rules; or mailman:FILE, that of a GNU Mailman"
+    )
     explain.add_argument(
         "--from", dest="sender", type=wire_line, required=True, metavar="ADDR", help="the envelope's sender; <> for the null sender"
     )
@@ -44,10 +46,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--tls-name", action="append", default=[], metavar="NAME", help="a name in its verified TLS certificate; may be repeated"
     )
     explain.add_argument(
-        "--lhlo", type=wire_line, default="mta.example", metavar="NAME", help="what it calls itself (default: mta.example)"
+        "--lhlo", type=wire_line, default="mta.example", metavar="NAME", help="the argument of its LHLO (default: mta.example)"
     )
     explain.add_argument("--message", type=path_name, metavar="FILE", help="the message (default: a short one from the sender)")
-    explain.add_argument("--json", action="store_true", help="for programs")
+    explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(run=_explain)
 
 
@@ -189,14 +191,14 @@ def _peer(options: argparse.Namespace, configuration: Configuration) -> Peer:
 
 
 def _as_text(explained: Explanation) -> Iterator[str]:
-    told: set[tuple[str, str]] = set()
+    printed: set[tuple[str, str]] = set()
     for step in explained.steps:
         if step.command:
             yield f"C: {step.command}"
         for decision, asked_with in step.questions:
             facts = described(asked_with).items()
-            yield from (f"     {name:<24} {value}" for name, value in facts if (name, value) not in told)
-            told.update(facts)
+            yield from (f"     {name:<24} {value}" for name, value in facts if (name, value) not in printed)
+            printed.update(facts)
             yield from (f"   {rule.name + '?':<26} {said}" for rule, said in explained.asked(decision))
         if explained.entry and step is explained.steps[-1]:
             yield f"   queue                      {explained.entry.queue}"

@@ -15,9 +15,11 @@ from lmtpref.protocol.errors import ConfigurationError, UsageError
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `lists import`."""
     lists = commands.add_parser("lists", help="lists in a database").add_subparsers(required=True, metavar="ACTION")
-    import_ = lists.add_parser("import", help="put the lists of CONFIG, and no others, into a database")
-    import_.add_argument("config", metavar="CONFIG.toml", help="where the lists are")
-    import_.add_argument("url", metavar="URL", help="where they go, as SQLAlchemy writes it: sqlite:///lists.db, postgresql+psycopg://...")
+    import_ = lists.add_parser("import", help="replace the lists in a database with those of CONFIG")
+    import_.add_argument("config", metavar="CONFIG.toml", help="the configuration with the lists")
+    import_.add_argument(
+        "url", metavar="URL", help="the URL of the database, as SQLAlchemy writes it: sqlite:///lists.db, postgresql+psycopg://..."
+    )
     import_.set_defaults(run=_import)
 
 
@@ -25,7 +27,7 @@ def _import(options: argparse.Namespace) -> int:
     try:
         from lmtpref.lists.directory.sql_import import import_lists
     except ModuleNotFoundError:
-        raise UsageError("lists in a database need SQLAlchemy; pip install 'lmtpref[sql]' brings it") from None
+        raise UsageError("lists in a database need SQLAlchemy; pip install 'lmtpref[sql]' installs it") from None
     directory = load(options.config).directory
     if not isinstance(directory, MemoryDirectory):
         raise ConfigurationError("the lists are in a database already", file=options.config, key="directory")

@@ -35,7 +35,7 @@ def add_to(serve: argparse.ArgumentParser) -> None:
     """Add the options to `serve`."""
     serve.add_argument("--log-json", action="store_true", help="log a line of JSON for each transaction, on standard error")
     serve.add_argument(
-        "--log-key", type=path_name, metavar="FILE", help="with --log-json: write no address, but a hash of it with the key in FILE"
+        "--log-key", type=path_name, metavar="FILE", help="with --log-json: write a hash instead of each address, with the key in FILE"
     )
 
 
@@ -43,7 +43,7 @@ def journal_for(options: argparse.Namespace) -> JsonJournal | None:
     """Return the journal that the options request; None without one.  Raises UsageError if the key cannot be read."""
     if not options.log_json:
         if options.log_key:
-            raise UsageError("--log-key goes with --log-json")
+            raise UsageError("--log-key needs --log-json")
         return None
     for handler in logging.getLogger().handlers:
         handler.setFormatter(JsonFormatter())
@@ -98,13 +98,13 @@ class JsonJournal:
         self._write(json.dumps({name: value for name, value in line.items() if value not in (None, {})}))
 
     def _recipient(self, attempt: Attempt, rules: Rules) -> dict[str, Any]:
-        told = {
+        line = {
             "address": self._spelled(attempt.address),
             "rcpt": _codes(attempt.rcpt),
             "final": _codes(attempt.final),
             "rules": rules.get(attempt.address, {}),
         }
-        return {name: value for name, value in told.items() if value not in (None, {})}
+        return {name: value for name, value in line.items() if value not in (None, {})}
 
     def _spelled(self, address: str) -> str:
         if self._key is None or not address:

@@ -44,7 +44,7 @@ class Maps:
     def files(self, configuration: Configuration, where: Path) -> Files:
         """Return the text of each file by its name, for a complete sequence of lists; `where` is the folder in which the MTA finds them."""
         if not isinstance(configuration.directory, MemoryDirectory):
-            raise UsageError("the lists are in a database: the maps are made of [[list]] tables")
+            raise UsageError("the lists are in a database; maps are made from [[list]] tables")
         places = places_of(configuration.directory)
         hop = _reachable(parse_address(self.next_hop or configuration.listen[0]))
         match self.mta:
@@ -58,18 +58,18 @@ class Maps:
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `maps`."""
-    maps = commands.add_parser("maps", help="what an MTA needs to find the lists: tables, and the lines of its configuration")
+    maps = commands.add_parser("maps", help="print or write an MTA's tables for the lists, and the lines of its configuration")
     maps.add_argument("mta", choices=MTA.choices, help="which MTA")
-    maps.add_argument("config", metavar="CONFIG.toml", help="where the lists are")
+    maps.add_argument("config", metavar="CONFIG.toml", help="the configuration with the lists")
+    maps.add_argument("--out", type=path_name, metavar="DIR", help="write the files that have changed to this folder (default: print all)")
+    maps.add_argument("--check", action="store_true", help="write nothing; report whether the files in DIR are current")
     maps.add_argument(
-        "--out", type=path_name, metavar="DIR", help="write the files here, those that have changed; without it they are printed"
+        "--next-hop", metavar="HOST:PORT|unix:PATH", help="the server's address for the MTA (default: the first one that it listens on)"
     )
-    maps.add_argument("--check", action="store_true", help="write nothing; say whether the files in DIR are current")
-    maps.add_argument("--next-hop", metavar="HOST:PORT|unix:PATH", help="where the MTA finds us (default: where the server listens first)")
     maps.add_argument("--service", help="Postfix: which service of master.cf delivers (default: lmtp)")
     maps.add_argument("--type", choices=MAP_TYPE.choices, help="Postfix: the kind of table (default: regexp)")
     maps.add_argument("--class", dest="address_class", choices=MAP_CLASS.choices, help="Postfix: the class of the domains (default: relay)")
-    maps.add_argument("--then", metavar="COMMAND", help="run this when a file has changed")
+    maps.add_argument("--then", metavar="COMMAND", help="a command that runs when a file has changed")
     maps.set_defaults(run=_maps)
 
 
@@ -161,5 +161,5 @@ def _reachable(address: Address) -> Address:
     if isinstance(address, UnixAddress):
         return UnixAddress(str(Path(address.path).absolute()))
     if not address.port:
-        raise UsageError(f"an MTA needs a port that stays: {address}; --next-hop says which")
+        raise UsageError(f"an MTA needs a fixed port: {address}; set --next-hop")
     return TcpAddress("127.0.0.1" if address.host in _ANY else address.host, address.port)

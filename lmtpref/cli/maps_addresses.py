@@ -80,5 +80,5 @@ def quoted(text: str) -> str:
 
 def _checked(place: tuple[str, str]) -> tuple[str, str]:
     if not all(map(_PLAIN.fullmatch, place)):
-        raise UsageError(f"{'@'.join(place)}: this address cannot stand in every MTA's tables")
+        raise UsageError(f"{'@'.join(place)}: not every MTA's tables can hold this address")
     return place

@@ -21,19 +21,20 @@ from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
 
 
-class NothingKept:
-    """A sink that keeps no entry, because the milter only needs the verdict."""
+class DiscardingSink:
+    """A sink that drops every entry, because the milter only needs the verdict."""
 
     def put(self, entry: Entry) -> None:
         """Drop the entry."""
 
 
 class ListJudge:
-    """A judge that answers for recipients at the lists' domains as the server would; all other recipients belong to the MTA.
+    """A judge that answers for the recipients at the lists' domains, as the server would; the MTA decides about all others.
 
-    At the domains `mixed`, which have mailboxes too, only the lists' addresses are ours.  A 4xx reports a local error.
-    With `tempfail` it is passed on; without, the MTA continues, and the server decides when the message comes.
-    While the lists cannot be looked up, only domains at which a list was found are ours.
+    The domains `mixed` have mailboxes too, so there it answers only for the addresses of lists.
+    If the lists cannot be looked up, it answers only for domains at which it has found a list before.
+    A 4xx reply reports a local error.  With `tempfail`, the MTA gets it.  Otherwise the MTA accepts the recipient, and the
+    server decides when the message arrives.
     """
 
     def __init__(self, handler: ListHandler, *, mixed: Iterable[str] = (), tempfail: bool = True) -> None:
@@ -43,7 +44,7 @@ class ListJudge:
         self._served: set[str] = set()
 
     async def rcpt(self, envelope: Envelope, path: Path) -> Reply | None:
-        """Return the rejection of this recipient; None for an accepted recipient, and for one that belongs to the MTA."""
+        """Return the rejection of this recipient; None if it is accepted, or if the MTA decides about it."""
         recipient = Recipient(path)
         refusal = await resolve(self.handler.rcpt(envelope, recipient))
         if not self._is_ours(recipient):
@@ -76,11 +77,17 @@ class ListJudge:
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `milter`."""
-    milter = commands.add_parser("milter", help="answer for the lists at Postfix's or Sendmail's own RCPT and end of message")
-    milter.add_argument("config", metavar="CONFIG.toml", help="where the lists are; or mailman:FILE")
-    milter.add_argument("--listen", action="append", required=True, metavar="inet:HOST:PORT|unix:PATH", help="where; may be repeated")
-    milter.add_argument("--mixed", action="append", default=[], metavar="DOMAIN", help="it has mailboxes besides lists; may be repeated")
-    milter.add_argument("--on-outage", choices=("tempfail", "continue"), default="tempfail", help="when the lists cannot be asked")
+    milter = commands.add_parser("milter", help="answer Postfix or Sendmail for the lists, at RCPT and at the end of a message")
+    milter.add_argument("config", metavar="CONFIG.toml", help="the configuration with the lists; or mailman:FILE")
+    milter.add_argument(
+        "--listen", action="append", required=True, metavar="inet:HOST:PORT|unix:PATH", help="the address to listen on; may be repeated"
+    )
+    milter.add_argument(
+        "--mixed", action="append", default=[], metavar="DOMAIN", help="a domain with mailboxes besides lists; may be repeated"
+    )
+    milter.add_argument(
+        "--on-outage", choices=("tempfail", "continue"), default="tempfail", help="what to do when the lists cannot be looked up"
+    )
     milter.set_defaults(run=_milter)
 
 
@@ -93,19 +100,19 @@ def _milter(options: argparse.Namespace) -> int:
         max_buffered_octets=configuration.limits.max_buffered_octets,
     )
     with background_log():
-        asyncio.run(_until_told_to_stop(milter, judge, options, configuration.group()))
+        asyncio.run(_serve_until_stopped(milter, judge, options, configuration.group()))
     return 0
 
 
 def _handler(configuration: Configuration) -> ListHandler:
-    return configuration.handler(NothingKept())
+    return configuration.handler(DiscardingSink())
 
 
 def _handler_of(path: str) -> ListHandler:
     return _handler(load_or_open(path))
 
 
-async def _until_told_to_stop(milter: Milter, judge: ListJudge, options: argparse.Namespace, group: str | None) -> None:
+async def _serve_until_stopped(milter: Milter, judge: ListJudge, options: argparse.Namespace, group: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -115,7 +122,7 @@ async def _until_told_to_stop(milter: Milter, judge: ListJudge, options: argpars
         before, judge.handler = judge.handler.directory, await asyncio.to_thread(_handler_of, options.config)
         if close := getattr(before, "close", None):  # closes a database's connections
             close()
-        report(f"{options.config} was read again")
+        report(f"{options.config} was reloaded")
 
     async with on_hangup(read_again, options.config), contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(milter.aclose)

@@ -19,14 +19,16 @@ PLAYED_EXIT, MISMATCH_EXIT, TIMED_OUT_EXIT, UNSTARTED_EXIT = 0, 1, 3, 4
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `mock`."""
     mock = commands.add_parser("mock", help="play the server's side of a transcript, once, to test a client")
-    mock.add_argument("transcript", metavar="FILE.rst#ID|FILE|ID", help="in a document, a file of its own, or one of lmtpref's")
+    mock.add_argument(
+        "transcript", metavar="FILE.rst#ID|FILE|ID", help="the transcript: in a document, in a file of its own, or one of lmtpref's"
+    )
     mock.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT|unix:PATH", help="where (default: %(default)s)")
     mock.add_argument(
         "--timeout",
         type=seconds,
         default=SCRIPT_SECONDS,
         metavar="SECONDS",
-        help="for the client to come and finish (default: %(default)g)",
+        help="how long to wait for the client to finish (default: %(default)g)",
     )
     mock.set_defaults(run=_mock)
 

@@ -27,20 +27,20 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `queues`."""
-    queues = commands.add_parser("queues", help="say what queues hold; show, remove, release or move an entry")
+    queues = commands.add_parser("queues", help="list the entries of queues; show, remove, release or move one")
     queues.add_argument("url", metavar="DIR|URL", help="a spool, or the URL of an engine; env:NAME reads a variable")
     queues.add_argument("action", nargs="?", choices=tuple(_ACTIONS), default="list", help="what to do (default: list)")
-    queues.add_argument("id", nargs="?", metavar="ID", help="which entry, as `list` calls it")
-    queues.add_argument("to", nargs="?", metavar="QUEUE", help="move: where to")
-    queues.add_argument("--by", metavar="NAME", default="", help="release: the moderator, whose name is kept with the entry")
-    queues.add_argument("--queue", choices=QUEUES, help="list: of this queue alone")
-    queues.add_argument("--list", metavar="ADDRESS", help="list: for this list alone")
-    queues.add_argument("--sender", metavar="ADDRESS", help="list: from this envelope sender alone; <> is the null sender")
-    queues.add_argument("--older", metavar="AGE", type=_seconds, help="list: stored longer ago, such as 90s, 15m, 12h or 3d")
-    queues.add_argument("--newer", metavar="AGE", type=_seconds, help="list: stored more recently")
-    queues.add_argument("--raw", action="store_true", help="show the message octet for octet, as it is stored, and not escaped")
-    queues.add_argument("--json", action="store_true", help="for programs: an array, or an object")
-    queues.add_argument("--json-lines", action="store_true", help="list: for programs, an object a line")
+    queues.add_argument("id", nargs="?", metavar="ID", help="the ID of an entry, as `list` prints it")
+    queues.add_argument("to", nargs="?", metavar="QUEUE", help="move: the queue to move it to")
+    queues.add_argument("--by", metavar="NAME", default="", help="release: the moderator's name, which is stored with the entry")
+    queues.add_argument("--queue", choices=QUEUES, help="list: only this queue")
+    queues.add_argument("--list", metavar="ADDRESS", help="list: only for this list")
+    queues.add_argument("--sender", metavar="ADDRESS", help="list: only from this envelope sender; <> is the null sender")
+    queues.add_argument("--older", metavar="AGE", type=_seconds, help="list: only entries older than this, such as 90s, 15m, 12h or 3d")
+    queues.add_argument("--newer", metavar="AGE", type=_seconds, help="list: only entries newer than this")
+    queues.add_argument("--raw", action="store_true", help="show: print the stored octets, unescaped")
+    queues.add_argument("--json", action="store_true", help="print JSON: an array, or an object")
+    queues.add_argument("--json-lines", action="store_true", help="list: print JSON, one object a line")
     queues.set_defaults(run=_queues)
 
 

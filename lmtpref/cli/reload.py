@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def on_hangup(read_again: Callable[[], Awaitable[None]], path: str) -> AsyncIterator[None]:
-    """Await `read_again` after each SIGHUP in the `async with` block; a failure is reported, and the old configuration stays.
+    """Await `read_again` after each SIGHUP in the `async with` block; a failure is reported, and the old configuration remains.
 
     A signal during `read_again` makes it run once more.  On systems without SIGHUP, nothing happens.
     """
@@ -48,9 +48,9 @@ async def _reload_loop(asked: asyncio.Event, read_again: Callable[[], Awaitable[
         try:
             await read_again()
         except UsageError as error:
-            report(f"{error}; the old configuration stays")
+            report(f"{error}; the old configuration remains")
         except Exception:
-            log.exception("%s could not be read; the old configuration stays", path)
+            log.exception("%s could not be read; the old configuration remains", path)
 
 
 @contextlib.asynccontextmanager
@@ -68,7 +68,7 @@ async def reloading(server: Server, path: str, configuration: Configuration, *, 
         server.reconfigure(found, prepared)
         current.close()
         current = found
-        report(f"{path} was read again")
+        report(f"{path} was reloaded")
         if workers == 1:
             await asyncio.to_thread(make_maps, found)
 

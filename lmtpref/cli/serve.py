@@ -42,19 +42,23 @@ COLLECTED_AFTER = (50_000, 20, 10)  # the arguments of gc.set_threshold
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `serve`."""
     serve = commands.add_parser("serve", help="run the server; without CONFIG, three lists in memory for a demonstration")
-    serve.add_argument("config", type=path_name, nargs="?", metavar="CONFIG.toml", help="what to serve (docs: configuration)")
-    serve.add_argument("--listen", action="append", metavar="HOST:PORT|unix:PATH", help="listen here instead; may be repeated")
-    serve.add_argument("--allow-remote", action="store_true", help="listen elsewhere than on loopback; CONFIG must name known_mtas")
-    kept = serve.add_mutually_exclusive_group()
-    kept.add_argument("--spool", type=path_name, metavar="DIR", help="keep messages in this folder, on disk, instead of where CONFIG says")
-    kept.add_argument("--queues", metavar="URL", help="keep messages in this engine instead (docs: queues); env:NAME reads a variable")
-    serve.add_argument("--held", metavar="URL", help="with amqp: keep what is held or discarded in this engine")
-    serve.add_argument("--wait", action="store_true", help="wait for the engine of the queues if it is out of reach at the start")
+    serve.add_argument("config", type=path_name, nargs="?", metavar="CONFIG.toml", help="the configuration file (docs: configuration)")
     serve.add_argument(
-        "--stdio", action="store_true", help="instead of listening, serve the one client on standard input and output; needs a spool"
+        "--listen", action="append", metavar="HOST:PORT|unix:PATH", help="the address to listen on, instead of CONFIG's; may be repeated"
+    )
+    serve.add_argument("--allow-remote", action="store_true", help="allow addresses other than loopback; CONFIG must have known_mtas")
+    kept = serve.add_mutually_exclusive_group()
+    kept.add_argument("--spool", type=path_name, metavar="DIR", help="store messages in a spool in this folder, instead of CONFIG's queues")
+    kept.add_argument(
+        "--queues", metavar="URL", help="store messages in this engine instead (docs: queues); env:NAME reads an environment variable"
+    )
+    serve.add_argument("--held", metavar="URL", help="with amqp: the engine for held and discarded messages")
+    serve.add_argument("--wait", action="store_true", help="wait for the queues' engine if it is unreachable at the start")
+    serve.add_argument(
+        "--stdio", action="store_true", help="serve one client on standard input and output instead of listening; needs a spool"
     )
     serve.add_argument("--uvloop", choices=("auto", "yes", "no"), default="auto", help="the event loop (default: auto)")
-    serve.add_argument("--workers", type=int, metavar="N", help="serve in N processes (default: as CONFIG says, or 1)")
+    serve.add_argument("--workers", type=int, metavar="N", help="the number of server processes (default: CONFIG's, or 1)")
     serve_faults.add_to(serve)
     serve_given.add_to(serve)
     log_json.add_to(serve)
@@ -81,9 +85,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.accept_all or any(condition.accept_all for condition in given):
         server.handler = AcceptAll()
     _warn_of_forgeries(server)
-    _spare_the_collector()
+    _collect_garbage_rarely()
     finished = _run_until_end(server, options, configuration, None)
-    missing = serve_faults.tell_missing(recorder) if options.faults else False
+    missing = serve_faults.report_missing(recorder) if options.faults else False
     return 0 if finished and not missing else FAILED_EXIT
 
 
@@ -93,7 +97,7 @@ def _work(options: argparse.Namespace, configuration: Configuration, group: Grou
     if options.accept_all:
         server.handler = AcceptAll()
     elif isinstance(server.queues, MemoryQueues):
-        raise UsageError(f"workers = {group.workers} needs a [spool] or [queues]: what is kept in memory belongs to one process")
+        raise UsageError(f"workers = {group.workers} needs [spool] or [queues], because processes do not share memory")
     return 0 if _run_until_end(server, options, configuration, group) else FAILED_EXIT
 
 
@@ -106,7 +110,7 @@ def _run_until_end(server: Server, options: argparse.Namespace, configuration: C
             if options.stdio:
                 runner.run(_one_conversation(server, stack))
             else:
-                runner.run(_until_told_to_stop(server, options, configuration, stack, group))
+                runner.run(_serve_until_stopped(server, options, configuration, stack, group))
     except ENDS_SERVER:  # raised by a hook; the server has stopped in order
         _finish(server.queues, is_shown=is_shown)
         raise
@@ -129,7 +133,7 @@ def _warn_of_forgeries(server: Server) -> None:
             handler.warn_of_forgeries(mailing_list)
 
 
-def _spare_the_collector() -> None:
+def _collect_garbage_rarely() -> None:
     """Collect garbage seldom: few objects here form cycles, and a collection stops the server for longer the more objects exist."""
     gc.freeze()
     gc.set_threshold(*COLLECTED_AFTER)
@@ -137,7 +141,7 @@ def _spare_the_collector() -> None:
 
 def _configuration(options: argparse.Namespace) -> Configuration:
     if options.config and options.accept_all:
-        raise UsageError("a CONFIG has lists, and --accept-all does without; not both")
+        raise UsageError("--accept-all cannot be combined with CONFIG, which has lists")
     configuration = load(options.config) if options.config else cast()
     # With --stdio there is no socket and no TLS: an MTA's user may not even be able to read the key.
     if options.stdio:
@@ -160,17 +164,17 @@ def _check_stdio(options: argparse.Namespace, configuration: Configuration) -> N
     if not options.stdio:
         return
     if options.listen or not (configuration.maildir or configuration.queues_url):
-        raise UsageError("--stdio goes without --listen" if options.listen else "--stdio needs a spool, on disk, as --spool DIR says")
+        raise UsageError("--stdio cannot be combined with --listen" if options.listen else "--stdio needs a spool (--spool DIR)")
     if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()):
         # An MTA may have joined stderr with stdout, and would take log lines for replies.
         logging.disable()
 
 
-async def _until_told_to_stop(
+async def _serve_until_stopped(
     server: Server, options: argparse.Namespace, configuration: Configuration, stack: contextlib.ExitStack, group: Group | None
 ) -> None:
     """Serve until a signal; lines logged after the first ones are written in the background, until `stack` is closed."""
-    stop = _told_to_stop()
+    stop = _stop_event()
     if options.wait and not await _reached(server, stop):
         return
     workers = group.workers if group else 1
@@ -186,14 +190,14 @@ async def _until_told_to_stop(
 
 async def _reached(server: Server, stop: asyncio.Event) -> bool:
     """Wait until the engine of the queues can be reached; return False if a signal stops the server first."""
-    told = False
+    is_reported = False
     while not stop.is_set():
         try:
             await server.open_queues()
         except QueueUnreachableError as error:
-            if not told:
+            if not is_reported:
                 report(f"waiting for the queues: {error}")
-                told = True
+                is_reported = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), ATTEMPT_SECONDS)
         else:
@@ -204,7 +208,7 @@ async def _reached(server: Server, stop: asyncio.Event) -> bool:
 async def _one_conversation(server: Server, stack: contextlib.ExitStack) -> None:
     await server.open_queues()
     stack.enter_context(background_log())
-    stop = asyncio.create_task(_told_to_stop().wait())
+    stop = asyncio.create_task(_stop_event().wait())
     over = asyncio.create_task(server.converse())
     await asyncio.wait([stop, over], return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
@@ -212,7 +216,7 @@ async def _one_conversation(server: Server, stack: contextlib.ExitStack) -> None
     await over
 
 
-def _told_to_stop() -> asyncio.Event:
+def _stop_event() -> asyncio.Event:
     """Return the event that SIGTERM and SIGINT set."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

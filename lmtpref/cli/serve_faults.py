@@ -21,13 +21,11 @@ from lmtpref.testing.recorder import Message, Recorder
 
 def add_to(serve: argparse.ArgumentParser) -> None:
     """Add the options to `serve`."""
-    serve.add_argument("--accept-all", action="store_true", help="instead of lists, take every message for every recipient and keep none")
+    serve.add_argument("--accept-all", action="store_true", help="accept and drop every message, instead of serving lists")
     serve.add_argument(
-        "--faults", type=path_name, metavar="FILE.toml", help="what the server is to do wrong; exit code 1 if some of it never happened"
+        "--faults", type=path_name, metavar="FILE.toml", help="the faults to inject; exit code 1 if one of them never happened"
     )
-    serve.add_argument(
-        "--capture", type=path_name, metavar="FILE", help="write each message that was accepted to FILE, a line of JSON each"
-    )
+    serve.add_argument("--capture", type=path_name, metavar="FILE", help="write each accepted message to FILE, as a line of JSON")
 
 
 def recorder_for(options: argparse.Namespace) -> Recorder | None:
@@ -40,7 +38,7 @@ def recorder_for(options: argparse.Namespace) -> Recorder | None:
     return recorder
 
 
-def tell_missing(recorder: Recorder | None) -> bool:
+def report_missing(recorder: Recorder | None) -> bool:
     """Report the faults that did not happen; return whether there are any."""
     missing = recorder.faults.missing if recorder else []
     for line in missing:
@@ -66,15 +64,15 @@ TRUE = Kind("true", lambda value: value is True)
 KEYS = (
     FaultKey("on", TEXT, 'the command: a verb, "connect", or "." for the replies after the end of the message'),
     FaultKey("to", TEXT, "the recipient that it is limited to"),
-    FaultKey("after", COUNT, "how many occasions are left out"),
+    FaultKey("after", COUNT, "how many occasions are skipped first"),
     FaultKey("times", COUNT, "how often it happens; absent: every time"),
-    FaultKey("delay", SECONDS, "how long to wait before anything else"),
-    FaultKey("reply", TEXT, 'the answer: "452 4.2.2 Full"'),
-    FaultKey("drop", TRUE, "close the connection in place of an answer"),
+    FaultKey("delay", SECONDS, "how long to wait first"),
+    FaultKey("reply", TEXT, 'the reply: "452 4.2.2 Full"'),
+    FaultKey("drop", TRUE, "close the connection instead of replying"),
     FaultKey("drop_after_bytes", OCTETS_OR_NONE, "close the connection after so many octets of the reply"),
-    FaultKey("reset", TRUE, "as drop, with a reset"),
-    FaultKey("stall", TRUE, "never answer"),
-    FaultKey("slice", OCTETS, "send the answer in pieces of so many octets"),
+    FaultKey("reset", TRUE, "as drop, with a TCP reset"),
+    FaultKey("stall", TRUE, "never reply"),
+    FaultKey("slice", OCTETS, "send the reply in pieces of so many octets"),
 )
 _KEYS = {key.name: key for key in KEYS}
 
@@ -102,10 +100,10 @@ class _File(TomlFile):
             if not _KEYS[name].kind.fits(value):
                 raise self.error(f"must be {_KEYS[name].kind.words}, not {value!r}", header, key=name)
         if "on" not in table:
-            raise self.error("a fault is on some command", header, key="on")
+            raise self.error("a fault needs a command: on", header, key="on")
         done = [name for name in table if name not in {"on", "to", "after", "times"}]
         if not done:
-            raise self.error("nothing is to happen", header, key="on")
+            raise self.error("a fault needs an action, such as reply or drop", header, key="on")
         name = "on"
         try:
             fault = Fault(table["on"], to=table.get("to"), after=table.get("after", 0))

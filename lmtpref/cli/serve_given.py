@@ -25,13 +25,13 @@ NONE = "none"
 
 def add_to(serve: argparse.ArgumentParser) -> None:
     """Add the option to `serve`."""
-    serve.add_argument("--given", metavar="NAMES", help="be in conditions, between commas, that cases of `lmtpref check` ask for")
+    serve.add_argument("--given", metavar="NAMES", help="put the server into conditions of `lmtpref check`, separated by commas")
 
 
 def asked_for(options: argparse.Namespace) -> list[Condition]:
     """Return the conditions in the options.  Raises UsageError for an unknown one, or if there is a CONFIG too."""
     if options.given and options.config:
-        raise UsageError("--given changes the lists of the documents; it goes without a CONFIG")
+        raise UsageError("--given changes the documents' lists, so it cannot be combined with CONFIG")
     return _conditions([name for name in (options.given or NONE).split(",") if name != NONE])
 
 

@@ -11,7 +11,7 @@ from lmtpref.lists import Queues
 def announce(addresses: Iterable[str], *, in_memory: bool) -> None:
     """Print a line for each address."""
     if in_memory:
-        report("messages are kept in memory and end with this process")
+        report("messages are kept in memory and are lost when this process ends")
     for address in addresses:
         print(f"listening on {address}", flush=True)
 
@@ -21,6 +21,6 @@ async def print_summary(queues: Queues) -> None:
     try:
         held = await queues.counts()
     except OSError as error:
-        print(f"queued: not known: {error}", flush=True)
+        print(f"queued: unknown: {error}", flush=True)
     else:
         print("queued: " + ", ".join(f"{name} {count}" for name, count in held.items()), flush=True)

@@ -59,7 +59,7 @@ def serve(options: argparse.Namespace, configuration: Configuration, workers: in
         try:
             read, _ = read_again(options.config, workers)
         except UsageError as error:
-            report(f"{error}; the old configuration stays")
+            report(f"{error}; the old configuration remains")
             return False
         # The queues are not replaced, as with one process.
         share = replace(read, maildir=share.maildir, queues_url=share.queues_url, queue_options=share.queue_options)
@@ -104,7 +104,7 @@ def _check(options: argparse.Namespace, workers: int) -> None:
         raise UsageError(f"--workers takes a number from 1 to {MAX_WORKERS}: {workers}")
     for option in "stdio", "faults", "capture", "given":
         if getattr(options, option):
-            raise UsageError(f"--{option} goes with one worker")
+            raise UsageError(f"--{option} cannot be combined with several workers")
 
 
 async def _summarise(configuration: Configuration) -> None:
@@ -114,6 +114,6 @@ async def _summarise(configuration: Configuration) -> None:
         await queues.open()
         await print_summary(queues)
     except QueueUnreachableError as error:
-        print(f"queued: not known: {error}", flush=True)
+        print(f"queued: unknown: {error}", flush=True)
     finally:
         await queues.aclose()

@@ -66,7 +66,7 @@ class Workers:
                     for number in dict.fromkeys(os.read(self._signals, 4096)):
                         self._handle(number)
                 if self._stopping and time.monotonic() > self._stop_at:
-                    self._tell(signal.SIGKILL)
+                    self._signal_all(signal.SIGKILL)
         os.close(self._lifeline)
         os.close(self._alive)
         return self._code
@@ -84,11 +84,11 @@ class Workers:
             self._reap()
         elif number == signal.SIGHUP:
             if self._on_reload():
-                self._tell(signal.SIGHUP)
+                self._signal_all(signal.SIGHUP)
         else:
             self._stop()
 
-    def _tell(self, number: int) -> None:
+    def _signal_all(self, number: int) -> None:
         """Send a signal to every worker; a worker that is starting gets a SIGHUP when it is ready."""
         for pid in self._running:
             if number == signal.SIGHUP and pid == self._starting:
@@ -101,7 +101,7 @@ class Workers:
             self._stopping = True
             self._stop_at = time.monotonic() + STOP_SECONDS
             self._on_stop()
-            self._tell(signal.SIGTERM)
+            self._signal_all(signal.SIGTERM)
 
     # Starting -------------------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Workers:
             for descriptor in (ready, self._alive, self._signals):
                 os.close(descriptor)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, self._handled)
-            code = self._work(lambda: _say_ready(tell_ready), self._lifeline)
+            code = self._work(lambda: _report_ready(tell_ready), self._lifeline)
         except UsageError as error:
             report(error)
             code = USAGE_EXIT
@@ -190,13 +190,13 @@ class Workers:
             self._code = code if code > 0 else FAILED_EXIT
             self._stop()
         else:
-            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             report(f"worker {number}, process {pid}, {how}; another is started")
             self._due[number] = time.monotonic() + self._delay[number]
             self._delay[number] = min(2 * self._delay[number], MAX_RESTART_SECONDS)
 
 
-def _say_ready(pipe: int) -> None:
+def _report_ready(pipe: int) -> None:
     os.write(pipe, b".")
     os.close(pipe)
 

@@ -38,12 +38,12 @@ def tls_context(certificate: Named, key: Named, client_ca: Named | None = None) 
     Raises ConfigurationError: if a file cannot be used.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    with _blaming(certificate, "holds no certificate"):
+    with _naming_file(certificate, "holds no certificate"):
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(certificate.path)
-    with _blaming(key, "holds no private key"):
+    with _naming_file(key, "holds no private key"):
         context.load_cert_chain(certificate.path, key.path, password=lambda: _refuse_password(key))
     if client_ca:
-        with _blaming(client_ca, "holds no certificate"):
+        with _naming_file(client_ca, "holds no certificate"):
             context.load_verify_locations(client_ca.path)
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
@@ -60,15 +60,15 @@ def group_name(group: Named) -> str:
 
 
 @contextlib.contextmanager
-def _blaming(named: Named, otherwise: str) -> Iterator[None]:
+def _naming_file(named: Named, otherwise: str) -> Iterator[None]:
     """Convert errors in the block to ConfigurationError that names this file."""
     try:
         yield
     except ConfigurationError:
         raise
     except ssl.SSLError as error:
-        openssls_word = f" ({error.reason})" if error.reason else ""
-        problem = "is not the key of that certificate" if error.reason in _NOT_ITS_KEY else otherwise + openssls_word
+        openssl_reason = f" ({error.reason})" if error.reason else ""
+        problem = "is not the key of that certificate" if error.reason in _NOT_ITS_KEY else otherwise + openssl_reason
         raise named.error(f"{named.path}: {problem}") from None
     except (OSError, ValueError) as error:  # ValueError: not a valid path
         raise named.error(f"{named.path}: cannot be read: {error.strerror if isinstance(error, OSError) else error}") from None

@@ -202,7 +202,7 @@ class _File(TomlFile):
         """Return the names that are looked up only when the server starts."""
         for key, other in ("tls_certificate", "tls_key"), ("tls_key", "tls_certificate"):
             if key in server and other not in server:
-                raise self.error(f"there is no {other} to go with it", "server", key=key)
+                raise self.error(f"needs {other} too", "server", key=key)
         if server.get("require_tls", "no") != "no" and "tls_certificate" not in server:
             raise self.error("TLS needs tls_certificate and tls_key", "server", key="require_tls")
         if "tls_client_ca" in server and "tls_certificate" not in server:
@@ -245,7 +245,7 @@ class _File(TomlFile):
         self.check("directory", table, table="directory")
         for name in ("list", "person"):
             if name in self.data:
-                raise self.error(f"{name}s stand here or in a database, not in both", f"{name} 0", key=name)
+                raise self.error(f"{name}s are in this file or in a database, not in both", f"{name} 0", key=name)
         try:
             return open_directory(self.path.parent, **table)
         except ConfigurationError as error:
@@ -260,7 +260,7 @@ class _File(TomlFile):
         for number, mailing_list in enumerate(directory):
             self.check_other_lists(directory, f"list {number}", mailing_list)
             for address, other in directory.shadowed_by(mailing_list).items():
-                problem = f"this list takes the mail to {address}, a sub-address of {other.address}"
+                problem = f"this list receives the mail to {address}, a sub-address of {other.address}"
                 log.warning("%s", self.error(problem, f"list {number}", key="address"))
         return directory
 

@@ -23,8 +23,9 @@ from lmtpref import __version__
 from lmtpref.doctools import ladder
 from lmtpref.doctools.clauses import clause_anchor
 from lmtpref.doctools.pygments import LmtpLexer
-from lmtpref.doctools.sybil import LANGUAGE, blocks
+from lmtpref.doctools.sybil import blocks
 from lmtpref.protocol.errors import TranscriptError
+from lmtpref.transcripts.finder import LANGUAGE
 
 _STYLES = [Path(__file__).with_name(name) for name in ("ladder.css", "citations.css")]
 _FOR_CLIENTS = re.compile(r"^# role: client$", re.MULTILINE)

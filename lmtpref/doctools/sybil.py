@@ -18,20 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from sybil import Document, Example, Region
-from sybil.parsers.rest.lexers import DirectiveLexer
 
 from lmtpref.protocol.errors import TranscriptError, UsageError
+from lmtpref.transcripts.finder import LANGUAGE, blocks_in
 from lmtpref.transcripts.memory_wire import Wire
 from lmtpref.transcripts.notation import Level, Transcript, parse
 from lmtpref.transcripts.player import play
 
 __all__ = ["Block", "TranscriptParser", "blocks", "identify", "problems"]
 
-LANGUAGE = "lmtp"
-
 Flip = Callable[[Transcript, dict[str, Any]], str]
 
-_DIRECTIVE = DirectiveLexer("code-block|code|sourcecode")
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[.-]+[a-z0-9]+)*")
 _TITLE = re.compile(r"^(?P<title>\S[^\n]*)\n(?P<line>(?P<mark>[=\-~^\"'#*+.:`_])(?P=mark)+)$", re.MULTILINE)
 _NOT_IN_ANCHOR = re.compile(r"[^a-z0-9]+")
@@ -142,13 +139,8 @@ def anchor(name: str) -> str:
 
 def _blocks(document: Document) -> Iterator[tuple[Region, Block]]:
     path = _shown(document.path)
-    for region in _DIRECTIVE(document):
-        argument = region.lexemes["arguments"] or ""
-        if argument.strip().lower() == LANGUAGE:
-            source = region.lexemes["source"]
-            line = document.text.count("\n", 0, region.start) + source.line_offset + 2
-            name = region.lexemes["options"].get("name", "").strip() or None
-            yield region, Block(path, line, name, source.rstrip("\n"), argument)
+    for found in blocks_in(document.text):
+        yield Region(found.start, found.end), Block(path, found.line, found.name, found.text, found.argument)
 
 
 def _shown(path: str) -> str:

@@ -35,7 +35,7 @@ class Arrivals(ABC, Generic[T]):
         """
         # pytest then shows the line of the test.
         __tracebackhide__ = True
-        if _on_a_loop():
+        if _is_in_event_loop():
             raise UsageError("wait_for would block the event loop that runs here: await wait_for_async")
         end = time.monotonic() + timeout
         while len(self) < count and time.monotonic() < end:
@@ -54,7 +54,7 @@ class Arrivals(ABC, Generic[T]):
         __tracebackhide__ = True
         arrived = list(self)
         if len(arrived) < count:
-            raise NotArrivedError(f"{len(arrived)} of {count} came within {timeout} s{self._explain()}")
+            raise NotArrivedError(f"{len(arrived)} of {count} arrived within {timeout} s{self._explain()}")
         return arrived
 
     def _explain(self) -> str:
@@ -62,7 +62,7 @@ class Arrivals(ABC, Generic[T]):
         return ""
 
 
-def _on_a_loop() -> bool:
+def _is_in_event_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""The state of a list handler: one part for each recipient from RCPT on, one for the message from the end of data on."""
+"""What a list handler remembers: a part for each recipient, created at RCPT, and one for the message, created at the end of data."""
 
 from __future__ import annotations
 

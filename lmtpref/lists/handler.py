@@ -107,7 +107,7 @@ class ListHandler(Handler):
         """Warn, once for this handler, that any sender may post to the list by writing a member's address into the header."""
         if not (self._warned or mailing_list.trust or self.trust) and mailing_list.judge == Judge.ENVELOPE_OR_FROM:
             self._warned = True
-            log.warning("%s believes the header of any message, because there is no trusted_authserv_id", mailing_list.address)
+            log.warning("%s trusts the header of any message, because trusted_authserv_id is not set", mailing_list.address)
 
     def connect(self, peer: Peer) -> Answer:
         """Decide about the connection; the greeting is 220, 421 or 554, without an enhanced code (RFC 2034 section 4)."""
@@ -279,7 +279,7 @@ class ListHandler(Handler):
     def _not_kept(self, envelope: Envelope, recipient: Recipient, error: OSError) -> Reply | None:
         # The queue itself logs an outage, once for all messages.
         if not is_outage(error):
-            log.error("not kept for %s: %s", recipient.path.address, error)
+            log.error("not stored for %s: %s", recipient.path.address, error)
         envelope.state.answers[recipient.state.target] = reply = reply_to(error)
         return _named(reply, recipient)
 

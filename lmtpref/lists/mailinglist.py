@@ -105,7 +105,7 @@ class MailingList:
         put = object.__setattr__
         path = parse_address(self.address, key="address")
         if "+" in path.local:
-            raise ConfigurationError(f"a list's name holds no `+`: {self.address!r}", key="address")
+            raise ConfigurationError(f"a list's name may not contain `+`: {self.address!r}", key="address")
         put(self, "path", path)
         put(self, "stage_rules", {})
         put(self, "normalise", tuple(self.normalise))

@@ -33,7 +33,7 @@ class Persons:
         person = tuple(addresses)
         keys = {PLAIN.key(parse_address(address, key="addresses").address): address for address in person}
         if taken := next((address for key, address in keys.items() if key in self._owner), None):
-            raise ConfigurationError(f"already another person's: {taken!r}", key="addresses")
+            raise ConfigurationError(f"belongs to another person already: {taken!r}", key="addresses")
         self._owner.update(dict.fromkeys(keys, len(self._persons)))
         self._persons.append(person)
         self._index = {}

@@ -1,4 +1,4 @@
-"""The directory of a Mailman 3 installation: its lists, members and bans, as in Mailman's database at each question."""
+"""The directory of a Mailman 3 installation: its lists, members and bans, read from Mailman's database at each look-up."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _readers_for_schema() -> Readers:
         revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
     if revision in REVISIONS:
         return table_reader
-    log.warning("schema %s of Mailman's database is unknown; Mailman's interfaces answer, which takes longer", revision)
+    log.warning("schema %s of Mailman's database is unknown; look-ups use Mailman's slower interfaces", revision)
     return interface_reader
 
 

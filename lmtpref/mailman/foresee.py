@@ -1,4 +1,4 @@
-"""The forecast of what Mailman's own posting chain will do with a message, without doing it."""
+"""A forecast of what Mailman's posting chain would do with a message."""
 
 from __future__ import annotations
 

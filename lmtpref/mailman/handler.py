@@ -108,7 +108,7 @@ class MailmanHandler(Handler):
         try:
             await self._queueing.run(enqueue, delivery.message, data)
         except OSError as error:
-            log.error("not kept for %s: %s", target.list_address, _in_words(error))  # noqa: TRY400 - one line
+            log.error("not stored for %s: %s", target.list_address, _in_words(error))  # noqa: TRY400 - one line
             return reply_to(error)
         return None
 

@@ -38,8 +38,8 @@ def parse(content: bytes, sender: str) -> Message:
         # Octets above 127, which Mailman cannot hash.
         message.defects.append(InvalidHeaderDefect("Message-ID"))
         return message
-    elif (mended := _BRACKETED_ID.sub(r"<\1>", given)) != given:
-        message.replace_header("Message-ID", mended)
+    elif (corrected := _BRACKETED_ID.sub(r"<\1>", given)) != given:
+        message.replace_header("Message-ID", corrected)
     message.original_size = len(content)
     add_message_hash(message)
     message["X-MailFrom"] = sender

@@ -72,7 +72,7 @@ def _database() -> SABaseDatabase:
         database = SABaseDatabase()
         if url.get_backend_name() == "sqlite":
             if not Path(url.database or "").is_file():
-                raise ConfigurationError(f"there is no database {url.database}; Mailman makes it when it starts", key="url")
+                raise ConfigurationError(f"there is no database {url.database}; Mailman creates it when it starts", key="url")
             # As in Mailman, every connection opens the file.
             database.pool_class = NullPool
         database.initialize()

@@ -17,12 +17,12 @@ def matches(pattern: str, address: str, *, ignore_case: bool) -> bool:
     RE2 is used if it is installed and supports the pattern, because it needs linear time for every pattern.  An invalid
     pattern is logged once and matches nothing.
     """
-    compiled = (_fast(pattern, ignore_case) if address.isascii() else None) or _compile(pattern, ignore_case)
+    compiled = (_compile_re2(pattern, ignore_case) if address.isascii() else None) or _compile(pattern, ignore_case)
     return compiled is not None and compiled.match(address) is not None
 
 
 @lru_cache(maxsize=10_000)
-def _fast(pattern: str, ignore_case: bool) -> Any:  # noqa: ANN401, FBT001 - google-re2 has no types; the cache needs positions
+def _compile_re2(pattern: str, ignore_case: bool) -> Any:  # noqa: ANN401, FBT001 - google-re2 has no types; the cache needs positions
     try:
         re2 = import_module("re2")
     except ImportError:

@@ -1,4 +1,4 @@
-"""Recipients in Mailman's reading: a list, and one of its sub-addresses."""
+"""Recipients as Mailman reads them: a list, and one of its sub-addresses."""
 
 from __future__ import annotations
 

@@ -98,13 +98,13 @@ class _File:
     def _check(self, name: str, table: object) -> None:
         """Check that `table` is known, and its keys and values are valid.  Raises ConfigurationError if not."""
         if name not in KINDS:
-            raise self._error("the runner has no such table or key", None, name)
+            raise self._error("unknown table or key", None, name)
         if not isinstance(table, dict):
             raise self._error(f"a table is needed: [{name}]", None, name)
         for key, value in table.items():
             kind = KINDS[name].get(key)
             if kind is None:
-                raise self._error(f"the runner has no such key in [{name}]", name, key)
+                raise self._error(f"unknown key in [{name}]", name, key)
             if not kind.fits(value):
                 raise self._error(f"must be {kind.words}, not {value!r}", name, key)
 
@@ -112,7 +112,7 @@ class _File:
         if not (given := _TLS & server.keys()):
             return None
         for missing in _TLS - given:
-            raise self._error(f"there is no {missing} to go with it", "server", given.pop())
+            raise self._error(f"needs {missing} too", "server", given.pop())
         certificate, key = (
             Named(server[name], self._path, line_of(self._text, "server", name), name) for name in ("tls_certificate", "tls_key")
         )

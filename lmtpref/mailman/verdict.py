@@ -1,4 +1,4 @@
-"""The verdict on a post, by what Mailman will do with it."""
+"""The verdict on a post, derived from what Mailman would do with it."""
 
 from __future__ import annotations
 

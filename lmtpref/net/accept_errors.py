@@ -1,4 +1,4 @@
-"""Report connections that cannot be accepted for lack of files or memory: one line for a series of failures."""
+"""The report of connections that the system cannot accept: one line for each series of failures."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Literal, cast
 from lmtpref.net.backpressure import Backpressure
 from lmtpref.net.context import CROWDED_READ_OCTETS, READ_BUFFER, Interposer, ServerContext
 from lmtpref.net.deadlines import Deadlines
-from lmtpref.net.hook_errors import ENDS_SERVER, ask_unheard, end_server
+from lmtpref.net.hook_errors import ENDS_SERVER, ask_without_reply, end_server
 from lmtpref.net.tls import begin_tls, certificate_names
 from lmtpref.protocol.catalogue import BUSY_452, SHUTTING_DOWN_421
 from lmtpref.protocol.connection_log import CURRENT_CONNECTION
@@ -37,9 +37,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, context: ServerContext, peer: Peer | None = None, require_tls: Literal["no", "remote", "yes"] | None = None) -> None:
         self._context = context
-        # The client that a load balancer names; None: the other end of the transport.
+        # The client that a load balancer names; None means the other end of the transport.
         self._peer = peer
-        # The listener's; None: the server's setting.
+        # The setting of the listener; None means the server's.
         self._require_tls = require_tls
         # Replaces the transport's `write` for the next octets.
         self.write_next: Callable[[bytes], None] | None = None
@@ -48,9 +48,9 @@ class Connection(asyncio.BufferedProtocol):
         self._pressure = Backpressure()
         self._reading: bool | None = True  # None during the TLS handshake
         self._eof = False
-        # This server has sent its last reply, and waits for the peer to close.
+        # Whether this server has sent its last reply, and waits for the peer to close.
         self._lingering = False
-        # The share of context.buffered_octets that was counted for this connection.
+        # This connection's share of context.buffered_octets.
         self._counted = 0
         # The session's counters at the last check.
         self._frames = self._transactions = self._messages = 0
@@ -77,11 +77,11 @@ class Connection(asyncio.BufferedProtocol):
         """Feed the session, and let it run unless it waits for a hook or for the peer."""
         session = self._session
         session.feed(READ_BUFFER.view[:nbytes])
-        # The socket holds more, and uvloop would read it before other connections are served.
+        # A full buffer means that the socket holds more, which uvloop would read before it serves other connections.
         if nbytes == MAX_READ_OCTETS:
             self._end_turn()
         self._continue()
-        # Each octet of a message is progress; of a command, only the last one.
+        # Every octet of a message is progress, but a command is progress only when it is complete.
         if session.in_transaction and session.in_content:
             self._deadlines.progress = self._loop.time()
 
@@ -106,7 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         self._continue()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the running hook; a recipient that has had its final reply keeps it (RFC 5321 section 4.1.1.10)."""
+        """Stop the running hook.  The final replies that were sent remain valid (RFC 5321 section 4.1.1.10)."""
         if self not in self._context.connections:
             return
         CURRENT_CONNECTION.set(self._session.peer.connection)
@@ -118,7 +118,7 @@ class Connection(asyncio.BufferedProtocol):
         self._session.lost()
         self._context.buffered_octets -= self._counted
         while event := self._session.turn():
-            ask_unheard(event, self._session.handler, self._context)
+            ask_without_reply(event, self._session.handler, self._context)
             self._session.answer()
         # Under TLS, the transport refers to this object: a cycle that holds 256 KiB.
         del self._transport
@@ -147,12 +147,12 @@ class Connection(asyncio.BufferedProtocol):
         return self._transport
 
     def switch_handler(self, handler: Handler) -> None:
-        """Ask `handler` from the next MAIL on."""
+        """Use `handler` from the next MAIL on."""
         present = self._session.handler
         self._session.next_handler = present.around(handler) if isinstance(present, Interposer) else handler
 
     def drop(self, *, reset: bool = False) -> None:
-        """Close without another reply, after sending what was written; if `reset`, discard that and send a TCP RST."""
+        """Close without another reply.  Written replies are still sent; if `reset`, they are discarded, and a TCP RST is sent."""
         self._session.close()
         if reset:
             self.abort(reset=True)
@@ -178,7 +178,7 @@ class Connection(asyncio.BufferedProtocol):
     # The conversation -----------------------------------------------------------------------------------------------
 
     def _continue(self) -> None:
-        """Continue, unless a hook waits or the peer does not read; then apply the bounds to the kept octets."""
+        """Run the session, unless a hook waits or the peer does not read; then check the bounds of the buffered octets."""
         if self not in self._context.connections:
             return
         if self._pressure.may_run:
@@ -202,7 +202,7 @@ class Connection(asyncio.BufferedProtocol):
         session.envelope_room = -1 if self._context.crowded else self._envelope_room
         last_frame = session.frames + MAX_STEPS_A_TURN
         while event := session.turn(max_steps=last_frame - session.frames):
-            # One write for the replies of all recipients whose answers are known.
+            # If the answer is known already, its reply shares a write with the replies before it.
             if not (isinstance(event.answer, asyncio.Future) and event.answer.done()):
                 self.flush()
             if self._pressure.write_paused or not self._settle(event):
@@ -314,7 +314,7 @@ class Connection(asyncio.BufferedProtocol):
         self._session.fail()
 
     def _end_server(self, event: Event, error: BaseException) -> None:
-        """Close with 421, then let the event loop raise `error`: the server's owner stops the server."""
+        """Close with 421, and let the event loop raise `error`, which stops the server."""
         log.exception("the %s hook ended the server", event.hook)
         self._resume(self._loop.time())
         end_server(error, self._context)

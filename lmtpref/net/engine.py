@@ -261,7 +261,7 @@ def loop_factory(uvloop: Uvloop) -> Callable[[], asyncio.AbstractEventLoop] | No
         import uvloop as fast
     except ImportError:
         if uvloop == "yes":
-            raise UsageError("uvloop is not installed; pip install 'lmtpref[fast]' brings it") from None
+            raise UsageError("uvloop is not installed; pip install 'lmtpref[fast]' installs it") from None
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = fast.new_event_loop
     return factory

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 ENDS_SERVER = (SystemExit, KeyboardInterrupt)
 
 
-def ask_unheard(event: Event, handler: Handler, context: ServerContext) -> None:
+def ask_without_reply(event: Event, handler: Handler, context: ServerContext) -> None:
     """Call a hook whose reply will never be sent."""
     try:
         answer = event.outcome(handler)

@@ -52,10 +52,10 @@ class Record:
 
 
 class JournalObserver(Observer):
-    """Call `tell` with the record of each transaction of one conversation after the transaction has ended."""
+    """Call `write_record` with the record of each transaction of one conversation after the transaction has ended."""
 
-    def __init__(self, tell: Callable[[Record], None]) -> None:
-        self._tell = tell
+    def __init__(self, write_record: Callable[[Record], None]) -> None:
+        self._write_record = write_record
         self._number = 0
         self._rejected = 0  # recipients of the current transaction
         self._command: Command | None = None  # its reply is still to come
@@ -137,7 +137,7 @@ class JournalObserver(Observer):
         if record:
             record.end, record.seconds = end, time.monotonic() - self._begun
             try:
-                self._tell(record)
+                self._write_record(record)
             # An error in the journal must not change the reply.
             except Exception:
                 log.exception("the journal failed")

@@ -51,7 +51,7 @@ def _certificate_name(entry: str) -> str:
     try:
         return a_labels(Path.parse(f"postmaster@{name}").domain)
     except UsageError:
-        raise UsageError(f"known_mtas: {entry!r} names no host; it is written tls:mx.home.test, without wildcards") from None
+        raise UsageError(f"known_mtas: {entry!r} has no host name, as tls:mx.home.test has; wildcards are not allowed") from None
 
 
 def _networks(mta: str) -> list[Network]:
@@ -62,5 +62,5 @@ def _networks(mta: str) -> list[Network]:
     try:
         found = socket.getaddrinfo(a_labels(mta), None, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise UsageError(f"known_mtas: {mta!r} is no network, and no host name with an address") from error
+        raise UsageError(f"known_mtas: {mta!r} is neither a network nor a host name with an address") from error
     return [ipaddress.ip_network(str(name[0]).partition("%")[0]) for *_, name in found]

@@ -155,7 +155,7 @@ def _give(path: str, group: str | int) -> None:
     except LookupError:
         raise UsageError(f"unix_group: there is no group {group!r}") from None
     except PermissionError:
-        raise UsageError(f"unix_group: {group!r} is no group of this process, which may not give it unix:{path}") from None
+        raise UsageError(f"unix_group: {group!r} is not a group of this process, so it cannot own unix:{path}") from None
 
 
 def _remove_stale(path: str) -> None:

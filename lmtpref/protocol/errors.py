@@ -5,7 +5,7 @@ error                   responsible party, and what still works
 ======================  ==========================================================
 PeerError               the peer; it gets `reply`, and the conversation continues
 UsageError              the caller; nothing was changed
-ConfigurationError      the author of the file; the old configuration stays in effect
+ConfigurationError      the author of the file; the old configuration remains in effect
 ReplyError              the server; its connection cannot be used any more
 HandlerWarning          the author of a handler: a method has almost the name of a hook
 NotArrivedError         a test: fewer messages came than it waited for

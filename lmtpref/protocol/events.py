@@ -20,7 +20,7 @@ class _Unasked:
     """The answer to a question whose hook was not called yet."""
 
     def __await__(self) -> object:
-        raise UsageError("this question was not asked: event.ask(handler)")
+        raise UsageError("the handler was not asked yet; call event.ask(handler)")
 
 
 UNASKED: Final = _Unasked()

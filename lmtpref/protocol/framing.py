@@ -12,21 +12,21 @@ from lmtpref.protocol.replies import Reply
 _CRLF = b"\r\n"
 _LINE_WITH_DOT = b"\r\n."
 _END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 section 4.1.1.4; nothing else ends the data
-# In one read; a larger read is part of a larger message.
+# A read up to this size is divided in place.  A larger one is probably part of a large message.
 MAX_CUT_IN_PLACE_OCTETS = 16_384
-_WINDOW_OCTETS = 4096  # searched for the whole sequence, at a dot
+_WINDOW_OCTETS = 4096  # searched for the end of the data, from a dot on
 _BARE_NEWLINE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 
 
 class Framer:
     """The input of one connection, divided into frames.
 
-    At most `max_line_octets` of an unfinished command and `content_room(max_message_octets)` of unfinished content are kept; the
-    rest of anything longer is read and dropped.  Dot-stuffing is removed from content while it arrives, so that the end of a large
-    message takes no longer than any other part of it.
+    Of an incomplete frame, at most `max_line_octets` of a command or `content_room(max_message_octets)` of content are kept.
+    If a frame is longer, its other octets are read and dropped.
+    Dot-stuffing is removed while content arrives, so the end of a large message takes no longer than any other part of it.
 
-    A small read is divided in place, in `_read` from `_at` on.  The octets of an incomplete frame are moved to `waiting`, which grows until
-    the frame is complete; only one of the two holds octets at a time.  `is_empty` says that neither does.
+    A small read is divided in place, in `_read` from `_at` on.  The octets of an incomplete frame are moved to `waiting`, which
+    grows until the frame is complete.  Only one of the two holds octets at a time; `is_empty` is true if neither does.
     """
 
     def __init__(self, *, max_line_octets: int, max_message_octets: int) -> None:
@@ -127,7 +127,7 @@ class Framer:
         return octets - there
 
     def discard(self) -> None:
-        """Drop the received part of the content; its end is still searched for, and the content then counts as too big."""
+        """Drop the content that has arrived, and the rest when it arrives; `content` then reports that it is too big."""
         self._keep_read()
         self._unwanted = True
         self.is_empty = False  # so that further octets are searched in `waiting`
@@ -153,7 +153,7 @@ class Framer:
         return -1
 
     def _searched(self) -> int:
-        """Return the offset up to which no end of data can begin, after `_end_of_data` found none."""
+        """Return the offset before which no end of data begins, if `_end_of_data` has found none."""
         end = max(0, len(self.waiting) - len(_END_OF_DATA) + 1)
         # The CRLF and the dot of one line stay together, because they are replaced together.
         split = self.waiting.find(_LINE_WITH_DOT, max(self._scanned, end - 2), end + 2)
@@ -191,7 +191,7 @@ class Framer:
 
 
 def content_room(max_message_octets: int) -> int:
-    """Return how many octets of a message of that size are kept: all, and 8 for dot-stuffing or the end."""
+    """Return how many octets of a message's content are kept: `max_message_octets`, and 8 for dot-stuffing or the end of the data."""
     return max_message_octets + 8
 
 
@@ -217,7 +217,7 @@ def first_bare_newline(content: bytes) -> int | None:
 
 
 def has_line_over(content: bytes, limit: int) -> bool:
-    """Return whether any line of `content`, each of which ends with CRLF, has more than `limit` octets, with its CRLF.
+    """Return whether any line of `content` has more than `limit` octets, including its CRLF.  Every line must end with CRLF.
 
     Each search begins at the last line end within `limit` octets, so short lines are not examined one by one.
     """

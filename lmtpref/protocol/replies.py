@@ -126,7 +126,7 @@ def _check_types(code: object, enhanced: object, lines: tuple[object, ...]) -> N
     if isinstance(enhanced, str) and not lines:
         raise UsageError(f"the enhanced code comes second, or None, and then the text; not {code}, {enhanced!r}")
     if not isinstance(enhanced, str | EnhancedCode | None):
-        raise UsageError(f"an enhanced code is a text, such as '5.1.1', or None; not {enhanced!r}")
+        raise UsageError(f"an enhanced code is a str, such as '5.1.1', or None; not {enhanced!r}")
     for line in lines:
         if not isinstance(line, str):
             raise UsageError(f"the text of a reply is a str; not {line!r}")

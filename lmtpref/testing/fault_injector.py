@@ -99,7 +99,7 @@ class FaultInjector(Interposer):
 
     def _ask(self, hook: str, command: str | None, address: str | None, *arguments: Any) -> Answer:  # noqa: ANN401 - as the hook has them
         fault = self._recorder.faults.meet(command, address) if command else None
-        return self._disturbed(fault, hook, arguments) if fault else self._asked(hook, arguments)
+        return self._inject_at_hook(fault, hook, arguments) if fault else self._asked(hook, arguments)
 
     def _asked(self, hook: str, arguments: tuple[Any, ...]) -> Answer:
         if hook == "before_command":
@@ -127,7 +127,7 @@ class FaultInjector(Interposer):
             self._waiting -= 1
         return reply
 
-    async def _disturbed(self, fault: Fault, hook: str, arguments: tuple[Any, ...]) -> Reply | None:
+    async def _inject_at_hook(self, fault: Fault, hook: str, arguments: tuple[Any, ...]) -> Reply | None:
         await asyncio.sleep(fault.seconds)
         if fault.ending == "stall":
             await asyncio.get_running_loop().create_future()

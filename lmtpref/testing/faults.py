@@ -25,13 +25,13 @@ class Fault:
     def __init__(self, command: str, *, to: str | None = None, after: int = 0) -> None:
         self.command = str(command).upper()
         if self.command not in HOOKS and self.command not in HOOKLESS:
-            raise UsageError(f"no command to have a fault at: {command!r}; there are {', '.join(sorted({*HOOKS, *HOOKLESS}))}")
+            raise UsageError(f"no fault can happen at: {command!r}; there are {', '.join(sorted({*HOOKS, *HOOKLESS}))}")
         if to is not None and self.command not in _ADDRESSED:
             raise UsageError(f"{self.command} has no recipient; `to` is for RCPT and for '.'")
         if not isinstance(to, str | None):
             raise UsageError(f"`to` is an address as text; not {to!r}")
         if not isinstance(after, int) or after < 0:
-            raise UsageError(f"after how many? {after!r}")
+            raise UsageError(f"`after` is a number of occasions, 0 or more; not {after!r}")
         self.to, self.after = to, after
         self.times: int | None = None
         self.fired = 0
@@ -82,7 +82,7 @@ class Fault:
     def slice(self, octets: int, *, times: int | None = None) -> Self:
         """Send the reply in pieces of that many octets, with a pause after each so that it arrives alone."""
         if self.ending:
-            raise UsageError(f"{self} leaves no reply to be sliced")
+            raise UsageError(f"{self} leaves no reply to slice")
         self._note(f"slice({octets}", times)
         self.piece = int(_positive(octets))
         return self
@@ -101,21 +101,21 @@ class Fault:
             return ""
         if self.fired:
             return f"{self} happened {self.fired} of {self.times} times"
-        return f"{self} never happened; its occasion came {self._seen} times"
+        return f"{self} never happened; its condition was met {self._seen} times"
 
     def __str__(self) -> str:
         return self._spelt
 
     def _end(self, ending: str, argument: str, times: int | None) -> Self:
         if self.piece:
-            raise UsageError(f"{self} is about a reply that {ending}() would not give")
+            raise UsageError(f"{self} changes a reply, which {ending}() would prevent")
         self._decide(f"{ending}({argument}", times)
         self.ending = ending
         return self
 
     def _decide(self, call: str, times: int | None) -> None:
         if self.answer or self.ending:
-            raise UsageError(f"{self} has its answer already")
+            raise UsageError(f"{self} has a reply already")
         self._note(call, times)
 
     def _note(self, call: str, times: int | None) -> None:

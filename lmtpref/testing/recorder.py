@@ -82,7 +82,7 @@ class Messages(Arrivals[Message]):
         return len(self._messages)
 
     def _explain(self) -> str:
-        return "; this was said:\n" + ("\n".join(self._recorder.transcripts) or "no client connected\n")
+        return "; the conversations so far:\n" + ("\n".join(self._recorder.transcripts) or "no client connected\n")
 
 
 class Recorder:

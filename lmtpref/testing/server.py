@@ -180,20 +180,20 @@ class ServerPool(contextlib.ExitStack):
 
     def take(self, config: Mapping[str, Any]) -> LmtpServer:
         """Return a server with these arguments in its initial state; create a new one if a test has stopped it."""
-        lasting = {key: value for key, value in config.items() if key not in _OF_A_TEST}
-        running = (server for other, server in self._servers if other == lasting and server.is_running)
-        server = next(running, None) or self._start(lasting)
+        server_options = {key: value for key, value in config.items() if key not in _OF_A_TEST}
+        running = (server for other, server in self._servers if other == server_options and server.is_running)
+        server = next(running, None) or self._start(server_options)
         server.begin(config.get("handler"), config.get("lists"))
         return server
 
     def _start(self, options: Mapping[str, Any]) -> LmtpServer:
-        server = LmtpServer(**{"listen": self._anywhere(), **options})
+        server = LmtpServer(**{"listen": self._any_addresses(), **options})
         server.start()
         self.callback(server.stop)
         self._servers.append((options, server))
         return server
 
-    def _anywhere(self) -> list[str]:
+    def _any_addresses(self) -> list[str]:
         """Return a TCP port that the system chooses, and a Unix socket on systems that have them."""
         if not hasattr(socket, "AF_UNIX"):
             return ["127.0.0.1:0"]

@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from lmtpref.protocol.errors import UsageError
 from lmtpref.transcripts.notation import Transcript, parse
@@ -13,11 +14,12 @@ from lmtpref.transcripts.notation import Transcript, parse
 _PACKAGE = Path(__file__).parents[1]
 # A directive, its options, an empty line, and the lines that are indented more than the directive.
 _BLOCK = re.compile(
-    r"^(?P<indent> *)\.\. (?:code-block|code|sourcecode):: *lmtp *\n(?P<options>(?:(?P=indent) +:.*\n)*)"
+    r"^(?P<indent> *)\.\. (?:code-block|code|sourcecode):: *(?P<argument>.*)\n(?P<options>(?:(?P=indent) +:.*\n)*)"
     r"(?:[ \t]*\n)+(?P<text>(?:(?P=indent) +.*\n|[ \t]*\n)+)",
     re.MULTILINE,
 )
 _NAME = re.compile(r":name: *(\S+)")
+LANGUAGE = "lmtp"
 _DIALOGUE = re.compile(r"\s*(?:[CS]:|# [a-z]+: )")
 
 
@@ -32,7 +34,7 @@ def find(named: str, *, base: Path | None = None) -> Transcript:
         raise UsageError(f"there is no file {file!r}")
     if path is None:
         return _shipped(named)
-    return _in_document(path, name) if file else _alone(path)
+    return _in_document(path, name) if file else _in_own_file(path)
 
 
 def shipped() -> Path:
@@ -41,12 +43,32 @@ def shipped() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "docs"
 
 
+class FoundBlock(NamedTuple):
+    """A block of transcript text in a document; `start` and `end` are positions, `line` is the number of its first line."""
+
+    start: int
+    end: int
+    line: int
+    name: str | None
+    text: str
+    argument: str  # of the directive, with trailing blanks
+
+
+def blocks_in(document: str) -> Iterator[FoundBlock]:
+    """Yield the blocks of a document in reStructuredText whose language is lmtp, in any case."""
+    document += "\n"
+    for match in _BLOCK.finditer(document):
+        if match["argument"].strip().lower() == LANGUAGE:
+            name = _NAME.search(match["options"])
+            text = match["text"].rstrip()
+            line = document.count("\n", 0, match.start("text")) + 1
+            end = match.start("text") + len(text)
+            yield FoundBlock(match.start(), end, line, name and name[1], textwrap.dedent(match["text"]).rstrip("\n"), match["argument"])
+
+
 def named_in(path: Path) -> Iterator[tuple[str, int, str]]:
     """Yield the name, the number of the first line, and the text of each named transcript in the document at `path`."""
-    document = _text(path) + "\n"
-    for match in _BLOCK.finditer(document):
-        if name := _NAME.search(match["options"]):
-            yield name[1], document.count("\n", 0, match.start("text")) + 1, textwrap.dedent(match["text"]).rstrip("\n")
+    return ((block.name, block.line, block.text) for block in blocks_in(_text(path)) if block.name and block.argument.strip() == LANGUAGE)
 
 
 def _path(file: str, base: Path | None) -> Path | None:
@@ -74,10 +96,10 @@ def _in_document(path: Path, name: str) -> Transcript:
     raise UsageError(f"{path} has no transcript {name!r}")
 
 
-def _alone(path: Path) -> Transcript:
+def _in_own_file(path: Path) -> Transcript:
     text = _text(path)
     if not _DIALOGUE.match(text):
-        raise UsageError(f"{path} is no transcript; one in a document is {path}#ID")
+        raise UsageError(f"{path} is not a transcript; name one in a document as {path}#ID")
     return parse(text, path=str(path))
 
 

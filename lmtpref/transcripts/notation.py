@@ -165,7 +165,7 @@ def _head(number: int, written: str, *, after: list[Line]) -> Head:
         raise UsageError(f"a head line is '# key: value' and stands above the dialogue: {written!r}")
     key, value = match.groups()
     if key not in KEYS:
-        raise UsageError(f"{key!r} is no key of a head line; there are {', '.join(KEYS)}")
+        raise UsageError(f"{key!r} is not a key of a head line; the keys are {', '.join(KEYS)}")
     legal = {"match": LEVELS, "role": ROLES}.get(key)
     if legal and value not in legal:
         raise UsageError(f"{key} is one of {', '.join(legal)}: {value!r}")
@@ -174,7 +174,9 @@ def _head(number: int, written: str, *, after: list[Line]) -> Head:
 
 def _literal(number: int, who: Who, text: str) -> Line:
     if who == "C" and WILDCARD in text:
-        raise UsageError(f"{WILDCARD} says nothing to send; it stands in 'S:' lines only, and as <raw hex> where it is meant: {text!r}")
+        raise UsageError(
+            f"{WILDCARD} cannot be sent; it is for 'S:' lines only, and written as <raw hex> if it is meant literally: {text!r}"
+        )
     return Line(number, who, text, octets=text.encode() + b"\r\n")
 
 
@@ -214,6 +216,6 @@ def _check_step(step: Step, closed: set[Who]) -> None:
         raise UsageError(f"nothing comes after <close>: '{step.lines[0]}'")
     if step.who == "S" and step.what == "say":
         if step.lines[-1].octets[3:4] == b"-":
-            raise UsageError(f"the hyphen says that the reply goes on, but it does not: '{step.lines[-1]}'")
+            raise UsageError(f"the hyphen announces another line, but none follows: '{step.lines[-1]}'")
         if len({line.octets[:3] for line in step.lines}) > 1:
             raise UsageError(f"the lines of one reply begin with one code (RFC 5321 section 4.2.1): '{step.lines[-1]}'")

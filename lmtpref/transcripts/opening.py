@@ -14,14 +14,14 @@ OPENING_CODES = (b"220", b"250")  # of the greeting, and of the reply to LHLO
 _SERVER = Settings(hostname="lists.example")
 
 
-def goes_without_saying(transcript: Transcript) -> bool:
+def has_implied_opening(transcript: Transcript) -> bool:
     """Return whether `transcript` omits greeting and LHLO."""
     return transcript.steps[0].who == "C"
 
 
 def opened(transcript: Transcript) -> Transcript:
     """Return `transcript` with greeting and LHLO, which are added if omitted: those of this server, for a known MTA."""
-    if not goes_without_saying(transcript):
+    if not has_implied_opening(transcript):
         return transcript
     answer = [f"S: {line}" for line in str(lhlo_reply(Offer(_SERVER, known=True, secure=False))).split("\n")]
     text = "\n".join([f"S: 220 {_SERVER.hostname} LMTP lmtpref", f"C: {LHLO}", *answer])

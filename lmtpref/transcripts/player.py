@@ -7,7 +7,7 @@ from lmtpref.protocol.errors import ReplyError, UsageError
 from lmtpref.transcripts.matching import loosest
 from lmtpref.transcripts.memory_wire import Wire
 from lmtpref.transcripts.notation import Level, Step, Transcript
-from lmtpref.transcripts.opening import LHLO, OPENING_CODES, goes_without_saying
+from lmtpref.transcripts.opening import LHLO, OPENING_CODES, has_implied_opening
 from lmtpref.transcripts.result import Deviation, PlayResult, Turn
 
 
@@ -41,7 +41,7 @@ class _Player:
     def run(self) -> None:
         """Play every turn; over a wire with real waiting, stop after a missing reply."""
         try:
-            if goes_without_saying(self._transcript) and not self._open():
+            if has_implied_opening(self._transcript) and not self._open():
                 return
             for turn in _turns(self._transcript):
                 self._play(turn)
@@ -113,7 +113,7 @@ class _Player:
             self._wire.half_close()
         self._listen()
         if self._reader.unfinished:
-            self._fault(last.lines[-1].number, f"octets came that are no whole reply: {self._reader.unfinished!r}")
+            self._fault(last.lines[-1].number, f"an incomplete reply came: {self._reader.unfinished!r}")
 
     def _listen(self, until: int | None = None) -> None:
         """Read until `until` replies have come, or no more come."""

@@ -82,7 +82,7 @@ class PlayResult:
         revision = _Revision(document, self.transcript)
         for fault in self.faults:
             revision.replace(fault.lines, ())
-        for turn, heard in zip(self.turns, self._shared_out(), strict=True):
+        for turn, heard in zip(self.turns, self._replies_by_turn(), strict=True):
             _revise(revision, turn, _aligned(turn, heard, self.level), self.level)
         old, new = revision.old, revision.new()
         changes = unified_diff(old, new, self.transcript.path, self.transcript.path)
@@ -127,7 +127,7 @@ class PlayResult:
         for line in chain.from_iterable([lines for lines in shown if lines][-EXCHANGES_SHOWN:]):
             yield f"  {line}\n"
 
-    def _shared_out(self) -> list[list[Heard]]:
+    def _replies_by_turn(self) -> list[list[Heard]]:
         """Return the replies that belong to each turn.
 
         If there are as many as expected, they are assigned in order; a transcript may read a reply later than it came.

@@ -129,7 +129,7 @@ class Script:
         if self.mismatch:
             return str(self.mismatch)
         missing = self._frames[0].lines[0] if self._frames else self.transcript.lines[-1]
-        problem = "the client did not go on" if self._started else "the client never began"
+        problem = "the client sent no more" if self._started else "the client never began"
         came = _spelt(bytes(self._buffer)) if self._buffer else "nothing"
         return str(Mismatch(self.transcript.path, missing.number, problem, str(missing), came))
 
@@ -141,10 +141,10 @@ class Script:
             if self._out and self._out[-1].what == "close":  # the client cannot know of the close yet
                 self._buffer.clear()
                 return False
-            return self._fail(self.transcript.lines[-1], "the client went on", "nothing more")
+            return self._fail(self.transcript.lines[-1], "the client sent more", "nothing more")
         frame = self._frames[0]
         if frame.kind == "close":
-            return self._fail(frame.lines[0], "the client went on")
+            return self._fail(frame.lines[0], "the client sent more")
         octets = self._content(frame) if frame.kind == "content" else self._command(frame)
         if octets and self._out and not may_follow(self._last, frame, pipelining=self._pipelining, strict=self._strict):
             return self._fail(frame.lines[0], "the client did not wait for the reply before this")
@@ -156,7 +156,7 @@ class Script:
         end = self._buffer.find(b"\r\n") + 2
         if end < 2:
             if len(self._buffer) > MAX_COMMAND_LINE_OCTETS:
-                self._fail(frame.lines[0], "a line without an end came")
+                self._fail(frame.lines[0], "a line without CRLF came")
             return 0
         if not command_agrees(frame.octets, bytes(self._buffer[:end]), strict=self._strict):
             self._fail(frame.lines[0], "another command came")

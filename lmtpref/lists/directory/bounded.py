@@ -1,4 +1,4 @@
-"""Questions to a directory that always get an answer, within a time limit and without an exception."""
+"""Look-ups with a time limit, which return an answer instead of raising an exception."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def open_directory(folder: Path, url: str = "", *, judge: str | None = None, **s
     if names_mailman(url):
         return _open_mailman(folder / url.removeprefix(_MAILMAN), Judge(judge or Judge.ENVELOPE_OR_FROM), **settings)
     if judge is not None:
-        raise ConfigurationError("only lists of GNU Mailman are judged alike; each list in a database has a judge of its own", key="judge")
+        raise ConfigurationError("`judge` is for lists of GNU Mailman; each list in a database has its own", key="judge")
     return open_database(folder, url, **settings)
 
 
@@ -48,7 +48,7 @@ def open_database(folder: Path, url: str = "", *, wait_seconds: float | None = N
     try:
         from lmtpref.lists.directory.sql import SqlDirectory
     except ModuleNotFoundError:
-        raise ConfigurationError("lists in a database need SQLAlchemy; pip install 'lmtpref[sql]' brings it", key="url") from None
+        raise ConfigurationError("lists in a database need SQLAlchemy; pip install 'lmtpref[sql]' installs it", key="url") from None
     return SqlDirectory(_located(url, folder), wait_seconds=wait_seconds or WAIT_SECONDS, connections=connections or CONNECTIONS)
 
 
@@ -63,7 +63,7 @@ def _located(url: str, folder: Path) -> str:
     file = folder.resolve() / name
     # SQLite would create an empty file.
     if not file.is_file():
-        raise ConfigurationError(f"there is no file {name}; `lmtpref lists import` makes it", key="url")
+        raise ConfigurationError(f"there is no file {name}; `lmtpref lists import` creates it", key="url")
     return _SQLITE + str(file)
 
 
@@ -72,7 +72,7 @@ def _open_mailman(file: Path, judge: Judge, wait_seconds: float | None = None, c
         opening = import_module("lmtpref.mailman.opening")
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"lists of GNU Mailman need {(error.name or '').partition('.')[0]}; pip install 'lmtpref[mailman]' brings it", key="url"
+            f"lists of GNU Mailman need {(error.name or '').partition('.')[0]}; pip install 'lmtpref[mailman]' installs it", key="url"
         ) from None
     directory: ListDirectory = opening.open_mailman(
         file, judge=judge, wait_seconds=wait_seconds or WAIT_SECONDS, connections=connections or CONNECTIONS

@@ -46,7 +46,7 @@ lists = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("address", Text, nullable=False, comment="the list's own address, as given"),
     *(_column(_SETTINGS[name]) for name in ONE),
-    comment="a row a list: its settings with one value",
+    comment="one row for each list: its settings with one value",
 )
 places = Table(
     "places",
@@ -54,7 +54,7 @@ places = Table(
     Column("address_key", Text, primary_key=True, comment="name@domain in lower case, the name without quotes, the domain as A-labels"),
     Column("domain_key", Text, nullable=False, index=True, comment="the domain as A-labels, in lower case"),
     Column("list_id", ForeignKey(lists.c.id), nullable=False),
-    comment="where a list is found: a row for its own domain and for each alias domain",
+    comment="the addresses of the lists: one row for a list's own domain, and one for each alias domain",
 )
 members = Table(
     "members",
@@ -63,7 +63,7 @@ members = Table(
     Column("address_key", Text, primary_key=True, comment="the address in lower case, its domain as A-labels, normalised as the list says"),
     Column("address", Text, primary_key=True, comment="the address as given"),
     Column("moderated", Boolean, nullable=False, server_default=false()),
-    comment="a row a member",
+    comment="one row for each member",
 )
 entries = Table(
     "entries",
@@ -80,7 +80,7 @@ entries = Table(
     ),
     Column("place_key", Text, comment="for @other-list, the address_key of that list in places"),
     Index("ix_entries_sender", "list_id", "address_key"),
-    comment="a row an entry of a setting that has several",
+    comment="one row for each entry of a setting that has several",
 )
 persons = Table(
     "persons",
@@ -88,7 +88,7 @@ persons = Table(
     Column("address_key", Text, primary_key=True, comment="a key by which the sender may be found"),
     Column("person_id", Integer, primary_key=True, autoincrement=False, index=True),
     Column("address", Text, primary_key=True, comment="the address as given"),
-    comment="a row an address of a person, for each way to normalise it",
+    comment="one row for each address of a person, and each way to normalise it",
 )
 
 

@@ -1,4 +1,4 @@
-"""A directory for an event loop over one that works in the caller's thread."""
+"""An asynchronous directory that runs a blocking one in threads."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def at(
     verdicts and 4xx or 5xx replies; or if `needs` is given for a stage without a list.
     """
     if needs is not None and stage not in STAGES_OF_A_POST:
-        raise UsageError(f"no list is known at {stage.value}, so a rule there cannot say what it needs")
+        raise UsageError(f"no list is known at {stage.value}, so a rule there cannot have `needs`")
 
     def make(decide: Callable[[F_contra], Verdict | None]) -> Rule[F_contra]:
         if iscoroutinefunction(decide):

@@ -50,5 +50,5 @@ def _is_needed(rule: Rule[Any], mailing_list: MailingList, standing: Standing) -
     try:
         return bool(rule.needs(mailing_list, standing))
     except Exception:
-        log.exception("what the rule %s needs is unknown, so it is always asked", rule.name)
+        log.exception("`needs` of the rule %s failed, so the rule always runs", rule.name)
         return True

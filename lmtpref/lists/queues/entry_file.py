@@ -51,9 +51,9 @@ def unpack(octets: bytes) -> Entry:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedEntryError(f"its header cannot be read: {error}") from None
     if len(entry.content) != data["content_octets"]:
-        raise DamagedEntryError(f"not whole: {data['content_octets']} octets of content were written, {len(entry.content)} are here")
+        raise DamagedEntryError(f"incomplete: {data['content_octets']} octets of content were written, {len(entry.content)} are there")
     if not octets.endswith(stored):
-        raise DamagedEntryError("not what its header says: X-MailFrom or the trace was changed")
+        raise DamagedEntryError("does not match its header: X-MailFrom or the trace was changed")
     return entry
 
 

@@ -99,7 +99,7 @@ class Committer(Generic[C]):
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the queue is closed")
             if self.pending >= self._max_pending:
-                raise OSError(errno.EAGAIN, "too many entries wait to be kept")
+                raise OSError(errno.EAGAIN, "too many entries wait to be stored")
             self._pending.append(commit)
             if not self._started:
                 self._start()
@@ -134,7 +134,7 @@ class Committer(Generic[C]):
     def _run(self) -> None:
         while batch := self._next():
             self._attempt(batch)
-            self._tell(batch)
+            self._resolve_futures(batch)
             with self._changed:
                 self._busy = ()
                 self._changed.notify_all()
@@ -168,10 +168,10 @@ class Committer(Generic[C]):
             self._pending = self._pending[len(late) :]
             for commit in (*stalled, *late):
                 commit.error = TimeoutError(errno.ETIMEDOUT, "the queue did not answer in time")
-        self._tell((*stalled, *late))
+        self._resolve_futures((*stalled, *late))
         return bool(stalled)
 
-    def _tell(self, batch: Iterable[C]) -> None:
+    def _resolve_futures(self, batch: Iterable[C]) -> None:
         """Have the future of each entry completed in its event loop, which is woken once for all entries that wait there."""
         asleep = []
         with self._changed:

@@ -51,7 +51,7 @@ class MaildirQueues(Spool):
         disk: Disk | None = None,
     ) -> None:
         self._disk = disk or Disk()
-        lock, self.leftovers = _occupy(Path(path))
+        lock, self.leftovers = _lock_spool(Path(path))
         self._lock: int | None = lock
         super().__init__(path)
         self._writer = MaildirWriter(self._disk)
@@ -122,7 +122,7 @@ class _Names:
         return f"{seconds}.M{microseconds:06}{self._end}"
 
 
-def _occupy(path: Path) -> tuple[int, int]:
+def _lock_spool(path: Path) -> tuple[int, int]:
     """Create and lock the spool; return the descriptor of the lock and the number of leftovers.
 
     Only a process that finds no other at work removes leftovers from `tmp`.
@@ -130,7 +130,7 @@ def _occupy(path: Path) -> tuple[int, int]:
     try:
         import fcntl  # noqa: PLC0415 - only Unix has it
     except ImportError:
-        raise UsageError("a spool needs Unix: its files are renamed, locked and synced as only Unix does it") from None
+        raise UsageError("a spool needs Unix, whose file operations it relies on") from None
     try:
         Disk().make(path, *QUEUES)
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -142,7 +142,7 @@ def _occupy(path: Path) -> tuple[int, int]:
             leftovers = _clean(path)
         fcntl.flock(lock, fcntl.LOCK_SH)
     except OSError as error:
-        raise UsageError(f"{path}: no spool can be here: {error.strerror}") from None
+        raise UsageError(f"{path}: cannot hold a spool: {error.strerror}") from None
     return lock, leftovers
 
 

@@ -19,10 +19,10 @@ class Outage:
         if not self._lasts:
             self._lasts = True
             problem = getattr(error, "strerror", None) or error
-            log.error("the queue is out of reach, and messages are deferred until it returns: %s", problem)
+            log.error("the queue is unreachable; messages are deferred until it is available again: %s", problem)
 
     def ended(self) -> None:
         """Log the end of an outage, if there was one."""
         if self._lasts:
             self._lasts = False
-            log.warning("the queue can be reached again: %s", self._name)
+            log.warning("the queue is available again: %s", self._name)

@@ -78,5 +78,5 @@ def _built_in(module: str, extra: str) -> QueueEngine:
     except ModuleNotFoundError as error:
         if not extra:
             raise
-        raise UsageError(f"these queues need {error.name}; pip install 'lmtpref[{extra}]' brings it") from None
+        raise UsageError(f"these queues need {error.name}; pip install 'lmtpref[{extra}]' installs it") from None
     return engine

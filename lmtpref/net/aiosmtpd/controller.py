@@ -22,12 +22,12 @@ from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
 
-_NO_AUTH = "there is no AUTH: a client is known by its address, or by its right to open the Unix socket"
-_NO_TLS_AT_ONCE = "TLS begins with STARTTLS, for which there is tls_context"
+_NO_AUTH = "AUTH is not supported; a client is identified by its address, or by its permission to open the Unix socket"
+_NO_TLS_AT_ONCE = "use tls_context, which enables STARTTLS"
 
 # Arguments of aiosmtpd that ask for something this engine does not do: the neutral value, and why no other value works.
 _REFUSED: Mapping[str, tuple[object, str]] = {
-    "loop": (None, "the event loop is made in the thread that runs it"),
+    "loop": (None, "the controller creates the event loop in its own thread"),
     "enable_SMTPUTF8": (True, "SMTPUTF8 is always offered"),
     "ident": (None, "the greeting names lmtpref"),
     "ssl_context": (None, _NO_TLS_AT_ONCE),
@@ -36,7 +36,7 @@ _REFUSED: Mapping[str, tuple[object, str]] = {
     "auth_exclude_mechanism": (None, _NO_AUTH),
     "auth_callback": (None, _NO_AUTH),
     "authenticator": (None, _NO_AUTH),
-    "command_call_limit": (None, "what is limited is the mistakes on one connection"),
+    "command_call_limit": (None, "use max_errors, which limits the errors on one connection"),
     "proxy_protocol_timeout": (None, "lmtpref.Listener has proxy_from instead"),
     "server_kwargs": (None, "give its entries as arguments of the controller"),
 }
@@ -81,7 +81,7 @@ class _Controller(ABC):
     @handler.setter
     def handler(self, handler: object) -> None:
         if self._tls and hasattr(handler, "handle_STARTTLS"):
-            raise UsageError("handle_STARTTLS is not called: what TLS asks of a client belongs into tls_context")
+            raise UsageError("handle_STARTTLS is not called; configure client certificates in tls_context")
         self._asked = handler if isinstance(handler, Handler) else AiosmtpdHandler(handler, self._settings, decode_data=self._decode_data)
         self._handler = handler
         if self.server:
@@ -90,7 +90,7 @@ class _Controller(ABC):
     def start(self) -> None:
         """Start listening; when this returns, clients may connect.  Raises UsageError if the address cannot be bound."""
         if self.server:
-            raise UsageError("this controller runs already")
+            raise UsageError("this controller is already running")
         engine = self._engine()
         engine.bind([self._address()])
         self._thread = EngineThread(engine, self._new_loop).start()
@@ -104,7 +104,7 @@ class _Controller(ABC):
         if self._thread:
             self._thread.stop()
         elif not no_assert:
-            raise UsageError("this controller does not run")
+            raise UsageError("this controller is not running")
         self._thread = self.server = self.loop = None
 
     def _engine(self) -> Engine:
@@ -178,9 +178,9 @@ class UnixSocketController(_Controller):
 def _refuse(controller: type, *, data_size_limit: int | None, **others: object) -> None:
     """Raise UsageError for arguments that would otherwise be ignored."""
     if hasattr(controller, "factory"):
-        raise UsageError("factory() is not called: the engine speaks LMTP by itself; what must differ goes into the handler")
+        raise UsageError("factory() is not called, because the engine speaks LMTP itself; change the handler instead")
     if not data_size_limit:
-        raise UsageError(f"data_size_limit={data_size_limit!r}: a server without a limit is not to be had")
+        raise UsageError(f"data_size_limit={data_size_limit!r}: a server needs a limit")
     for name, value in others.items():
         if name not in _REFUSED:
             raise UsageError(f"{name}: neither aiosmtpd nor lmtpref knows this argument")

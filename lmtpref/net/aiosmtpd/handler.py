@@ -151,7 +151,7 @@ class AiosmtpdHandler(Handler):
         owed = len(envelope.recipients)
 
         def settle(replies: list[Reply]) -> None:
-            conversation.final = deque(map(_for_one, replies) if len(replies) > 1 else replies * owed)
+            conversation.final = deque(map(_without_421, replies) if len(replies) > 1 else replies * owed)
 
         return self._ask("DATA", conversation, read=partial(replies_in, success="2.0.0", owed=owed), settle=settle)
 
@@ -173,7 +173,7 @@ class AiosmtpdHandler(Handler):
             return settle([])
         call = partial(hook, conversation, conversation.session, conversation.envelope, *arguments)
         if excuse := conversation.hooks.get("exception"):
-            return _excused(call, excuse, read, settle)
+            return _ask_with_excuse(call, excuse, read, settle)
         status = call()
         return _awaited(status, read, settle) if waits(status) else settle(read(status))
 
@@ -182,17 +182,17 @@ async def _awaited(status: Awaitable[object], read: Read, settle: Settle) -> Rep
     return settle(read(await status))
 
 
-async def _excused(call: Callable[[], object], excuse: Callable[..., object], read: Read, settle: Settle) -> Reply | None:
+async def _ask_with_excuse(call: Callable[[], object], excuse: Callable[..., object], read: Read, settle: Settle) -> Reply | None:
     """Ask as `_ask` does; if the hook raises, handle_exception chooses the rejection.  An exception never becomes a success."""
     try:
         return settle(read(await resolve(call())))
     except Exception as error:
-        log.exception("a hook of the handler failed; handle_exception is asked what to say")
+        log.exception("a hook of the handler failed; handle_exception chooses the reply")
         replies = replies_in(await resolve(excuse(error)), success="2.0.0")
         return settle([reply for reply in replies if not reply.positive] or [LOCAL_ERROR_451])
 
 
-def _for_one(reply: Reply) -> Reply:
+def _without_421(reply: Reply) -> Reply:
     """Return `reply`, or a 451 if it is a 421: a 421 would close the connection before the other recipients are answered."""
     return Reply(451, reply.enhanced, *reply.lines) if reply.code == 421 else reply
 
@@ -236,7 +236,7 @@ def _is_new_ehlo(hook: Callable[..., object]) -> bool:
 
 def _warn_of_surplus(lines: Iterable[str], offered: Reply) -> None:
     if surplus := set(lines) - {*offered.lines, "HELP"}:
-        log.warning("handle_EHLO adds what this server does not speak, and is not offered: %s", ", ".join(sorted(surplus)))
+        log.warning("handle_EHLO adds extensions that this server does not support and does not offer: %s", ", ".join(sorted(surplus)))
 
 
 def _options(parameters: Parameters) -> list[str]:

@@ -34,7 +34,7 @@ def replies_in(status: object, *, success: str, owed: int = 1) -> list[Reply]:
 def _read(status: object, success: str, owed: int) -> list[Reply]:
     replies = [_reply(lines, success) for lines in _split(status)]
     if len(replies) not in {1, owed}:
-        raise UsageError(f"{len(replies)} replies where {owed} are owed")
+        raise UsageError(f"{len(replies)} replies instead of {owed}")
     return replies
 
 
@@ -49,7 +49,7 @@ def _split(status: object) -> list[list[str]]:
         if line[3:4] != "-":
             replies.append([])
     if replies.pop():
-        raise UsageError("the last line says that another follows")
+        raise UsageError("the last line has a hyphen after its code, which announces another")
     return replies
 
 

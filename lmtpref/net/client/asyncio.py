@@ -83,7 +83,7 @@ class AsyncClient(ClientBase):
         greeting = await self._answer()
         if greeting[0] // 100 != 2:
             raise smtplib.SMTPConnectError(*greeting)
-        await self._hear_lhlo()
+        await self._read_lhlo_reply()
         return greeting
 
     async def starttls(self, *, context: ssl.SSLContext | None = None) -> SmtplibReply:
@@ -98,7 +98,7 @@ class AsyncClient(ClientBase):
             self.close()
             raise
         self._adapter.session.tls_started()
-        await self._hear_lhlo()
+        await self._read_lhlo_reply()
         return reply
 
     async def quit(self) -> SmtplibReply:
@@ -222,7 +222,7 @@ class AsyncClient(ClientBase):
                 return await asyncio.open_unix_connection(self._address.path)
             return await asyncio.open_connection(*self._address, local_addr=self.source_address)
 
-    async def _hear_lhlo(self) -> None:
+    async def _read_lhlo_reply(self) -> None:
         reply = await self._answer()
         if reply[0] // 100 != 2:
             raise smtplib.SMTPHeloError(*reply)

@@ -23,9 +23,9 @@ BLOCK_SECONDS = 180.0
 SmtplibReply = tuple[int, bytes]  # code, and lines joined by LF
 
 _NOT_TO_BE_ASKED = {
-    **dict.fromkeys(("MAIL", "RCPT", "DATA", "BDAT"), "a transaction is one sendmail()"),
-    **dict.fromkeys(("HELO", "EHLO", "LHLO"), "LHLO was said, and says who we are"),
-    "AUTH": "its challenges are not answered here",
+    **dict.fromkeys(("MAIL", "RCPT", "DATA", "BDAT"), "send a message with transact() or sendmail()"),
+    **dict.fromkeys(("HELO", "EHLO", "LHLO"), "the client sends LHLO itself"),
+    "AUTH": "the client does not support it",
 }
 _OVER = "please run connect() first"
 _NEWLINE = re.compile(r"\r\n|\n|\r")
@@ -114,7 +114,7 @@ class SmtplibAdapter:
         self._check()
         verb = verb.upper()
         if verb in _NOT_TO_BE_ASKED:
-            raise smtplib.SMTPNotSupportedError(f"{verb} is not for the caller to say; {_NOT_TO_BE_ASKED[verb]}")
+            raise smtplib.SMTPNotSupportedError(f"{verb} is not available; {_NOT_TO_BE_ASKED[verb]}")
         if verb == "QUIT":
             self.session.quit()
         elif verb == "RSET":

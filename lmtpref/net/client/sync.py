@@ -95,7 +95,7 @@ class Client(ClientBase, smtplib.LMTP):
         Raises SMTPNotSupportedError if `name` differs from the `local_hostname` that was sent.
         """
         if name not in {"", self.local_hostname}:
-            raise smtplib.SMTPNotSupportedError(f"LHLO was said with {self.local_hostname}")
+            raise smtplib.SMTPNotSupportedError(f"LHLO was sent with {self.local_hostname}")
         if self._lhlo is None or self.sock is None:
             self._lhlo = self.getreply()
             self.ehlo_resp = self._lhlo[1]

@@ -122,7 +122,7 @@ def refusal_of(mail: MailObject, offered: Extensions) -> Reply | None:
     for name in (*mail.parameters, *mail.rcpt_parameters):
         keyword = _DEFINED_BY.get(name.upper(), name.upper())
         if keyword not in offered:
-            return Reply(555, "5.5.4", f"{name} was asked for, and the server lacks {keyword}")
+            return Reply(555, "5.5.4", f"{name} was requested, and the server lacks {keyword}")
     missing = () if mail.plain else [need for need in _NEEDS if need.keyword not in offered and need.of(mail)]
     if missing:
         return missing[0].refusal

@@ -81,7 +81,7 @@ class ClientSession:
     def command(self, verb: str, argument: str = "") -> None:
         """Queue NOOP, VRFY, HELP or the like; Answered reports the reply.  Raises UsageError for commands that the session itself sends."""
         if verb.upper() in _OURS:
-            raise UsageError(f"{verb} has a method of its own, or no place in LMTP")
+            raise UsageError(f"{verb} has a method of its own, or is not part of LMTP")
         self._queue(partial(self._conversation.perform, verb.upper(), _line(verb, argument)))
         self._wake()
 
@@ -151,7 +151,7 @@ class ClientSession:
     def tls_started(self) -> None:
         """Continue after the TLS handshake.  Raises UsageError if STARTTLS was not accepted."""
         if not self.tls_pending:
-            raise UsageError("STARTTLS was not agreed on")
+            raise UsageError("the server has not accepted STARTTLS")
         self._advance(next, self._talk)
 
     # Replies ----------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class ClientSession:
         # No reply is due, or the command was not sent yet.
         if self._awaited in {IDLE, TLS} or self._conversation.out:
             self._conversation.raise_if_shutting_down()
-            raise ReplyError(f"a reply to nothing: {reply}")
+            raise ReplyError(f"a reply to no command: {reply}")
         if reply.code // 100 not in _LEGAL.get(self._awaited, _USUALLY_LEGAL):
             raise ReplyError(f"no reply to {self._awaited}: {reply}")
         self._advance(self._talk.send, reply)
@@ -175,13 +175,13 @@ class ClientSession:
     def _check_clear(self) -> None:
         """Raise ReplyError if plaintext follows the reply to STARTTLS."""
         if self.tls_pending and self._reader.unfinished:
-            raise ReplyError("the server sent more in the clear after it had agreed to TLS (RFC 3207 section 4.2)")
+            raise ReplyError("the server sent plaintext after it had accepted STARTTLS (RFC 3207 section 4.2)")
 
     # Helpers ----------------------------------------------------------------------------------------------------
 
     def _queue(self, job: Callable[[], Talk[bool]]) -> None:
         if self.closed or self.problem or self._quit_queued:
-            raise UsageError(f"the conversation is over: {self.problem or 'QUIT was asked for'}")
+            raise UsageError(f"the conversation is over: {self.problem or 'QUIT was sent'}")
         self._conversation.jobs.append(job)
 
     def _wake(self) -> None:

@@ -146,7 +146,7 @@ class AmqpQueues:
 
     async def _send(self, channel: AbstractChannel, entry: Entry, content: _Content) -> None:
         if self._limit is not None and len(entry.content) > self._limit:
-            raise OSError(errno.EMSGSIZE, f"{self._name}: larger than the broker takes")
+            raise OSError(errno.EMSGSIZE, f"{self._name}: larger than the broker accepts")
         body = entry_to_json(entry, content.base64)
         name = duplicate_key(entry, content.digest) if content.digest else self._names.next()
         message = Message(body, content_type=CONTENT_TYPE, delivery_mode=DeliveryMode.PERSISTENT, message_id=name)

@@ -238,7 +238,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
         connection.execute(f"PRAGMA {pragma} = {value}").close()
         [found] = connection.execute(f"PRAGMA {pragma}").fetchone()
         if found != expected:
-            raise UsageError(f"SQLite does not take PRAGMA {pragma} = {value}: it stays {found}")
+            raise UsageError(f"SQLite does not accept PRAGMA {pragma} = {value}: it stays {found}")
 
 
 def _begin_sqlite(connection: Connection) -> None:

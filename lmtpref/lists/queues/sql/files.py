@@ -30,7 +30,7 @@ def prepare_file(file: Path, mounts: Path = MOUNTS) -> None:
             os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
             _sync(file.absolute().parent)
         if not file.is_file() or not os.access(file, os.R_OK | os.W_OK):
-            raise UsageError(f"{file}: it cannot be read and written")
+            raise UsageError(f"{file}: cannot be read and written")
         if file.stat().st_mode & 0o077:
             raise UsageError(f"{file}: other users may read it; mode {FILE_MODE:o} keeps messages private")
     except OSError as error:

@@ -94,7 +94,7 @@ class SqlStore:
         Raises KeyError: if no entry has it.
         """
         with self.database.begin(reading=True) as connection:
-            row = connection.execute(_brief().where(entries.c.id == identifier)).one_or_none()
+            row = connection.execute(_select_headers().where(entries.c.id == identifier)).one_or_none()
         if row is None:
             raise KeyError(identifier)
         return StoredRow(self.database, *row)
@@ -104,12 +104,12 @@ class SqlStore:
         self.database.close()
 
     def _page(self, queue: str, last: str) -> list[StoredRow]:
-        page = _brief().where(entries.c.queue == queue, entries.c.id > last).order_by(entries.c.id).limit(PAGE_ROWS)
+        page = _select_headers().where(entries.c.queue == queue, entries.c.id > last).order_by(entries.c.id).limit(PAGE_ROWS)
         with self.database.begin(reading=True) as connection:
             return [StoredRow(self.database, *row) for row in connection.execute(page)]
 
 
-def _brief() -> Select[Any]:
+def _select_headers() -> Select[Any]:
     return select(entries.c.id, entries.c.queue, entries.c.arrived)
 
 

@@ -20,11 +20,11 @@ schema = Table(
 contents = Table(
     "queue_contents",
     metadata,
-    Column("id", String(40), primary_key=True, comment="the name of the first entry that has it"),
-    Column("trace", LargeBinary, nullable=False, comment="the lines that the server put on top"),
+    Column("id", String(40), primary_key=True, comment="the ID of the first entry with this content"),
+    Column("trace", LargeBinary, nullable=False, comment="the trace lines that the server added"),
     Column("content", LargeBinary, nullable=False, comment="the message as it was sent, octet for octet"),
     Column("octets", BigInteger, nullable=False, comment="of content"),
-    comment="a row a message, however many entries have it",
+    comment="one row for each message, which several entries may share",
 )
 entries = Table(
     "queue_entries",
@@ -36,16 +36,16 @@ entries = Table(
     Column("arrived", Float(53), nullable=False, comment="seconds since 1970, by the server's clock"),
     Column("data", Text, nullable=False, comment="the entry as JSON, without trace and content"),
     Column("content_id", ForeignKey(contents.c.id), nullable=False, index=True),
-    Column("claim", String(40), comment="the consumer that has it; null if none has"),
+    Column("claim", String(40), comment="the consumer that holds it; null if there is none"),
     Column("claimed_until", Float(53), comment="when its lease ends, in seconds since 1970"),
     Index("queue_entries_by_queue", "queue", "id"),
-    comment="a row for each entry: one message for one recipient",
+    comment="one row for each entry: one message for one recipient",
 )
 keys = Table(
     "queue_keys",
     metadata,
-    Column("key", String(64), primary_key=True, comment="a digest of what makes two entries one"),
-    Column("entry_id", String(40), nullable=False, comment="the first entry that had it; it may be gone"),
-    Column("arrived", Float(53), nullable=False, index=True, comment="when, in seconds since 1970"),
-    comment="a row for each entry of the last days whose content has a Received field, against duplicates",
+    Column("key", String(64), primary_key=True, comment="a digest of the fields that duplicates have in common"),
+    Column("entry_id", String(40), nullable=False, comment="the first entry with this key; it may have been removed"),
+    Column("arrived", Float(53), nullable=False, index=True, comment="time of arrival, in seconds since 1970"),
+    comment="one row for each recent entry whose content has a Received field, to find duplicates",
 )
