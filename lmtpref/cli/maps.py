@@ -66,7 +66,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     maps.add_argument(
         "--next-hop", metavar="HOST:PORT|unix:PATH", help="the server's address for the MTA (default: the first one that it listens on)"
     )
-    maps.add_argument("--service", help="Postfix: which service of master.cf delivers (default: lmtp)")
+    maps.add_argument("--service", help="Postfix: the service of master.cf that delivers (default: lmtp)")
     maps.add_argument("--type", choices=MAP_TYPE.choices, help="Postfix: the kind of table (default: regexp)")
     maps.add_argument("--class", dest="address_class", choices=MAP_CLASS.choices, help="Postfix: the class of the domains (default: relay)")
     maps.add_argument("--then", metavar="COMMAND", help="a command that runs when a file has changed")

@@ -62,7 +62,7 @@ class EngineThread:
         """Run `work` on the engine's loop, and return its result.  Raises UsageError if the server does not run, or stops meanwhile."""
         if not self.is_running:
             work.close()
-            raise UsageError("the server does not run in a thread")
+            raise UsageError("the server is not running in a thread")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         while self.is_running and not future.done():
             wait([future], timeout=0.1)  # the loop may end before `work` does
