@@ -1,4 +1,4 @@
-"""The reference server on its three transports, in every condition, and in two processes; strictly and exactly."""
+"""The reference server on its three transports, in every condition, and in two processes, with replies compared strictly and exactly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, groupby
 
-from lmtpref.check import Case, CheckOptions, CommandTarget, ListeningTarget, Result, Target, run
+from lmtpref.check import Case, CheckOptions, CommandTarget, ListeningTarget, Result, Target, conditions, run
 from lmtpref.cli.serve_given import NONE, reference
 from lmtpref.lists import Entry
 from lmtpref.lists.queues.spool_engine import SpoolStore
@@ -20,14 +20,13 @@ from lmtpref.lists.queues.spool_engine import SpoolStore
 PATIENCE_SECONDS = 10.0  # for a program to start while others do
 _SERVE = (sys.executable, "-m", "lmtpref", "serve")
 PARTS = 4  # of the cases, played side by side
-TRANSPORTS = ("TCP", "Unix socket", "standard streams", "two processes")
+TWO_PROCESSES = "two processes"
+TRANSPORTS = ("TCP", "Unix socket", "standard streams", TWO_PROCESSES)
 
 
 def results(cases: Sequence[Case], transport: str) -> list[Result]:
     """Return the result of each case on one transport, those with the same conditions against one server."""
-    # `lmtpref serve --workers` goes without --given.
-    ordered = sorted((case for case in cases if transport != "two processes" or not case.given), key=lambda case: case.given)
-    groups = [(given, list(group)) for given, group in groupby(ordered, key=lambda case: case.given)]
+    groups = [(_unchanged(), list(cases))] if transport == TWO_PROCESSES else _by_condition(cases)
     # A program is started for each case on standard streams, so there the many cases without a condition are divided too.
     parts = [(given, group[start::PARTS]) for given, group in groups for start in range(PARTS)]
     with ThreadPoolExecutor(PARTS) as beside:
@@ -35,11 +34,21 @@ def results(cases: Sequence[Case], transport: str) -> list[Result]:
         return [result for results in found for result in results]
 
 
+def _by_condition(cases: Iterable[Case]) -> list[tuple[Sequence[str], list[Case]]]:
+    ordered = sorted(cases, key=lambda case: case.given)
+    return [(given, list(group)) for given, group in groupby(ordered, key=lambda case: case.given)]
+
+
+def _unchanged() -> tuple[str, ...]:
+    """Return the conditions of a server without a configuration; `lmtpref serve --workers` goes without --given."""
+    return tuple(name for name, condition in conditions().items() if not condition.tables)
+
+
 def _results(given: Sequence[str], cases: Sequence[Case], transport: str) -> list[Result]:
     ids = {case.id for case in cases}
     with _target(given, transport) as (target, entries):
-        # A server in a condition may keep nothing.
-        store = None if given else partial(_newest, entries)
+        # A server whose conditions change it may keep nothing.
+        store = partial(_newest, entries) if set(given) <= set(_unchanged()) else None
         options = CheckOptions(match="exact", strict=True, store=store)
         return [result for result in run(cases, target, options).results if result.id in ids]
 
@@ -58,7 +67,7 @@ def _target(given: Sequence[str], transport: str) -> Iterator[tuple[Target, Call
             command = [*_SERVE, "--stdio", "--spool", spool, "--given", ",".join(given) or NONE]
             yield CommandTarget(shlex.join(command), given=conditions, patience_seconds=PATIENCE_SECONDS), stored
             return
-        if transport == "two processes":
+        if transport == TWO_PROCESSES:
             with _serving("--workers", "2", "--spool", spool) as address:
                 yield ListeningTarget(address, given=conditions, patience_seconds=PATIENCE_SECONDS), stored
             return

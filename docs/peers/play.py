@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ MATRIX = HERE / "matrix.inc"  # on the first page
 BESIDE = 2  # played side by side: most of the time one waits for another
 CLIENT_SECONDS = 30.0  # for a client to start, and to send its message
 _CASES = load()
-_PROTOCOL = [case for case in _CASES if case.suite == "protocol"]
+_SERVER = [case for case in _CASES if case.suite != "client"]
 _CLIENT = [case for case in _CASES if case.suite == "client"]
+_SUITES = {case.id: case.suite for case in _CASES}
 
 
 def main() -> int:
@@ -59,7 +60,7 @@ def main() -> int:
 
 def _reference(transport: str) -> dict[str, Any]:
     begun = time.monotonic()
-    found = results(_PROTOCOL, transport)
+    found = results(_SERVER, transport)
     print(f"reference, {transport}: {time.monotonic() - begun:.0f} s")
     return {"counts": _counts(found), "failed": [result.id for result in found if result.is_failure]}
 
@@ -86,7 +87,7 @@ def _server(start: Start) -> tuple[str, str, dict[str, Any]]:
     with running(start) as peer:
         target = CommandTarget(peer.target) if peer.is_command else ListeningTarget(peer.target)
         begun = time.monotonic()
-        found = run(_PROTOCOL, target, CheckOptions(world=peer.world)).results
+        found = run(_SERVER, target, CheckOptions(world=peer.world)).results
         return "peers", peer.name, _entry(peer.version, found, time.monotonic() - begun)
 
 
@@ -111,10 +112,12 @@ def _told(result: Result) -> str:
     return "; ".join(lines[:1] + lines[-1:]) or result.reason
 
 
-def _counts(found: list[Result] | Any) -> dict[str, int]:  # noqa: ANN401 - a run's results are a sequence
-    counts: dict[str, int] = {}
+def _counts(found: Iterable[Result]) -> dict[str, dict[str, int]]:
+    """Return the number of results with each verdict, by suite; the sweeps belong to `protocol`."""
+    counts: dict[str, dict[str, int]] = {}
     for result in found:
-        counts[str(result.verdict)] = counts.get(str(result.verdict), 0) + 1
+        suite = counts.setdefault(_SUITES.get(result.id, "protocol"), {})
+        suite[str(result.verdict)] = suite.get(str(result.verdict), 0) + 1
     return counts
 
 

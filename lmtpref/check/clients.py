@@ -52,13 +52,15 @@ def run(cases: Iterable[Case], command: str, serve: Callable[[Script], PlaysScri
     """Yield a result for each of `cases`: start `command` to send the message of the transcript.
 
     In the command `{host}`, `{port}`, `{sender}`, `{recipients}` with commas, and `{message}`, a file, are replaced.  A word with
-    `{recipient}` is repeated for each recipient; the message is also on standard input.  Raises UsageError for a command with
-    invalid shell quoting.
+    `{recipient}` is repeated for each recipient; the message is also on standard input.  Raises UsageError for an empty
+    command, or one with invalid shell quoting.
     """
     try:
         words = shlex.split(command)
     except ValueError as error:
         raise UsageError(f"the command cannot be read: {error}: {command!r}") from None
+    if not words:
+        raise UsageError("the command is empty")
     for case in cases:
         yield _played(case, words, serve, seconds)
 

@@ -67,7 +67,9 @@ class _Dialogue:
 
 def _ask(dialogue: _Dialogue, sender: str, addresses: Iterable[str]) -> Probe:
     greeting = dialogue.reply()
-    if not greeting or greeting[0][:1] != b"2":
+    if not greeting:
+        return Probe(problem="no greeting came")
+    if greeting[0][:1] != b"2":
         return Probe(problem=f"the greeting was {_text(greeting)}")
     if (lhlo := dialogue.ask(LHLO))[:1] == () or lhlo[0][:1] != b"2":
         return Probe(problem=f"{LHLO} was answered {_text(lhlo)}", greeting=_text(greeting))

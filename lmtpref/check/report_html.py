@@ -11,7 +11,8 @@ from lmtpref.check.requirements import Requirement
 from lmtpref.check.results import CaseVerdict, Result, Run
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --pass: #2e8b57; --lenient: #b8860b; --fail: #d0342c; --quiet: #888; }
+:root { color-scheme: light dark; --line: #8884; --pass: #1f7a45; --lenient: #8a6100; --fail: #c22a22; --quiet: #666; }
+@media (prefers-color-scheme: dark) { :root { --pass: #4cc38a; --lenient: #e0a92e; --fail: #ff7b72; --quiet: #a0a0a0; } }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; } td, th { border-bottom: 1px solid var(--line); padding: .2rem .6rem; text-align: left; }
 pre { overflow-x: auto; padding: .6rem; border: 1px solid var(--line); }

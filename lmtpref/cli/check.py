@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lmtpref.check import cases, clients, dump, known, report_html, report_json, report_text
@@ -81,29 +83,53 @@ def _add_world(check: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    if options.client:
-        return _check_client(options)
-    if options.compare:
-        return _compare([report_json.load(Path(file)) for file in options.compare], options.html)
+    with _ended_by_signals():
+        if options.compare:
+            return _compare([report_json.load(Path(file)) for file in options.compare], options.html)
+        address, names = _address_and_names(options)
+        chosen = _chosen(options, names)
+        if options.list:
+            print("\n".join(map(report_text.listing, chosen)))
+            return 0
+        if options.dump:
+            _write(options.dump, dump.as_json(chosen))
+            return 0
+        if options.client is not None:
+            return _check_client(chosen, options)
+        return _play(chosen, _target(options, address), options)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into SystemExit, so that every program that was started is ended."""
+    with contextlib.ExitStack() as handlers:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(ValueError):  # only the main thread may set signal handlers
+                handlers.callback(signal.signal, number, signal.signal(number, lambda number, _: sys.exit(128 + number)))
+        yield
+
+
+def _address_and_names(options: argparse.Namespace) -> tuple[str | None, list[str]]:
+    """Return the server's address, if the words begin with one, and the names of cases.  No name of a case has a colon."""
     words = list(options.words)
-    address = words.pop(0) if words and not (options.command or options.list or options.dump) else None
-    chosen = [case for case in cases.select(_suite(options.suite), words) if options.keyword in case.id]
-    if options.list:
-        print("\n".join(map(report_text.listing, chosen)))
-        return 0
-    if options.dump:
-        _write(options.dump, dump.as_json(chosen))
-        return 0
-    return _play(chosen, _target(options, address), options)
+    needs_address = not (options.list or options.dump or options.command is not None or options.client is not None)
+    address = words.pop(0) if words and (needs_address or ":" in words[0]) else None
+    if address and (options.command is not None or options.client is not None):
+        raise UsageError(f"an address, --command or --client; not both: {address}")
+    return address, words
 
 
-def _check_client(options: argparse.Namespace) -> int:
+def _chosen(options: argparse.Namespace, names: Sequence[str]) -> list[Case]:
+    wanted = {"client"} if options.client is not None else {"protocol", "acceptance"} if options.suite == "all" else {options.suite}
+    named = cases.select([case for case in cases.load() if case.suite in wanted], names)
+    chosen = [case for case in named if options.keyword in case.id]
+    if not chosen:
+        raise UsageError(f"no case has {options.keyword!r} in its id; --list prints them")
+    return chosen
+
+
+def _check_client(chosen: Sequence[Case], options: argparse.Namespace) -> int:
     """Play the flipped transcripts to a client program."""
-    chosen = [
-        case
-        for case in cases.select([case for case in cases.load() if case.suite == "client"], options.words)
-        if options.keyword in case.id
-    ]
     expected = known.load(Path(options.known)) if options.known else {}
     results = []
     for result in clients.run(chosen, options.client, ScriptServer, seconds=max(options.timeout, _CLIENT_SECONDS)):
@@ -116,14 +142,9 @@ def _check_client(options: argparse.Namespace) -> int:
     return _report(known.expect(run, expected, frozenset(case.id for case in chosen)), expected, options)
 
 
-def _suite(name: str) -> Sequence[Case]:
-    wanted = {"protocol", "acceptance"} if name == "all" else {name}
-    return [case for case in cases.load() if case.suite in wanted]
-
-
 def _target(options: argparse.Namespace, address: str | None) -> Target:
     given = frozenset(condition(name).name for name in options.given)
-    if options.command:
+    if options.command is not None:
         return CommandTarget(options.command, given=given, patience_seconds=options.timeout)
     if not address:
         raise UsageError("a server's address is needed, HOST:PORT or unix:PATH, or --command")

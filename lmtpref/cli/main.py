@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     with escaping():
         words = sys.argv[1:] if arguments is None else arguments
-        options = parser(words[:1]).parse_args(words)
+        options = _options(words)
         _begin_logging()
         try:
             code: int = options.run(options)
@@ -34,6 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report(error)
             return FAILED_EXIT
     return code
+
+
+def _options(words: Sequence[str]) -> argparse.Namespace:
+    """Return the options in the arguments; the words of `check` may stand between options, which argparse does not support."""
+    command = parser(words[:1])
+    options, rest = command.parse_known_args(words)
+    if rest and ("words" not in options or any(word.startswith("-") for word in rest)):
+        command.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.words += rest
+    return options
 
 
 def _begin_logging() -> None:
