@@ -57,6 +57,19 @@ def smtplib() -> PeerClient:
     return PeerClient("smtplib", f"Python {platform.python_version()}", command)
 
 
+def aiosmtplib() -> PeerClient:
+    """Return aiosmtplib, which has no LMTP, installed from PyPI."""
+    environment = CACHE / "aiosmtplib"
+    python = environment / "bin/python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+        if subprocess.run([python, "-m", "pip", "install", "-q", "aiosmtplib"], check=False, capture_output=True).returncode:
+            raise MissingToolError("pip could not install aiosmtplib")
+    version = output(python, "-c", "import aiosmtplib; print(aiosmtplib.__version__)")
+    command = [str(python), str(_HERE / "with_aiosmtplib.py"), "{host}", "{port}", "{sender}", "{recipient}"]
+    return PeerClient("aiosmtplib", version, shlex.join(command))
+
+
 def nodemailer() -> PeerClient:
     """Return nodemailer, installed from npm."""
     if not shutil.which("npm"):
@@ -103,4 +116,4 @@ def _need_debian_as_root() -> None:
         raise MissingToolError(reason)
 
 
-CLIENTS: tuple[Callable[[], PeerClient], ...] = (smtplib, nodemailer, swaks, exim, postfix)
+CLIENTS: tuple[Callable[[], PeerClient], ...] = (smtplib, aiosmtplib, nodemailer, swaks, exim, postfix)

@@ -12,6 +12,9 @@ from lmtpref.protocol.printable import printable
 from lmtpref.transcripts.matching import Heard
 from lmtpref.transcripts.opening import LHLO
 
+# The need of a case in which the server accepts LHLO within a session, which it may reject (RFC 5321 section 4.1.4).
+SECOND_LHLO = "second-lhlo"
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -21,9 +24,12 @@ class Probe:
     greeting: str = ""
     offers: Mapping[str, str] = field(default_factory=dict)
     replies: Mapping[str, str] = field(default_factory=dict)
+    second_lhlo: str = ""  # the reply to LHLO within the session
 
     def lacks(self, need: str) -> str:
         """Return why the target does not meet `need`; empty if it does."""
+        if need == SECOND_LHLO:
+            return "" if self.second_lhlo[:1] == "2" else f"a second LHLO was answered {self.second_lhlo}"
         words = need.split()
         if words[0] == "no":
             return f"{words[1]} is offered" if words[1] in self.offers else ""
@@ -75,18 +81,21 @@ def _ask(dialogue: _Dialogue, sender: str, addresses: Iterable[str]) -> Probe:
         return Probe(problem=f"{LHLO} was answered {_text(lhlo)}", greeting=_text(greeting))
     keywords = (line[4:].decode("utf-8", "replace").split() for line in lhlo[1:])
     offers = {words[0].upper(): " ".join(words[1:]) for words in keywords if words}
-    replies: dict[str, str] = {}
     wanted = tuple(addresses)
-    if not wanted:
-        dialogue.ask("QUIT")
-        return Probe("", _text(greeting), offers)
-    if (mail := dialogue.ask(f"MAIL FROM:<{sender}>")) and mail[0][:1] == b"2":
-        replies = {address: _text(dialogue.ask(f"RCPT TO:<{address}>")) for address in wanted}
-    else:
-        replies = {address: f"nothing, because MAIL FROM:<{sender}> was answered {_text(mail)}" for address in wanted}
-    dialogue.ask("RSET")
+    replies = _replies(dialogue, sender, wanted) if wanted else {}
+    second = _text(dialogue.ask(LHLO))
     dialogue.ask("QUIT")
-    return Probe("", _text(greeting), offers, replies)
+    return Probe("", _text(greeting), offers, replies, second)
+
+
+def _replies(dialogue: _Dialogue, sender: str, addresses: Iterable[str]) -> dict[str, str]:
+    """Return the reply to RCPT for each address."""
+    if (mail := dialogue.ask(f"MAIL FROM:<{sender}>")) and mail[0][:1] == b"2":
+        replies = {address: _text(dialogue.ask(f"RCPT TO:<{address}>")) for address in addresses}
+    else:
+        replies = {address: f"nothing, because MAIL FROM:<{sender}> was answered {_text(mail)}" for address in addresses}
+    dialogue.ask("RSET")
+    return replies
 
 
 def _text(reply: Heard) -> str:
