@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from lmtpref.net.hook_errors import ENDS_SERVER
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import AcceptAll
 from lmtpref.server import Server
-from lmtpref.testing.fault_injector import FaultInjector
 
 ATTEMPT_SECONDS = 1.0  # between attempts to reach the engine of the queues
 # How long a thread of a queue may keep the interpreter lock each time; 5 ms, the default, are more than a message takes.
@@ -79,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
         configuration,
         listen=options.listen or (),
         allow_remote=options.allow_remote,
-        interpose=partial(FaultInjector, recorder) if recorder else None,
+        interpose=serve_faults.interpose_for(recorder),
         journal=journal,
     )
     if options.accept_all or any(condition.accept_all for condition in given):

@@ -6,8 +6,9 @@ import argparse
 import json
 from base64 import b64encode
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lmtpref.cli.arguments import path_name
 from lmtpref.cli.terminal import report
@@ -15,8 +16,11 @@ from lmtpref.config.keys import COUNT, OCTETS, TEXT, Kind
 from lmtpref.config.toml import TomlFile
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import Reply
-from lmtpref.testing.faults import Fault
-from lmtpref.testing.recorder import Message, Recorder
+
+if TYPE_CHECKING:
+    from lmtpref.net.context import Interpose
+    from lmtpref.testing.faults import Fault
+    from lmtpref.testing.recorder import Message, Recorder
 
 
 def add_to(serve: argparse.ArgumentParser) -> None:
@@ -32,10 +36,26 @@ def recorder_for(options: argparse.Namespace) -> Recorder | None:
     """Return the recorder that the options request; None without them.  Raises ConfigurationError, UsageError."""
     if not options.faults and not options.capture:
         return None
-    recorder = Recorder(keep=False, on_message=_capture(options.capture) if options.capture else None)
+    recorder = new_recorder(_capture(options.capture) if options.capture else None)
     for fault in load(options.faults) if options.faults else ():
         recorder.faults.add(fault)
     return recorder
+
+
+def new_recorder(on_message: Callable[[Message], None] | None = None) -> Recorder:
+    """Return a recorder that keeps no messages."""
+    from lmtpref.testing.recorder import Recorder  # noqa: PLC0415 - a server without faults starts sooner
+
+    return Recorder(keep=False, on_message=on_message)
+
+
+def interpose_for(recorder: Recorder | None) -> Interpose | None:
+    """Return what puts the faults of the recorder between connections and handler; None without a recorder."""
+    if not recorder:
+        return None
+    from lmtpref.testing.fault_injector import FaultInjector  # noqa: PLC0415 - a server without faults starts sooner
+
+    return partial(FaultInjector, recorder)
 
 
 def report_missing(recorder: Recorder | None) -> bool:
@@ -94,6 +114,8 @@ class _File(TomlFile):
         return [self.fault(f"fault {number}", table) for number, table in enumerate(tables)]
 
     def fault(self, header: str, table: dict[str, Any]) -> Fault:
+        from lmtpref.testing.faults import Fault  # noqa: PLC0415 - a server without faults starts sooner
+
         for name, value in table.items():
             if name not in _KEYS:
                 raise self.error("unknown key in [[fault]]", header, key=name)

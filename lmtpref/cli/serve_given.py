@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
+from lmtpref.cli.serve_faults import interpose_for, new_recorder
 from lmtpref.config.loader import Configuration, cast
 from lmtpref.lists import MailingList, MemoryDirectory
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import AcceptAll
 from lmtpref.protocol.replies import Reply
 from lmtpref.server import Server
-from lmtpref.testing.fault_injector import FaultInjector
-from lmtpref.testing.recorder import Recorder
 
 if TYPE_CHECKING:
     from lmtpref.check.conditions import Condition
+    from lmtpref.testing.recorder import Recorder
 
 NONE = "none"
 
@@ -62,7 +61,7 @@ def recorder_for(given: Condition, recorder: Recorder | None) -> Recorder | None
     """Return a recorder with the faults of the condition in addition to those of `recorder`."""
     if not given.fault:
         return recorder
-    recorder = recorder or Recorder(keep=False)
+    recorder = recorder or new_recorder()
     for table in given.fault:
         reply = Reply.parse(table["reply"].split("\n"))
         fault = recorder.faults.on(table["on"], to=table.get("to"))
@@ -76,8 +75,7 @@ def reference(names: Sequence[str], *, listen: str = "127.0.0.1:0") -> Server:
     given = _conditions(names)
     for one in given:
         configuration, recorder = under_condition(configuration, one), recorder_for(one, recorder)
-    interpose = partial(FaultInjector, recorder) if recorder else None
-    server = Server.from_config(configuration, listen=[listen], interpose=interpose)
+    server = Server.from_config(configuration, listen=[listen], interpose=interpose_for(recorder))
     if any(one.accept_all for one in given):
         server.handler = AcceptAll()
     return server
