@@ -12,21 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, groupby
 
-from lmtpref.check import Case, CheckOptions, CommandTarget, ListeningTarget, Result, Target, conditions, run
+from lmtpref.check import Case, CheckOptions, CommandTarget, ListeningTarget, Result, Target, conditions, each, examine, run
+from lmtpref.check.probe import Probe
 from lmtpref.cli.serve_given import NONE, reference
 from lmtpref.lists import Entry
 from lmtpref.lists.queues.spool_engine import SpoolStore
 
 PATIENCE_SECONDS = 10.0  # for a program to start while others do
 _SERVE = (sys.executable, "-m", "lmtpref", "serve")
-PARTS = 4  # of the cases, played side by side
+PARTS = 6  # of the cases, played side by side
 TWO_PROCESSES = "two processes"
 TRANSPORTS = ("TCP", "Unix socket", "standard streams", TWO_PROCESSES)
 
 
 def results(cases: Sequence[Case], transport: str) -> list[Result]:
     """Return the result of each case on one transport, those with the same conditions against one server."""
-    groups = [(_unchanged(), list(cases))] if transport == TWO_PROCESSES else _by_condition(cases)
+    groups = _groups(cases, lambda case: _unchanged() if transport == TWO_PROCESSES else case.given)
     # A program is started for each case on standard streams, so there the many cases without a condition are divided too.
     parts = [(given, group[start::PARTS]) for given, group in groups for start in range(PARTS)]
     with ThreadPoolExecutor(PARTS) as beside:
@@ -34,9 +35,13 @@ def results(cases: Sequence[Case], transport: str) -> list[Result]:
         return [result for results in found for result in results]
 
 
-def _by_condition(cases: Iterable[Case]) -> list[tuple[Sequence[str], list[Case]]]:
-    ordered = sorted(cases, key=lambda case: case.given)
-    return [(given, list(group)) for given, group in groupby(ordered, key=lambda case: case.given)]
+def _groups(cases: Iterable[Case], conditions_of: Callable[[Case], Sequence[str]]) -> list[tuple[Sequence[str], list[Case]]]:
+    """Return the cases of each suite with the same conditions."""
+
+    def key(case: Case) -> tuple[str, Sequence[str]]:
+        return case.suite, conditions_of(case)
+
+    return [(given, list(group)) for (_, given), group in groupby(sorted(cases, key=key), key=key)]
 
 
 def _unchanged() -> tuple[str, ...]:
@@ -47,10 +52,19 @@ def _unchanged() -> tuple[str, ...]:
 def _results(given: Sequence[str], cases: Sequence[Case], transport: str) -> list[Result]:
     ids = {case.id for case in cases}
     with _target(given, transport) as (target, entries):
-        # A server whose conditions change it may keep nothing.
-        store = partial(_newest, entries) if set(given) <= set(_unchanged()) else None
+        # A server whose conditions change it may keep nothing, and a list may hold a message or merge recipients.
+        keeps_all = set(given) <= set(_unchanged()) and all(case.suite == "protocol" for case in cases)
+        store = partial(_newest, entries) if keeps_all else None
         options = CheckOptions(match="exact", strict=True, store=store)
+        if isinstance(target, CommandTarget):
+            return [played.result for played in each(cases, target, _examined(given, cases), options)]
         return [result for result in run(cases, target, options).results if result.id in ids]
+
+
+def _examined(given: Sequence[str], cases: Sequence[Case]) -> Probe:
+    """Return the properties of the reference in these conditions; asked over TCP, because that starts no program."""
+    with reference(given) as server:
+        return examine(cases, ListeningTarget(server.addresses[0], given=frozenset(given)), CheckOptions())
 
 
 @contextlib.contextmanager
