@@ -25,9 +25,9 @@ html_static_path = ["_static"]
 html_css_files = ["rationale.css"]
 html_show_sphinx = False
 
-_CHECK = "lmtpref check HOST:PORT NAME"
+_CHECK = "lmtpref check HOST:PORT NAME GIVEN"
 _CHECK_CLIENT = 'lmtpref check --client "PROGRAM {host} {port}" NAME'
-lmtp_server_commands = {"rfc2033": _CHECK, "extensions": _CHECK, "acceptance": f"{_CHECK} --suite acceptance --given cast"}
+lmtp_server_commands = {"rfc2033": _CHECK, "extensions": _CHECK, "acceptance": f"{_CHECK} --suite acceptance"}
 lmtp_client_commands = {"rfc2033": _CHECK_CLIENT, "extensions": _CHECK_CLIENT}
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,6 +30,7 @@ from lmtpref.transcripts.finder import LANGUAGE
 _STYLES = [Path(__file__).with_name(name) for name in ("ladder.css", "citations.css")]
 _FOR_CLIENTS = re.compile(r"^# role: client$", re.MULTILINE)
 _RULES = re.compile(r"^# rule: (.*)$", re.MULTILINE)
+_GIVEN = re.compile(r"^# given: (.*)$", re.MULTILINE)
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +51,13 @@ class DrawLadders(SphinxPostTransform):
         for block in list(_transcripts(self.document)):
             text, name = block.astext(), next(iter(block["names"]), "")
             side = "lmtp_client_commands" if _FOR_CLIENTS.search(text) else "lmtp_server_commands"
-            command = _command(self.config[side], self.env.docname, name)
+            command = _command(self.config[side], self.env.docname, name, _words(_GIVEN, text))
             block.replace_self(Ladder("", text=text, ids=block["ids"], name=name, links=self._links(text), command=command))
 
     def _links(self, text: str) -> dict[str, str]:
         """Return the addresses of the citations in the `# rule:` lines of `text`, if the documents have a place for them."""
         places = self.env.domains.standard_domain.anonlabels
-        cited = [word.strip() for line in _RULES.findall(text) for word in line.split(",")]
-        found = {word: places.get(clause_anchor(word)) or places.get(f"rule-{word}") for word in cited}
+        found = {word: places.get(clause_anchor(word)) or places.get(f"rule-{word}") for word in _words(_RULES, text)}
         return {word: f"{self._uri(place[0])}#{place[1]}" for word, place in found.items() if place}
 
     def _uri(self, page: str) -> str:
@@ -80,7 +80,7 @@ def visit_ladder(translator: HTML5Translator, node: Ladder) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension with Sphinx."""
-    for side in ("server", "client"):  # folder of the page -> a command; NAME in it becomes the transcript's name
+    for side in ("server", "client"):  # folder of the page -> a command; NAME becomes the transcript's name, GIVEN its conditions
         app.add_config_value(f"lmtp_{side}_commands", {}, "html")
     app.add_lexer(LANGUAGE, LmtpLexer)
     app.add_node(Ladder, html=(visit_ladder, None))
@@ -126,9 +126,15 @@ def _permalink(name: str) -> str:
     return f'<p class="lmtp-name"><a href="#{escaped}" title="Link to this transcript">{escaped}</a></p>' if name else ""
 
 
-def _command(commands: Mapping[str, str], page: str, name: str) -> str:
+def _words(heads: re.Pattern[str], text: str) -> list[str]:
+    """Return the values of the head lines that match."""
+    return [word.strip() for line in heads.findall(text) for word in line.split(",")]
+
+
+def _command(commands: Mapping[str, str], page: str, name: str, given: Sequence[str]) -> str:
     """Return the paragraph with the command that plays a transcript elsewhere, if the folder of its page has one."""
     template = commands.get(page.rpartition("/")[0])
     if not (name and template):
         return ""
-    return f'<p class="lmtp-check">Try yours: <code>{html.escape(template.replace("NAME", name))}</code></p>'
+    filled = template.replace("NAME", name).replace(" GIVEN", "".join(f" --given {condition}" for condition in given))
+    return f'<p class="lmtp-check">Try yours: <code>{html.escape(filled)}</code></p>'
