@@ -16,7 +16,7 @@ import trustme
 from sybil import Example
 
 from lmtpref import Handler, ListHandler, MemoryQueues, Reply, Server, Settings, show
-from lmtpref.config.loader import cast
+from lmtpref.config import cast
 from lmtpref.doctools.clauses import read_clauses
 from lmtpref.doctools.sybil import TranscriptParser
 from lmtpref.lists import DEFAULT_POLICY, Decision

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
-from lmtpref.config.loader import Configuration
+from lmtpref.config.configuration import Configuration
 from lmtpref.lists import ListDirectory, ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues, Queues
 from lmtpref.lists.policy.default import Decision
 from lmtpref.lists.policy.facts import Facts

@@ -17,9 +17,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 from lmtpref import ConfigurationError, Envelope, Handler, MemoryQueues, Peer, Recipient, Settings
+from lmtpref.config import Configuration, cast, load
 from lmtpref.config import loader as config
 from lmtpref.config.keys import KEYS
-from lmtpref.config.loader import Configuration, cast, load
 from lmtpref.net.journal import JournalObserver, Record
 from lmtpref.protocol.client.reply_reader import ReplyReader
 from lmtpref.protocol.observer import Observer

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from lmtpref import MailingList, MemoryDirectory, MemoryQueues
-from lmtpref.config.loader import cast
+from lmtpref.config import cast
 from lmtpref.transcripts.memory_wire import MemoryWire
 
 

@@ -73,7 +73,7 @@ class Proxy(socketserver.BaseRequestHandler):
         with socket.create_connection((host, int(port))) as self.upstream:
             while True:
                 ready, _, _ = select.select([self.request, self.upstream], [], [])
-                if self.upstream in ready and not self.hear(self.upstream.recv(65536)):
+                if self.upstream in ready and not self.take_replies(self.upstream.recv(65536)):
                     break
                 if self.request in ready:
                     octets = self.request.recv(65536)
@@ -89,7 +89,7 @@ class Proxy(socketserver.BaseRequestHandler):
 
     def drain(self) -> None:
         """Read from the reference until it closes."""
-        while self.hear(self.upstream.recv(65536)):
+        while self.take_replies(self.upstream.recv(65536)):
             pass
 
     def forward(self) -> None:
@@ -156,8 +156,8 @@ class Proxy(socketserver.BaseRequestHandler):
         self.talk.had_recipients = self.talk.had_recipients or bool(self.talk.accepted)
         self.talk.accepted, self.talk.rejected, self.talk.finals, self.open = [], 0, 0, False
 
-    def hear(self, octets: bytes) -> bool:
-        """Take what the reference says; whether it has not closed."""
+    def take_replies(self, octets: bytes) -> bool:
+        """Process octets from the reference; return False if it has closed."""
         self.replies.feed(octets)
         while reply := self.replies.next():
             verb = ("" if not self.greeted else self.talk.pending.popleft()) if self.talk.pending or not self.greeted else "."
@@ -207,7 +207,7 @@ def says(verb: str, reply: str, *, instead_of: str = "") -> Reply:
 
 
 def turns(verb: str, into: str, *, first: int = 0) -> Command:
-    """Let the reference hear `into` where the client says `verb`; the first `first` times nothing happens."""
+    """Send the reference `into` instead of the command `verb`, after the first `first` times."""
 
     def change(talk: Conversation, said: str, line: bytes) -> bytes:
         spared = verb == "LHLO" and talk.lhlos < first
@@ -307,7 +307,7 @@ def twice(verb: str) -> Reply:
 
 
 def refuses(pattern: str) -> Command:
-    """Let the reference hear an unknown command where the client's matches `pattern`."""
+    """Send the reference an unknown command instead of one that matches `pattern`."""
     return lambda _, __, line: b"REFUSED\r\n" if re.match(pattern.encode("latin-1"), line) else line
 
 

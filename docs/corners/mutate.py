@@ -190,8 +190,8 @@ def main() -> int:
         counts[verdict] += 1
         survived += [mutant] if verdict == "survived" else []
         print(f"{noticed or verdict.upper()}  {mutant}", flush=True)
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    print(f"\nseed {arguments.seed}: {counts.total()} mutants: {told}", *survived, sep="\n")
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    print(f"\nseed {arguments.seed}: {counts.total()} mutants: {summary}", *survived, sep="\n")
     return 1 if survived else 0
 
 

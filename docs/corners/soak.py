@@ -25,7 +25,7 @@ CONTENT = b"From: anne@home.test\r\nMessage-ID: <%d@mta.example>\r\n\r\n" + b"Th
 SERVER = """
 import asyncio, sys
 from lmtpref import MemoryQueues, Server
-from lmtpref.config.loader import cast
+from lmtpref.config import cast
 from lmtpref.net.engine import loop_factory
 
 class Emptied(MemoryQueues):

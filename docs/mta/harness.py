@@ -164,7 +164,7 @@ class Process:
         assert self._process.stdout
         return self._process.stdout.readline().rstrip("\n")
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
 

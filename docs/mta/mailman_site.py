@@ -109,7 +109,7 @@ class Alone:
     def __init__(self, process: subprocess.Popen[bytes], port: int, output: TextIO) -> None:
         self.process, self.port, self._output = process, port, output
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self.process.send_signal(number)
 

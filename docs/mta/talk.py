@@ -23,9 +23,9 @@ _TICK_SECONDS = 0.02
 
 
 class Tap:
-    """A listener that passes what it hears on to `upstream`, and what that says back; each connection is recorded.
+    """A proxy that forwards each connection to `upstream`, and records the octets of both directions.
 
-    `writes` is who sent what, as it came: what was written at once mostly comes at once.
+    `writes` has the octets of each read with their sender; octets that were written at once usually arrive at once.
     """
 
     def __init__(self, upstream: str, listen: str = "127.0.0.1:0") -> None:
@@ -118,7 +118,7 @@ def submit(port: int, sender: str, *recipients: str, message: str | bytes = "", 
     with connect(f"127.0.0.1:{port}") as client:
         client.settimeout(SECONDS)
         conversation = Conversation(client)
-        conversation.hear()
+        conversation.read_reply()
         conversation.say("EHLO client.example")
         conversation.recording = Recording()
         accepted = False
@@ -127,8 +127,8 @@ def submit(port: int, sender: str, *recipients: str, message: str | bytes = "", 
             accepted = min(codes) < 400
         if accepted and message and conversation.say("DATA") == 354:
             content = message.encode() if isinstance(message, str) else message
-            conversation.tell(stuffed(content))
-            conversation.hear()
+            conversation.send(stuffed(content))
+            conversation.read_reply()
         conversation.say("QUIT")
         return str(conversation.recording)
 
@@ -142,17 +142,17 @@ class Conversation:
         self._lines = connected.makefile("rb")
 
     def say(self, command: str) -> int:
-        """Say a command; the code of the reply."""
-        self.tell(f"{command}\r\n".encode())
-        return self.hear()
+        """Send a command, and return the code of its reply."""
+        self.send(f"{command}\r\n".encode())
+        return self.read_reply()
 
-    def tell(self, octets: bytes) -> None:
-        """Say octets, and wait for nothing."""
+    def send(self, octets: bytes) -> None:
+        """Send octets without waiting for a reply."""
         self.recording.add("C", octets)
         self._socket.sendall(octets)
 
-    def hear(self) -> int:
-        """The code of the next reply."""
+    def read_reply(self) -> int:
+        """Return the code of the next reply."""
         line = b"   -"
         while line[3:4] == b"-":
             line = self._lines.readline()

@@ -56,7 +56,7 @@ class Running:
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def kept(self, contender: Contender) -> int | None:
-        """How many messages it said it held at its end; None for a server that keeps none."""
+        """The number of messages that it reported at its end; None if it keeps none."""
         return sum(map(int, re.findall(contender.kept, self.said))) if contender.kept else None
 
 

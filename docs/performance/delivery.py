@@ -94,7 +94,7 @@ class Way:
     name: str
     main: str
     master: str = ""
-    behind: Callable[[Run], Process | None] = nothing
+    consumer: Callable[[Run], Process | None] = nothing
     rounds: int | None = None
 
 
@@ -102,10 +102,10 @@ WAYS = (
     Way("process, lmtpref", "delivery-process", "delivery-pipe", rounds=1),  # it takes as long as all others together
     Way("process, bare Python", "delivery-process", "delivery-bare"),
     Way("process, dd", "delivery-process", "delivery-dd"),
-    Way("Maildir, each 1 s", "delivery-maildir", behind=partial(picked_up, 1)),  # as Mailman 2.1 did
-    Way("Maildir, each 0.05 s", "delivery-maildir", behind=partial(picked_up, 0.05)),
-    Way("LMTP, spool", "delivery-lmtp", behind=served),
-    Way("LMTP, memory", "delivery-lmtp", behind=served_in_memory),
+    Way("Maildir, each 1 s", "delivery-maildir", consumer=partial(picked_up, 1)),  # as Mailman 2.1 did
+    Way("Maildir, each 0.05 s", "delivery-maildir", consumer=partial(picked_up, 0.05)),
+    Way("LMTP, spool", "delivery-lmtp", consumer=served),
+    Way("LMTP, memory", "delivery-lmtp", consumer=served_in_memory),
 )
 
 
@@ -145,19 +145,19 @@ class Bench:
         for name in "tmp", "new", "cur":
             (folder / MAILDIR / name).mkdir(parents=True)
         with ExitStack() as stack:
-            if process := way.behind(run):
+            if process := way.consumer(run):
                 stack.callback(process.stop)
             self._start(way, run)
             stack.callback(self._postfix.stop)
             begun, used = self._timed(run, process)
             times = run.usable()
-            told = {"refused": self._refused(run), "in_trouble": self._in_trouble(run, process)}
+            notes = {"refused": self._refused(run), "in_trouble": self._in_trouble(run, process)}
         times = times or run.usable()  # a server in memory has written them now
         if len(times) != MESSAGES:
             raise RuntimeError(f"{way.name}: {len(times)} of {MESSAGES} messages came")
         seconds = [moment - begun for moment in times]
         at_times = [sum(moment <= limit for moment in seconds) for limit in TIMES]
-        return Sample(round(seconds[0], 3), round(seconds[-1], 3), at_times, **used), told
+        return Sample(round(seconds[0], 3), round(seconds[-1], 3), at_times, **used), notes
 
     def _start(self, way: Way, run: Run) -> None:
         values = {"RUN": run.folder, "LMTP_PORT": run.port}
@@ -195,15 +195,15 @@ class Bench:
     def _timed(self, run: Run, process: Process | None) -> tuple[float, dict[str, Any]]:
         """When the delivery began, and what was used for it."""
         master = int((self._postfix.queues / "pid/master.pid").read_text())
-        behind = [process.pid] if process else []
-        before = {pid: own_seconds(pid) for pid in [master, *children(master), *behind]}
+        consumer = [process.pid] if process else []
+        before = {pid: own_seconds(pid) for pid in [master, *children(master), *consumer]}
         count = started()
         begun = self._release(self._posts)
         self._wait(run)
         daemons = children(master)
         commands = sum(map(ended_children_seconds, daemons))
         return begun, {
-            "behind_seconds": round(used_since(before, behind) + commands, 3),
+            "behind_seconds": round(used_since(before, consumer) + commands, 3),
             "postfix_seconds": round(used_since(before, [master, *daemons]), 3),
             "started": started() - count,
         }
@@ -254,9 +254,9 @@ def measure(rounds: int) -> dict[str, Any]:
         for turn in range(rounds):
             for way in WAYS:
                 if turn < (way.rounds or rounds):
-                    sample, told = bench.deliver(way)
+                    sample, notes = bench.deliver(way)
                     found[way.name]["rounds"].append(asdict(sample))
-                    found[way.name] |= told
+                    found[way.name] |= notes
                     print(f"{way.name}: {sample.last} s", file=sys.stderr)
     return results | {"ways": found}
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from lmtpref import MemoryQueues, Server
-from lmtpref.config.loader import load
+from lmtpref.config import load
 from lmtpref.lists import Entry
 from lmtpref.net.engine import loop_factory
 

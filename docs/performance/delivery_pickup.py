@@ -13,7 +13,7 @@ from pathlib import Path
 
 from delivery_pipe import offer
 
-from lmtpref.config.loader import load
+from lmtpref.config import load
 from lmtpref.lists import ListHandler, MaildirQueues
 from lmtpref.protocol.replies import Reply
 

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from inspect import isawaitable
 from typing import TypeVar
 
-from lmtpref.config.loader import load
+from lmtpref.config import load
 from lmtpref.lists import ListHandler, MaildirQueues
 from lmtpref.protocol.handler import Envelope, Peer, Recipient
 from lmtpref.protocol.replies import Reply

@@ -16,7 +16,7 @@ def table(results: dict[str, Any]) -> str:
     """The results as reStructuredText."""
     head = ["way", "rounds", "first usable, s", "last usable, s", "a second", "after Postfix, ms", "Postfix, ms", "processes"]
     rows = [[name, str(len(way["rounds"])), *_row(way["rounds"], results["messages"])] for name, way in results["ways"].items()]
-    told = [[name, f"``{way['refused']['noted']}``", f"``{way['in_trouble']}``"] for name, way in results["ways"].items()]
+    notes = [[name, f"``{way['refused']['noted']}``", f"``{way['in_trouble']}``"] for name, way in results["ways"].items()]
     lines = [
         ".. Written by delivery.py; not to be edited.",
         "",
@@ -26,7 +26,7 @@ def table(results: dict[str, Any]) -> str:
         *csv_table(f"{results['messages']:,} messages; processor time is for one", head, rows),
         NOTED,
         "",
-        *csv_table("What Postfix notes", ["way", "of a rejected post", "when the list server is down"], told),
+        *csv_table("What Postfix notes", ["way", "of a rejected post", "when the list server is down"], notes),
     ]
     return "\n".join(lines)
 

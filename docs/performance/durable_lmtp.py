@@ -18,7 +18,7 @@ import uvloop
 
 from lmtpref import MaildirQueues, Server
 from lmtpref.cli.serve import SWITCH_SECONDS
-from lmtpref.config.loader import load
+from lmtpref.config import load
 from lmtpref.lists import QueueOptions, Queues, open_queues
 
 HEARTBEAT_SECONDS = 0.005

@@ -18,7 +18,7 @@ from plots import Curves, Point, figure
 from publish import publish
 from report import csv_table
 
-from lmtpref.config.loader import load
+from lmtpref.config import load
 from lmtpref.lists import Lookup, MailingList, MemoryDirectory
 from lmtpref.lists.directory.sql import SqlLists
 from lmtpref.lists.directory.sql_import import import_lists

@@ -96,7 +96,7 @@ class Curves:
     height = 330
 
     def draw(self, names: Sequence[str], width: float) -> Iterator[str]:
-        """The parts of the picture; `names` says which colour is whose."""
+        """The parts of the picture; `names` are in the order of the colours."""
         lines = {name: [point for point in line if point.low > 0] for name, line in self.lines.items()}  # such an axis has no nought
         points = [point for line in lines.values() for point in line]
         across = Log(min(point.x for point in points), max(point.x for point in points), 58, width - 36)
@@ -136,7 +136,7 @@ class Bars:
     """A panel of bars from nought, each with what is said of it."""
 
     title: str
-    bars: Mapping[str, Point]  # whose x says nothing
+    bars: Mapping[str, Point]  # their x is not used
     say: Callable[[str, Point], str] = lambda _, point: number(round(point.y))
 
     @property
@@ -145,7 +145,7 @@ class Bars:
         return LINE * len(self.bars) + 44
 
     def draw(self, names: Sequence[str], width: float) -> Iterator[str]:
-        """The parts of the picture; `names` says which colour is whose."""
+        """The parts of the picture; `names` are in the order of the colours."""
         start = 12 + LETTER * max(map(len, self.bars))
         said = 12 + LETTER * max(len(self.say(*item)) for item in self.bars.items())
         scale = (width - start - said) / max(point.high for point in self.bars.values())
@@ -159,7 +159,7 @@ class Bars:
 
 
 def figure(title: str, panels: Sequence[Curves | Bars], columns: int = 2) -> str:
-    """The panels beside and below each other, as an SVG document; above them, if there are curves, which line is whose."""
+    """The panels beside and below each other, as an SVG document; above them, if there are curves, a legend."""
     names = list(dict.fromkeys(name for panel in panels for name in (panel.lines if isinstance(panel, Curves) else panel.bars)))
     parts: list[str] = []
     y = 14

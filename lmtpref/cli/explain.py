@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from lmtpref.cli.arguments import path_name, wire_line
 from lmtpref.cli.explain_facts import described
 from lmtpref.cli.explain_forecast import forecast_as_data, forecast_as_text, forecast_of
-from lmtpref.config.loader import Configuration, load_or_open
+from lmtpref.config.configuration import Configuration
+from lmtpref.config.loader import load_or_open
 from lmtpref.lists import Decision, Entry, Policy, Rule, rules_of
 from lmtpref.lists.policy.facts import Facts
 from lmtpref.net.known_mtas import KnownMtas

@@ -44,7 +44,7 @@ def _words(value: object) -> str:
         case Standing():
             words = _standing(value)
         case Header():
-            words = f"from {', '.join(path.address for path in value.senders) or 'nobody'}; Received: {value.received}"
+            words = f"from {', '.join(path.address for path in value.senders) or 'no sender'}; Received: {value.received}"
         case bytes():
             words = f"{len(value)} octets"
         case tuple() if value and all(isinstance(item, RecipientFacts) for item in value):

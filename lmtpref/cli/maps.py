@@ -16,8 +16,9 @@ from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.maps_addresses import places_of
 from lmtpref.cli.maps_files import Files, exim, postfix, sendmail
 from lmtpref.cli.terminal import report
+from lmtpref.config.configuration import Configuration
 from lmtpref.config.keys import MAP_CLASS, MAP_TYPE, MTA
-from lmtpref.config.loader import Configuration, load
+from lmtpref.config.loader import load
 from lmtpref.lists import MemoryDirectory
 from lmtpref.net.listeners import Address, TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.errors import UsageError

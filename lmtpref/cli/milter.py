@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from lmtpref.cli.background import background_log
 from lmtpref.cli.reload import on_hangup
 from lmtpref.cli.terminal import report
-from lmtpref.config.loader import Configuration, load_or_open
+from lmtpref.config.configuration import Configuration
+from lmtpref.config.loader import load_or_open
 from lmtpref.lists import Entry, ListHandler
 from lmtpref.net.milter import Milter
 from lmtpref.protocol.domains import a_labels

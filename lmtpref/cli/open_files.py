@@ -10,7 +10,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 from lmtpref.cli.terminal import report
-from lmtpref.config.loader import Configuration
+from lmtpref.config.configuration import Configuration
 from lmtpref.protocol.errors import UsageError
 
 # For listeners, the spool, a database, and the connections beyond a limit that wait for their 421.

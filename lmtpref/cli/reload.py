@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from lmtpref.cli import maps
 from lmtpref.cli.open_files import share_of
 from lmtpref.cli.terminal import report
-from lmtpref.config.loader import Configuration, load
+from lmtpref.config.configuration import Configuration
+from lmtpref.config.loader import load
 from lmtpref.net.engine import known_mtas_of
 from lmtpref.net.known_mtas import KnownMtas
 from lmtpref.protocol.errors import ConfigurationError, UsageError

@@ -23,7 +23,8 @@ from lmtpref.cli.reload import reloading
 from lmtpref.cli.serve_lines import announce, print_summary
 from lmtpref.cli.serve_workers import Group
 from lmtpref.cli.terminal import report
-from lmtpref.config.loader import Configuration, cast, load
+from lmtpref.config.configuration import Configuration
+from lmtpref.config.loader import cast, load
 from lmtpref.lists import ListHandler, MemoryDirectory, MemoryQueues, Queues, QueueUnreachableError
 from lmtpref.net.engine import loop_factory
 from lmtpref.net.hook_errors import ENDS_SERVER

@@ -8,7 +8,8 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from lmtpref.cli.serve_faults import interpose_for, new_recorder
-from lmtpref.config.loader import Configuration, cast
+from lmtpref.config.configuration import Configuration
+from lmtpref.config.loader import cast
 from lmtpref.lists import MailingList, MemoryDirectory
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import AcceptAll

@@ -14,7 +14,7 @@ from lmtpref.cli.reload import make_maps, read_again
 from lmtpref.cli.serve_lines import announce, print_summary
 from lmtpref.cli.terminal import report
 from lmtpref.cli.workers import Workers
-from lmtpref.config.loader import Configuration
+from lmtpref.config.configuration import Configuration
 from lmtpref.lists import QueueUnreachableError
 from lmtpref.net.engine import Engine
 from lmtpref.net.listeners import Listener

@@ -61,9 +61,21 @@ class EscapingStream:
         return getattr(self._stream, name)
 
 
+def _open_closed_streams() -> None:
+    """Open the null device for each closed standard stream, so that no file or socket gets its descriptor.
+
+    The system gives each opened file the lowest free descriptor.
+    """
+    # They stay open until the process ends.
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+
+
 @contextlib.contextmanager
 def escaping() -> Iterator[None]:
     """Escape text that is printed and logged in the `with` block."""
+    _open_closed_streams()
     with (
         contextlib.redirect_stdout(cast(TextIO, EscapingStream(sys.stdout))),
         contextlib.redirect_stderr(cast(TextIO, EscapingStream(sys.stderr))),

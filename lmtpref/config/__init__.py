@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from lmtpref.config.loader import CAST, Configuration, cast, load
+from lmtpref.config.configuration import Configuration
+from lmtpref.config.loader import CAST, cast, load
 
 __all__ = ["CAST", "Configuration", "cast", "load"]

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from lmtpref.cli.maps import Maps
-from lmtpref.config.loader import Configuration
+from lmtpref.config.configuration import Configuration
 from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
 from lmtpref.lists.mailinglist import Judge, MailingList
 from lmtpref.lists.queues.interface import QueueOptions
