@@ -420,7 +420,7 @@ FOR_EXTENSIONS = (
     Mutant("the last reply after a message held back", "rfc2033-4.2-one-recipient", reply=held_back),
     Mutant("RCPTs rejected because one was before RSET", "pipelining-second-attempt", reply=all_rejected_after_one),
     Mutant("commands after QUIT answered", "pipelining-after-quit", reply=twice("QUIT")),
-    Mutant("unknown parameters accepted", "rfc2033-4.1-extension-not-offered", reply=says("MAIL", "250 2.1.0 Ok")),
+    Mutant("unknown parameters accepted", "limits-no-parameter", reply=says("MAIL", "250 2.1.0 Ok")),
     Mutant("SIZE offered and rejected", "rfc2033-4.1-extension-parameter", command=refuses(".* SIZE=")),
     Mutant("BODY offered and rejected", "eightbitmime-parameter", command=refuses(".* BODY=")),
     Mutant("unknown BODY values accepted", "eightbitmime-unknown-value", command=changes(" BODY=9BITMIME", " BODY=8BITMIME")),
