@@ -6,6 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lmtpref.journal import Journal as Journal
+    from lmtpref.journal import JsonFormatter as JsonFormatter
+    from lmtpref.journal import JsonJournal as JsonJournal
     from lmtpref.lists import ListHandler as ListHandler
     from lmtpref.lists import Mailboxes as Mailboxes
     from lmtpref.lists import MaildirQueues as MaildirQueues
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from lmtpref.net.client.asyncio import AsyncClient as AsyncClient
     from lmtpref.net.client.sync import Client as Client
     from lmtpref.net.listeners import Listener as Listener
+    from lmtpref.net.transaction_record import TransactionRecord as TransactionRecord
     from lmtpref.protocol.client.delivery import Outcome as Outcome
     from lmtpref.protocol.errors import ConfigurationError as ConfigurationError
     from lmtpref.protocol.errors import HandlerWarning as HandlerWarning
@@ -47,6 +51,11 @@ _HOMES = {
     "Settings": "protocol.settings",
     "Limits": "protocol.server_limits",
     "Listener": "net.listeners",
+    # The journal: a record of each transaction
+    "Journal": "journal",
+    "JsonJournal": "journal",
+    "JsonFormatter": "journal",
+    "TransactionRecord": "net.transaction_record",
     # The client, and the outcome of each recipient
     "Client": "net.client.sync",
     "AsyncClient": "net.client.asyncio",

@@ -7,21 +7,20 @@ import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from lmtpref.config.configuration import Configuration
+from lmtpref.journal import Journal
 from lmtpref.lists import ListDirectory, ListHandler, Mailboxes, MailingList, MemoryDirectory, MemoryQueues, Queues
-from lmtpref.lists.policy.default import Decision
-from lmtpref.lists.policy.facts import Facts
 from lmtpref.net.client.asyncio import AsyncClient
 from lmtpref.net.client.sync import Client
 from lmtpref.net.context import Interpose, ObserverFactory
 from lmtpref.net.engine import GRACE_SECONDS, Engine, Uvloop, loop_factory
 from lmtpref.net.engine_thread import EngineThread
-from lmtpref.net.journal import JournalObserver, Record
 from lmtpref.net.known_mtas import KnownMtas
 from lmtpref.net.listeners import Listener, tcp_among, unix_among
 from lmtpref.net.stdio import converse
+from lmtpref.net.transaction_record import JournalObserver
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.server_limits import Limits
@@ -41,16 +40,6 @@ DEFAULT_SETTINGS = Settings(hostname="lists.example")
 def listeners_of(configuration: Configuration) -> list[Listener]:
     """Return the listeners of `configuration`."""
     return [*map(Listener, configuration.listen), *(Listener(**listener) for listener in configuration.listeners)]
-
-
-class Journal(Protocol):
-    """A receiver of each transaction's record, and of the decisions in it."""
-
-    def decided(self, decision: Decision, facts: Facts) -> None:
-        """Receive the decision of a rule, with its facts."""
-
-    def ended(self, record: Record) -> None:
-        """Receive the record of a finished transaction."""
 
 
 class Server(Generic[Q_co]):

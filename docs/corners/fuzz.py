@@ -20,7 +20,7 @@ from lmtpref import ConfigurationError, Envelope, Handler, MemoryQueues, Peer, R
 from lmtpref.config import Configuration, cast, load
 from lmtpref.config import loader as config
 from lmtpref.config.keys import KEYS
-from lmtpref.net.journal import JournalObserver, Record
+from lmtpref.net.transaction_record import JournalObserver, TransactionRecord
 from lmtpref.protocol.client.reply_reader import ReplyReader
 from lmtpref.protocol.observer import Observer
 from lmtpref.protocol.syntax import Path as Address
@@ -91,9 +91,9 @@ def converse(pieces: Iterable[bytes], settings: Settings, *observers: Observer) 
     return said, sum(len(queue) for _, queue in queues.items())
 
 
-def journal(pieces: Iterable[bytes], settings: Settings) -> tuple[tuple[bytes, int], list[Record]]:
+def journal(pieces: Iterable[bytes], settings: Settings) -> tuple[tuple[bytes, int], list[TransactionRecord]]:
     """Return the same as `converse`, and the lines of a journal."""
-    records: list[Record] = []
+    records: list[TransactionRecord] = []
     return converse(pieces, settings, JournalObserver(records.append)), records
 
 

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 from lmtpref.lists.policy.default import Decision
 from lmtpref.lists.policy.facts import Facts
-from lmtpref.net.journal import Record
+from lmtpref.net.transaction_record import TransactionRecord
 from lmtpref.protocol.printable import printable
 
 MAX_HEADER_OCTETS = 65_536
@@ -42,7 +42,7 @@ class MessageLog:
     def decided(self, decision: Decision, facts: Facts) -> None:
         """Do nothing: the decisions are Mailman's."""
 
-    def ended(self, record: Record) -> None:
+    def ended(self, record: TransactionRecord) -> None:
         """Log the transaction."""
         outcomes = [f"{attempt.address}: {attempt.final or attempt.rcpt}" for attempt in record.recipients]
         if record.omitted:

@@ -1,4 +1,4 @@
-"""The journal: for each transaction, which reply each recipient had, and how it ended."""
+"""Records of transactions: which reply each recipient had, and how the transaction ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Attempt:
 
 
 @dataclass(slots=True, eq=False)
-class Record:
+class TransactionRecord:
     """One transaction, from MAIL to its end.
 
     `connection` and `number` count from 1, in this process and on this connection.  `data` is the reply that rejected DATA.
@@ -54,14 +54,14 @@ class Record:
 class JournalObserver(Observer):
     """Call `write_record` with the record of each transaction of one conversation after the transaction has ended."""
 
-    def __init__(self, write_record: Callable[[Record], None]) -> None:
+    def __init__(self, write_record: Callable[[TransactionRecord], None]) -> None:
         self._write_record = write_record
         self._number = 0
         self._rejected = 0  # recipients of the current transaction
         self._command: Command | None = None  # its reply is still to come
         self._end = ""  # the end of the conversation: a 421, or "lost"
         self._begun = 0.0
-        self._record: Record | None = None
+        self._record: TransactionRecord | None = None
         self._unanswered: deque[Attempt] | None = None  # recipients without a final reply, once the first reply has come
 
     def connected(self, peer: Peer) -> None:
@@ -112,13 +112,13 @@ class JournalObserver(Observer):
 
     def _begin(self, command: Command, reply: Reply) -> None:
         self._number += 1
-        self._record = Record(self._peer, self._peer.connection, self._number, _address(command.argument), reply)
+        self._record = TransactionRecord(self._peer, self._peer.connection, self._number, _address(command.argument), reply)
         self._unanswered = None
         self._rejected = 0
         if not reply.positive:
             self._finish("refused")
 
-    def _note_recipient(self, record: Record, attempt: Attempt) -> None:
+    def _note_recipient(self, record: TransactionRecord, attempt: Attempt) -> None:
         self._rejected += not attempt.rcpt.positive
         if attempt.rcpt.positive or self._rejected <= MAX_REJECTED:
             record.recipients.append(attempt)
