@@ -369,7 +369,14 @@ def verdicts() -> Iterator[str]:
 
 
 def compared() -> Iterator[str]:
-    """Yield a line for each kind of recipient, sender and message: what both runners answered and queued, or both if they differ."""
+    """Yield a line for each kind of recipient, sender and message: what both runners answered and queued, or both if they differ.
+
+    The alias `shared.test` has two domains.
+    """
+    for domain in ("b.example", "a.example"):
+        getUtility(IDomainManager).add(domain, alias_domain="shared.test")
+    create_list("ape@a.example")
+    config.db.commit()
     trial = Trial()
     post = b"From: anne@home.test\r\nTo: ant@lists.example\r\nSubject: x\r\nMessage-ID: <a>\r\n\r\n..\r\nHello.\r\n"
     try:
@@ -388,6 +395,7 @@ RECIPIENTS = [
     *(f"ant{suffix}@lists.example" for suffix in ("-confirm+token", "-bounces", "-bounces+anne=home.test", "-owner", "+tag", "-admin")),
     *("ANT@Lists.Example", "ant@lists.test", "ant-join@lists.test", '"ant"@lists.example'),
     *("cat-request@lists.example", "cat-request-owner@lists.example", "elk@lists.example", "-owner@lists.example"),
+    "ape@shared.test",
 ]
 SENDERS = ["", '"a b"@home.test', "@relay.test:anne@home.test", "ANNE@Home.test"]
 MESSAGES = {

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from mailman.config import config
-
 from lmtpref.lists.directory.daemon_executor import Threads
 
 T = TypeVar("T")
@@ -29,19 +27,3 @@ class BoundedCalls:
     def close(self) -> None:
         """End the threads when their calls have ended."""
         self._threads.close()
-
-
-def with_session(call: Callable[P, T]) -> Callable[P, T]:
-    """Return `call` with a database session of its own, which is rolled back and closed when the call ends.
-
-    Mailman keeps a session for each thread, and an open session would repeat its earlier answers.
-    """
-
-    def called(*arguments: P.args, **named: P.kwargs) -> T:
-        try:
-            return call(*arguments, **named)
-        finally:
-            config.db.abort()
-            config.db.close_session()
-
-    return called

@@ -1,7 +1,9 @@
-"""Connections to Mailman's database that stay open between questions."""
+"""Connections and sessions of Mailman's database."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 from mailman.config import config
@@ -24,6 +26,19 @@ def forget_connections() -> None:
     """Use new connections from now on; those of a process that was forked belong to its parent."""
     for engine in (config.db.engine, _engine(config.db.url)):
         engine.dispose(close=False)
+
+
+@contextmanager
+def own_session() -> Iterator[None]:
+    """Use Mailman's database session of this thread, then roll it back and close it.
+
+    Mailman keeps a session for each thread, and an open session would repeat its earlier answers.
+    """
+    try:
+        yield
+    finally:
+        config.db.abort()
+        config.db.close_session()
 
 
 @lru_cache(maxsize=1)

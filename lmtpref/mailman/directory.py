@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from zope.component import getUtility
 
-from lmtpref.lists.addresses import SUFFIXES, ListAddress, fold_local, parse_address, spellings
+from lmtpref.lists.addresses import fold_local, parse_address, spellings
 from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
 from lmtpref.lists.directory.sql import error_text
 from lmtpref.lists.directory.threaded import ThreadedDirectory
@@ -24,13 +24,11 @@ from lmtpref.mailman.forecast import forecast_post, load_rules
 from lmtpref.mailman.interface_reader import interface_reader
 from lmtpref.mailman.judging import Judges
 from lmtpref.mailman.moderation import ListSettings, SenderRecords, mailing_list, standing_of
+from lmtpref.mailman.recipients import split_local_part
 from lmtpref.mailman.table_reader import REVISIONS, table_reader
 from lmtpref.protocol.syntax import Path
 
 log = logging.getLogger(__name__)
-
-# Mailman does not have the suffix `-admin`.
-_SUFFIXES = {suffix: subaddress for suffix, subaddress in SUFFIXES.items() if suffix != "admin"}
 
 
 class Reader(Protocol):
@@ -135,21 +133,6 @@ def _readers_for_schema() -> Readers:
         return table_reader
     log.warning("schema %s of Mailman's database is unknown; look-ups use Mailman's slower interfaces", revision)
     return interface_reader
-
-
-def split_local_part(local: str, delimiter: str) -> tuple[ListAddress, ...]:
-    """Return the ways to read `local` in Mailman's syntax, the longest list name first.
-
-    >>> split_local_part("ant-bounces+anne=home.test", "+")[-1]
-    ListAddress(name='ant', subaddress=<Subaddress.BOUNCES: 'bounces'>, detail='anne=home.test')
-
-    Unlike `lmtpref.lists.addresses.parse_local_part`, it allows a detail in every address, the list's own included.
-    """
-    given, mark, rest = local.partition(delimiter)
-    detail, head = rest if mark else None, fold_local(given)
-    name, _, suffix = head.rpartition("-")
-    post = ListAddress(head, None, detail)
-    return (post, ListAddress(name, _SUFFIXES[suffix], detail)) if name and suffix in _SUFFIXES else (post,)
 
 
 def _domains(path: Path) -> list[str]:

@@ -22,8 +22,16 @@ from lmtpref.mailman.messages import enqueue, metadata, parse
 from lmtpref.mailman.recipients import ListRecipient, find_recipient
 from lmtpref.mailman.settings import RunnerSettings
 from lmtpref.mailman.verdict import judge, reply_to_post
-from lmtpref.protocol.catalogue import ASCII_SENDERS_550, DEFECTIVE_554, DIRECTORY_451, LOCAL_ERROR_451, RULES_REJECT_550, UNKNOWN_LIST_550
-from lmtpref.protocol.handler import Envelope, Handler, Recipient
+from lmtpref.protocol.catalogue import (
+    ASCII_SENDERS_550,
+    DEFECTIVE_554,
+    DIRECTORY_451,
+    LOCAL_ERROR_451,
+    RULES_REJECT_550,
+    UNKNOWN_LIST_550,
+    UNKNOWN_MTA_550,
+)
+from lmtpref.protocol.handler import Envelope, Handler, Peer, Recipient
 from lmtpref.protocol.replies import Reply
 
 log = logging.getLogger(__name__)
@@ -58,6 +66,10 @@ class MailmanHandler(Handler):
         # Mailman keeps rules in tables that all threads share, so each process judges one message at a time.
         self._judges = None if directory else Judges(JUDGES, settings.lookup_seconds, judge)
         self._queueing = BoundedCalls(QUEUE_THREADS, settings.lookup_seconds)
+
+    def lhlo(self, peer: Peer, name: str) -> Reply | None:  # noqa: ARG002 - what it calls itself proves nothing
+        """Reject an MTA that is not in `known_mtas`, unless its certificate may still make it known."""
+        return None if peer.known or peer.may_become_known else UNKNOWN_MTA_550
 
     def mail(self, envelope: Envelope) -> Reply | None:
         """Reject SMTPUTF8, which Mailman cannot forward."""

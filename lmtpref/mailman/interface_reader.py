@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from mailman.config import config
 from mailman.interfaces.action import Action
 from mailman.interfaces.bans import IBanManager
 from mailman.interfaces.domain import IDomainManager
@@ -14,6 +13,7 @@ from mailman.interfaces.mailinglist import IMailingList
 from mailman.interfaces.usermanager import IUserManager
 from zope.component import getUtility
 
+from lmtpref.mailman.database import own_session
 from lmtpref.mailman.moderation import ListSettings, SenderRecords, these_nonmembers
 
 
@@ -45,15 +45,9 @@ class InterfaceReader:
 
 @contextmanager
 def interface_reader() -> Iterator[InterfaceReader]:
-    """Yield a reader, then roll back and close the thread's session.
-
-    Mailman keeps a session for each thread, and an open session would repeat its earlier answers.
-    """
-    try:
+    """Yield a reader on the thread's own session."""
+    with own_session():
         yield InterfaceReader()
-    finally:
-        config.db.abort()
-        config.db.close_session()
 
 
 def _mail_host(domain: str) -> str:

@@ -31,7 +31,8 @@ _names: BindParameter[list[str]] = bindparam("names", expanding=True)
 _list_ids: BindParameter[list[str]] = bindparam("list_ids", expanding=True)
 _address_ids: BindParameter[list[int]] = bindparam("address_ids", expanding=True)
 
-_MAIL_HOST = func.coalesce(
+# Two domains may have the same alias; Mailman takes the first one by name.
+MAIL_HOST = func.coalesce(
     select(_domains.mail_host).where(_domains.alias_domain == bindparam("domain")).order_by(_domains.mail_host).limit(1).scalar_subquery(),
     bindparam("domain"),
 )
@@ -52,9 +53,9 @@ LISTS = (
     )
     .select_from(MailingList.__table__.outerjoin(Domain.__table__, _domains.mail_host == _lists.mail_host))
     # The empty string keeps the database from searching by the host, which thousands of lists may share.
-    .where(_lists.list_name.in_(_names), _lists.mail_host.concat("") == _MAIL_HOST)
+    .where(_lists.list_name.in_(_names), _lists.mail_host.concat("") == MAIL_HOST)
 )
-SERVES = select(_lists.id).where(_lists.mail_host == _MAIL_HOST).limit(1)
+SERVES = select(_lists.id).where(_lists.mail_host == MAIL_HOST).limit(1)
 BANS = select(_bans.email).where(
     or_(_bans.list_id == bindparam("list_id"), _bans.list_id.is_(None)),
     or_(_bans.email == bindparam("sender"), _bans.email.startswith("^")),

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lmtpref.lists.directory.sql import error_text
 from lmtpref.lists.mailinglist import DirectoryError
-from lmtpref.mailman.bounded import with_session
+from lmtpref.mailman.database import own_session
 from lmtpref.mailman.foresee import Action, Foreseen, foresee
 from lmtpref.mailman.messages import parse
 from lmtpref.protocol.catalogue import RULES_REJECT_550, UNKNOWN_LIST_550
@@ -18,7 +18,7 @@ from lmtpref.protocol.replies import Reply
 MAX_REASON_OCTETS = 200
 
 
-@with_session
+@own_session()
 def judge(list_id: str, content: bytes, sender: str, data: dict[str, Any]) -> Foreseen | None:
     """Return what Mailman will do with a post; None if the list is gone.
 
