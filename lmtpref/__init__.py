@@ -1,4 +1,9 @@
-"""The reference for LMTP (RFC 2033), and for how a mailing-list server accepts or rejects a post."""
+"""The reference for LMTP (RFC 2033), and for how a mailing-list server accepts or rejects a post.
+
+`protocol` reads commands and words replies, without sockets; `net` reads and writes the octets.
+`lists` has the lists, the rules of acceptance in `lists.policy`, and the queues with their engines in `lists.queues`.
+`check` is the conformance suite for other servers, `cli` the command line, `config` the configuration file.
+"""
 
 from __future__ import annotations
 

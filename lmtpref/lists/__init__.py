@@ -1,4 +1,4 @@
-"""Mailing lists and the right to post to them."""
+"""Mailing lists, the right to post to them, and the queues for accepted posts."""
 
 from __future__ import annotations
 

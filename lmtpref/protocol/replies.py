@@ -1,4 +1,4 @@
-"""Replies as values.
+"""Replies as values; the wording of each standard reply is in `catalogue`.
 
 RFC 5321 section 4.2 defines the form of a reply, RFC 2034 the place of the enhanced code in it, RFC 3463 the meaning
 of that code.

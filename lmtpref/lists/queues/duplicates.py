@@ -1,4 +1,8 @@
-"""Recognition of duplicates: a message that an MTA sent again because it did not get the reply."""
+"""Recognition of duplicates: a message that an MTA sent again because it did not get the reply.
+
+The engines in SQL drop a duplicate (`sql.queues`).  RabbitMQ stores it with the message id of the first, by which a consumer
+can drop it.  The spool stores both.
+"""
 
 from __future__ import annotations
 
