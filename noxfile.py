@@ -169,5 +169,12 @@ runs(
     "test",
 )
 runs("soak", "10,000 connections, 1,000,000 messages, minutes; `-- CONNECTIONS MESSAGES` for others.", "python docs/corners/soak.py")
-runs("bench", "How fast: all of docs/performance/, a quarter of an hour; `-- SCRIPT` runs one.", "python docs/performance", "test")
+runs(
+    "bench",
+    "How fast: all of docs/performance/, a quarter of an hour; `-- SCRIPT` runs one.",
+    "python docs/performance",
+    "test",
+    "sql",
+    "bench",
+)
 runs("serve", "The reference server, with the cast's three lists unless `-- CONFIG.toml` names others.", "lmtpref serve")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("bench", "curves", "durable", "lookups", "delivery")
+SCRIPTS = ("bench", "curves", "sending", "workers", "durable", "lookups", "delivery")
 
 
 def run(script: str, *arguments: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import json
 import os
 import platform
 import resource
@@ -31,6 +32,7 @@ from node_tools import Node, find_node
 from postfix_tools import Tools, find_tools
 from publish import publish
 from report import plot, tables
+from various_source import various_lists
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmtpref"
@@ -51,17 +53,27 @@ address = "{name}@lists.example"
 members = ["anne@home.test", "cris@home.test"]
 moderated = ["cris@home.test"]
 """
+VARIOUS_LIST = """
+[[list]]
+address = "{name}@lists.example"
+members = {members}
+subaddresses = true
+"""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What smtp-source sends: messages of so many octets, to so many recipients, on so many connections, reused or not."""
+    """What a load generator sends: messages of so many octets, to so many recipients, on so many connections, reused or not.
+
+    smtp-source sends it, from Anne to ant; or, if it is `various`, various_source.py.
+    """
 
     name: str
     octets: int = 1024
     recipients: int = 1
     reuse: bool = True
     connections: int = CONNECTIONS
+    various: bool = False
 
     @property
     def most(self) -> int:
@@ -80,6 +92,12 @@ class Load:
         options += ["-f", "anne@home.test", "-t", "ant@lists.example", "-M", "mta.example"]
         return [*options, "-d"] if self.reuse else options
 
+    def command(self, tools: Tools, messages: int | str, port: int | str) -> list[str]:
+        """The command that sends so many messages to a port."""
+        if self.various:
+            return [sys.executable, str(HERE / "various_source.py"), str(port), str(self.connections), str(messages)]
+        return tools.command("smtp-source", *self.options(messages), f"inet:127.0.0.1:{port}")
+
 
 LOADS = (
     Load("1 KiB"),
@@ -87,6 +105,7 @@ LOADS = (
     Load("1 MiB", octets=1024 * 1024),
     Load("new connection per message", reuse=False),
     Load("50 recipients a message", recipients=50),
+    Load("1 KiB, many senders and lists", various=True),
 )
 
 
@@ -115,7 +134,7 @@ class Bench:
                 samples[contender.name].append(self._run(load, contender))
         return {
             "name": load.name,
-            "generator": " ".join(["smtp-source", *load.options("N"), "inet:127.0.0.1:PORT"]),
+            "generator": shown(load.command(self.tools, "N", "PORT")),
             "servers": {name: _summary(runs) for name, runs in samples.items()},
         }
 
@@ -129,7 +148,7 @@ class Bench:
         return sample
 
     def _send(self, load: Load, messages: int, server: Running) -> Sample:
-        command = self.tools.command("smtp-source", *load.options(messages), f"inet:127.0.0.1:{server.port}")
+        command = load.command(self.tools, messages, server.port)
         cpu, client_cpu, start = server.cpu_seconds, _children_cpu_seconds(), time.perf_counter()
         subprocess.run(command, env=self.tools.environment, check=True)
         elapsed = time.perf_counter() - start
@@ -139,11 +158,16 @@ class Bench:
     def commands(self) -> dict[str, str]:
         """How each server was started."""
         commands = {contender.name: contender.command("PORT") for contender in self.contenders}
-        return {name: " ".join(Path(word).name for word in command) for name, command in commands.items()}
+        return {name: shown(command) for name, command in commands.items()}
 
     def idle(self, connections: int) -> dict[str, Any]:
         """Each server's memory per connection that has said LHLO and then nothing."""
         return {"connections": connections, "servers": {c.name: _idle_octets(c, connections) for c in self.contenders}}
+
+
+def shown(command: list[str]) -> str:
+    """Return a command without the folders of its programs and files."""
+    return " ".join(word.rpartition("/")[2] for word in command)
 
 
 def _children_cpu_seconds() -> float:
@@ -196,10 +220,11 @@ def _most_idle_connections(wanted: int) -> int:
 
 
 def configuration_in(folder: Path) -> Path:
-    """The cast's closed list, and its likes under the names that smtp-source makes of it for more recipients."""
+    """The cast's closed list, its likes under the names that smtp-source makes of it for more recipients, and the lists of many senders."""
     names = ["ant", *(f"{number}ant" for number in range(1, max(load.recipients for load in LOADS) + 1))]
     path = folder / "lists.toml"
-    path.write_text("".join(LIST.format(name=name) for name in names))
+    various = [VARIOUS_LIST.format(name=name, members=json.dumps(members)) for name, members in various_lists().items()]
+    path.write_text("".join([*(LIST.format(name=name) for name in names), *various]))
     return path
 
 

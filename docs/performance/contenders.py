@@ -27,12 +27,17 @@ KEPT = r"kept (\d+)"  # in that of aiosmtpd_lmtp.py
 
 @dataclass(frozen=True)
 class Contender:
-    """A server under test.  `kept` finds in what it prints at its end the numbers of messages that it holds."""
+    """A server under test.
+
+    `kept` finds in what it prints at its end the numbers of messages that it holds.  It is ready when it listens, and has
+    printed `ready`.
+    """
 
     name: str
     command: Callable[[int | str], list[str]]  # for a port
     kept: str | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    ready: str = ""
 
 
 @dataclass
@@ -63,12 +68,13 @@ class Running:
 @contextmanager
 def running(contender: Contender) -> Iterator[Running]:
     """Start a server on a free port, and end it with SIGTERM."""
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.NamedTemporaryFile("w+") as output:
         port = _free_port()
         process = subprocess.Popen(contender.command(port), stdout=output, stderr=output, text=True, env=contender.environment)
         server = Running(process, port)
         try:
             _await_port(server)
+            _await_word(server, Path(output.name), contender.ready)
             yield server
         finally:
             process.send_signal(signal.SIGTERM)
@@ -95,6 +101,20 @@ def _await_port(server: Running) -> None:
     raise RuntimeError(f"{server.process.args!r} does not listen on port {server.port}")
 
 
+def _await_word(server: Running, output: Path, word: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while word not in output.read_text():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{server.process.args!r} does not print {word!r}")
+        time.sleep(0.02)
+
+
+def smtp_sink(tools: Tools, *options: str) -> Callable[[int | str], list[str]]:
+    """Return the command of Postfix's test server, which keeps nothing, for a port."""
+    unprivileged = ("-u", "nobody") if os.geteuid() == 0 else ()
+    return lambda port: tools.command("smtp-sink", *options, "-m", "10000", *unprivileged, f"127.0.0.1:{port}", "1000")
+
+
 def contenders(tools: Tools, configuration: Path, node: Node | None = None) -> list[Contender]:
     """Every server under test, in the order in which they take turns; smtp-server only with `node`."""
     lmtpref = str(Path(sys.executable).with_name("lmtpref"))
@@ -105,10 +125,6 @@ def contenders(tools: Tools, configuration: Path, node: Node | None = None) -> l
 
     def theirs(loop: str) -> Callable[[int | str], list[str]]:
         return lambda port: [python, str(_HERE / "aiosmtpd_lmtp.py"), loop, str(port)]
-
-    def sink(port: int | str) -> list[str]:
-        unprivileged = ("-u", "nobody") if os.geteuid() == 0 else ()
-        return tools.command("smtp-sink", "-L", "-m", "10000", *unprivileged, f"127.0.0.1:{port}", "1000")
 
     def node_server(node: Node) -> Contender:
         script = str(_HERE / "smtp_server_lmtp.js")
@@ -121,5 +137,5 @@ def contenders(tools: Tools, configuration: Path, node: Node | None = None) -> l
         Contender("aiosmtpd, uvloop", theirs("uvloop"), KEPT),
         *([node_server(node)] if node else []),
         Contender("bare, uvloop", lambda port: [python, str(_HERE / "bare_lmtp.py"), str(port)]),
-        Contender("smtp-sink", sink, environment=tools.environment),
+        Contender("smtp-sink", smtp_sink(tools, "-L"), environment=tools.environment),
     ]

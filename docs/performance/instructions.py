@@ -12,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+from various_source import message, various_lists
+
 from lmtpref import ListHandler, MailingList, MemoryDirectory, MemoryQueues, Peer, Settings
 from lmtpref.protocol.session import Session
 
-LISTS = 1000
-SENDERS = 10_000
 # The message, and the numbers of messages whose difference is counted, so that the start of the interpreter does not count.
-LOADS = {"1 KiB": (60, 160), "50 recipients a message": (6, 16), "1 KiB, a new sender and list each message": (60, 160)}
+VARIOUS = "1 KiB, many senders and lists"
+LOADS = {"1 KiB": (60, 160), "50 recipients a message": (6, 16), VARIOUS: (60, 160)}
 
 
 def counted() -> dict[str, int]:
@@ -36,10 +37,11 @@ def _instructions(load: str, messages: int) -> int:
 
 def commands(load: str, number: int) -> Iterator[bytes]:
     """Yield what the client sends for message `number`, one piece a read, as smtp-source does."""
-    new = number if "new" in load else None
-    names = [f"{n}ant" for n in range(1, 51)] if "50" in load else ["ant" if new is None else f"list{new * 7 % LISTS}"]
-    yield f"MAIL FROM:<{'anne' if new is None else f'sender{new % SENDERS}'}@home.test>\r\n".encode()
-    for name in names:
+    if load == VARIOUS:
+        yield from message(number)
+        return
+    yield b"MAIL FROM:<anne@home.test>\r\n"
+    for name in [f"{n}ant" for n in range(1, 51)] if "50" in load else ["ant"]:
         yield f"RCPT TO:<{name}@lists.example>\r\n".encode()
     yield b"DATA\r\n"
     header = b"From: <anne@home.test>\r\nTo: <ant@lists.example>\r\nDate: Fri, 20 Nov 2026 12:20:26 +0000 (UTC)\r\n"
@@ -47,12 +49,19 @@ def commands(load: str, number: int) -> Iterator[bytes]:
     yield header + (b"X" * 76 + b"\r\n") * ((1024 - len(header)) // 78) + b".\r\n"
 
 
+def mailing_lists(load: str) -> Iterator[MailingList]:
+    """Yield the lists to which the load posts."""
+    if load == VARIOUS:
+        for name, members in various_lists().items():
+            yield MailingList(f"{name}@lists.example", members=members, subaddresses=True)
+        return
+    for name in ("ant", *(f"{n}ant" for n in range(1, 51))):
+        yield MailingList(f"{name}@lists.example", members=["anne@home.test"])
+
+
 def take(load: str, messages: int) -> int:
     """Let a session take so many messages, all of which the lists accept; return how many replies there were."""
-    members = ["anne@home.test", *(f"sender{n}@home.test" for n in range(SENDERS if "new" in load else 0))]
-    names = ["ant", *(f"{n}ant" for n in range(1, 51)), *(f"list{n}" for n in range(LISTS if "new" in load else 0))]
-    shared = MailingList("ant@lists.example", members=members).members
-    handler = ListHandler(MemoryDirectory(MailingList(f"{name}@lists.example", members=shared) for name in names), MemoryQueues())
+    handler = ListHandler(MemoryDirectory(mailing_lists(load)), MemoryQueues())
     session, replies = Session(Settings(), Peer("127.0.0.1"), handler), 0
     connected = session.turn()
     assert connected is not None
