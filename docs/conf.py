@@ -1,6 +1,7 @@
 """How Sphinx renders the documents.  Nothing here is fetched from a network."""
 
 from importlib.metadata import version as version_of
+from importlib.util import find_spec
 
 from sphinx.application import Sphinx
 
@@ -17,6 +18,8 @@ extensions = [
 exclude_patterns = ["_static"]
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", ".*")]  # types in signatures: Python's own inventory would have to be fetched
+# Some public names need an extra, which need not be installed for their documents.
+autodoc_mock_imports = [name for name in ("aio_pika", "sqlalchemy") if find_spec(name) is None]
 autodoc_default_options = {"exclude-members": "class_, subject, detail"}  # a tuple says of its fields that they are fields
 
 html_theme = "furo"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lmtpref.lazy import lazy_names
 from lmtpref.lists.addresses import SUFFIXES, ListAddress, Subaddress, parse_local_part
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.handler import ListHandler
@@ -58,12 +58,12 @@ if TYPE_CHECKING:
 
 # SQLAlchemy and aio-pika may not be there, so these are imported when they are first used.
 _HOMES = {
-    "SqlDirectory": "directory.sql",
-    "import_lists": "directory.sql_import",
-    "directory_tables": "directory.tables",
-    "queue_tables": "queues.sql.tables",
-    "AMQP_QUEUE_ARGUMENTS": "queues.amqp.broker",
-    "AMQP_DEAD_ARGUMENTS": "queues.amqp.broker",
+    "SqlDirectory": "lists.directory.sql",
+    "import_lists": "lists.directory.sql_import",
+    "directory_tables": "lists.directory.tables:",
+    "queue_tables": "lists.queues.sql.tables:",
+    "AMQP_QUEUE_ARGUMENTS": "lists.queues.amqp.broker",
+    "AMQP_DEAD_ARGUMENTS": "lists.queues.amqp.broker",
 }
 
 __all__ = [
@@ -148,10 +148,4 @@ __all__ = [
     "trace",
 ]
 
-
-def __getattr__(name: str) -> object:
-    """Return a name of `_HOMES`, imported now."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(f"lmtpref.lists.{_HOMES[name]}")
-    return home if name.endswith("_tables") else getattr(home, name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from lmtpref.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lmtpref.net.socket_wire import SocketWire as SocketWire
@@ -30,15 +31,4 @@ _HOMES = {
 }
 
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> object:
-    """Return a public name, imported now."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"lmtpref.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """Return the public names too, imported or not."""
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
