@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -30,6 +31,9 @@ from lmtpref.lists.senders import possible_keys
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.syntax import Path
+
+# Lists that are made once for all questions whose rows are equal.
+MAX_LISTS = 1_024
 
 _other = places.alias("other")
 _other_lists = lists.alias("other_lists")
@@ -190,6 +194,13 @@ def _other_list(address: str, rows: list[Row]) -> MailingList:
 
 
 def _list(rows: list[Row]) -> MailingList:
+    """Return the list of `rows`; equal rows make one list, which is immutable and knows the rules that its posts need."""
+    return _list_of_values(tuple(rows[0]), tuple([tuple(row.values()) for row in rows]))
+
+
+@lru_cache(maxsize=MAX_LISTS)
+def _list_of_values(columns: tuple[str, ...], values: tuple[tuple[Any, ...], ...]) -> MailingList:
+    rows: list[Row] = [dict(zip(columns, row, strict=True)) for row in values]
     first = rows[0]
     many = {name: list(dict.fromkeys(row["entry"] for row in rows if row["setting"] == name)) for name in MANY}
     try:
