@@ -141,7 +141,8 @@ ENGINES = "python docs/use/private_engines.py pytest docs/use/queues-postgresql.
 ENGINES_RUN: dict[str, Any] = {"env": {"LMTP_ENGINES": "1"}, "success_codes": [0, 77]}
 MTAS = "pytest -o timeout=600 -o faulthandler_timeout=660 docs/mta/postfix.rst docs/mta/exim.rst docs/mta/sendmail.rst"
 MAILMAN = (
-    "pytest -rs -o timeout=600 -o faulthandler_timeout=660 -W ignore::DeprecationWarning"  # GNU Mailman 3.3.10 uses what Python deprecates
+    "pytest -rs -n 2 --dist loadfile -o timeout=600 -o faulthandler_timeout=660"
+    " -W ignore::DeprecationWarning"  # GNU Mailman 3.3.10 uses what Python deprecates
     " docs/mta/mailman.rst docs/mta/mailman-directory.rst docs/mta/mailman-postfix.rst"
     " docs/corners/mailman.rst docs/acceptance/mailman-session.rst docs/compatibility.rst"
 )
