@@ -24,7 +24,7 @@ from debian import CACHE, MissingToolError, unpacked
 from lmtpref.check import World
 
 _HERE = Path(__file__).parent
-_READY_SECONDS = 30.0
+_READY_SECONDS = 90.0  # Mailman starts slowly on a busy machine
 _STOP_SECONDS = 5.0
 
 
