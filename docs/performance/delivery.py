@@ -69,9 +69,9 @@ def served(run: Run) -> Process:
     return Lists(run.folder, run.configuration, "--listen", f"127.0.0.1:{run.port}")
 
 
-def served_in_memory(run: Run) -> Process:
-    """The same without one."""
-    return script("delivery_memory.py", run.configuration, run.port, run.noted)
+def served_by(url: str, run: Run) -> Process:
+    """The same with its queues at `url`."""
+    return script("delivery_noted.py", run.configuration, run.port, run.noted, url.format(folder=run.folder))
 
 
 def picked_up(seconds: float, run: Run) -> Process:
@@ -105,7 +105,8 @@ WAYS = (
     Way("Maildir, each 1 s", "delivery-maildir", consumer=partial(picked_up, 1)),  # as Mailman 2.1 did
     Way("Maildir, each 0.05 s", "delivery-maildir", consumer=partial(picked_up, 0.05)),
     Way("LMTP, spool", "delivery-lmtp", consumer=served),
-    Way("LMTP, memory", "delivery-lmtp", consumer=served_in_memory),
+    Way("LMTP, SQLite", "delivery-lmtp", consumer=partial(served_by, "sqlite:///{folder}/queues.db")),
+    Way("LMTP, memory", "delivery-lmtp", consumer=partial(served_by, "memory:")),
 )
 
 
