@@ -14,7 +14,7 @@ from abnf.grammars.rfc5322 import Rule as MessageRule
 from sybil import Document, Example
 from sybil.parsers.rest.lexers import DirectiveLexer
 
-from lmtpref.protocol.errors import PeerError
+from lmtpref.protocol.peer_error import PeerError
 
 LANGUAGE = "abnf"
 

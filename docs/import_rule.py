@@ -1,9 +1,10 @@
-"""The check of the import rule on `docs/layout.rst`: which modules of a package import one that their ring may not."""
+"""The checks of imports on `docs/layout.rst`: modules that import one that their ring may not, and circles."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 
@@ -14,6 +15,27 @@ def broken(root: Path, may_import: Mapping[str, set[str]]) -> Iterator[str]:
         for name in _imports(path, root):
             if _ring(name, root) not in may_import[_ring(importer, root)]:
                 yield f"{importer} imports {name}"
+
+
+def circles(root: Path) -> list[str]:
+    """Return the modules of a circle of imports; empty if there is none."""
+    imported: dict[str, set[str]] = {}
+    for path in sorted(root.rglob("*.py")):
+        module = _module(".".join(path.relative_to(root).with_suffix("").parts), root)
+        imported.setdefault(module, set()).update({_module(name, root) for name in _imports(path, root)} - {module})
+    try:
+        TopologicalSorter(imported).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def _module(name: str, root: Path) -> str:
+    """Return the module that a name is, or is from; a package stands for its `__init__`."""
+    parts = name.removesuffix("__init__").rstrip(".").split(".")
+    while parts and not ((path := root.joinpath(*parts)).is_dir() or path.with_suffix(".py").is_file()):
+        parts.pop()
+    return ".".join(parts) or "__init__"
 
 
 def _imports(path: Path, root: Path) -> Iterator[str]:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from lmtpref.protocol.errors import HandlerWarning as HandlerWarning
     from lmtpref.protocol.errors import LmtpError as LmtpError
     from lmtpref.protocol.errors import NotArrivedError as NotArrivedError
-    from lmtpref.protocol.errors import PeerError as PeerError
     from lmtpref.protocol.errors import TranscriptError as TranscriptError
     from lmtpref.protocol.errors import UsageError as UsageError
     from lmtpref.protocol.handler import AcceptAll as AcceptAll
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from lmtpref.protocol.handler import Handler as Handler
     from lmtpref.protocol.handler import Peer as Peer
     from lmtpref.protocol.handler import Recipient as Recipient
+    from lmtpref.protocol.peer_error import PeerError as PeerError
     from lmtpref.protocol.replies import EnhancedCode as EnhancedCode
     from lmtpref.protocol.replies import Reply as Reply
     from lmtpref.protocol.server_limits import Limits as Limits
@@ -87,7 +87,7 @@ _HOMES = {
     "show": "lists",
     # Errors
     "LmtpError": "protocol.errors",
-    "PeerError": "protocol.errors",
+    "PeerError": "protocol.peer_error",
     "UsageError": "protocol.errors",
     "ConfigurationError": "protocol.errors",
     "TranscriptError": "protocol.errors",

@@ -15,7 +15,8 @@ from typing import Protocol
 from lmtpref.check.cases import Case
 from lmtpref.check.results import CaseVerdict, Result
 from lmtpref.check.usage import unstuffed
-from lmtpref.protocol.errors import PeerError, TranscriptError, UsageError
+from lmtpref.protocol.errors import TranscriptError, UsageError
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.syntax import parse_mail, parse_rcpt, split_verb
 from lmtpref.transcripts.notation import Transcript
 from lmtpref.transcripts.script import Script

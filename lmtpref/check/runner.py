@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from lmtpref.check.alternatives import relax
 from lmtpref.check.cases import NOT_FOR_OTHERS, PAGE, Case
 from lmtpref.check.conditions import condition
+from lmtpref.check.played import Played
 from lmtpref.check.probe import Probe, probe
 from lmtpref.check.results import CaseVerdict, Result, Run
 from lmtpref.check.stored import STORED, UNSEEN, MessageStore, look
@@ -36,15 +37,6 @@ class CheckOptions:
     world: World = field(default_factory=World)
     stop_at_first: bool = False
     store: MessageStore | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """A case that was played: its result, and its outcome if the conversation took place."""
-
-    case: Case
-    result: Result
-    outcome: PlayResult | None = None
 
 
 def run(cases: Sequence[Case], target: Target, options: CheckOptions | None = None) -> Run:

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from lmtpref.check.results import CaseVerdict, Result
 from lmtpref.check.usage import unstuffed
-from lmtpref.protocol.errors import PeerError, TranscriptError, UsageError
+from lmtpref.protocol.errors import TranscriptError, UsageError
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.printable import printable
 from lmtpref.protocol.syntax import parse_bdat
 from lmtpref.transcripts.notation import Transcript, parse

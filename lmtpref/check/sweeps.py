@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from lmtpref.check.played import Played
 from lmtpref.check.probe import Probe
 from lmtpref.check.requirements import Requirement, load
 from lmtpref.check.results import CaseVerdict, Result
 from lmtpref.check.usage import answered
 from lmtpref.transcripts.finder import shipped
 from lmtpref.transcripts.matching import Heard
-
-if TYPE_CHECKING:
-    from lmtpref.check.runner import Played
 
 PAGE = "use/check"
 _LINE_OCTETS = 512  # of a reply, with CRLF (RFC 5321 section 4.5.3.1.5)

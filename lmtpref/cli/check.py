@@ -12,9 +12,10 @@ from pathlib import Path
 from lmtpref.check import cases, clients, dump, known, report_html, report_json, report_text
 from lmtpref.check.cases import Case
 from lmtpref.check.conditions import condition
+from lmtpref.check.played import Played
 from lmtpref.check.report_text import counted
 from lmtpref.check.results import Run
-from lmtpref.check.runner import CheckOptions, Played, begins_session, each, examine
+from lmtpref.check.runner import CheckOptions, begins_session, each, examine
 from lmtpref.check.stored import command_store
 from lmtpref.check.sweeps import sweep
 from lmtpref.check.target import CommandTarget, ListeningTarget, Target

@@ -9,7 +9,7 @@ from typing import Any
 
 from lmtpref.cli.maps import Maps
 from lmtpref.config.configuration import Configuration
-from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
+from lmtpref.lists.directory.threaded import CONNECTIONS, WAIT_SECONDS
 from lmtpref.lists.mailinglist import Judge, MailingList
 from lmtpref.lists.queues.interface import QueueOptions
 from lmtpref.protocol.server_limits import Limits

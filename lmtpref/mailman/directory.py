@@ -15,9 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from zope.component import getUtility
 
 from lmtpref.lists.addresses import fold_local, parse_address, spellings
-from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
 from lmtpref.lists.directory.sql import error_text
-from lmtpref.lists.directory.threaded import ThreadedDirectory
+from lmtpref.lists.directory.threaded import CONNECTIONS, WAIT_SECONDS, ThreadedDirectory
 from lmtpref.lists.forecast import Forecast
 from lmtpref.lists.mailinglist import STRANGER, DirectoryError, Judge, Lookup, MailingList, Standing
 from lmtpref.mailman.forecast import forecast_post, load_rules

@@ -7,10 +7,10 @@ import logging
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from lmtpref.net.known_mtas import KnownMtas
 from lmtpref.protocol.catalogue import TOO_MANY_CONNECTIONS_421, TOO_MANY_FROM_PEER_421
@@ -20,9 +20,6 @@ from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.server_limits import MAX_READ_OCTETS, Limits
 from lmtpref.protocol.session import Session
 from lmtpref.protocol.settings import Settings
-
-if TYPE_CHECKING:
-    from lmtpref.net.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +40,37 @@ class Interposer(Handler):
         raise NotImplementedError
 
 
-Interpose = Callable[[Handler, "Connection"], Interposer]
+class ServedConnection(Protocol):
+    """What the server and an interposer may do with a `Connection`."""
+
+    # Replaces the transport's `write` for the next octets.
+    write_next: Callable[[bytes], None] | None
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The current transport; TLS replaces it."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a mail transaction is open here."""
+
+    def suspend(self, work: Coroutine[object, object, None]) -> None:
+        """Suspend the conversation until `work` is done."""
+
+    def switch_handler(self, handler: Handler) -> None:
+        """Use `handler` from the next MAIL on."""
+
+    def wind_down(self, *, now: bool) -> None:
+        """Close with 421: at once if `now`, else when no transaction is open."""
+
+    def drop(self, *, reset: bool = False) -> None:
+        """Close without another reply; if `reset`, discard the written replies and send a TCP RST."""
+
+    def abort(self, *, reset: bool = False) -> None:
+        """Drop the connection and its unsent octets; if `reset`, send a TCP RST."""
+
+
+Interpose = Callable[[Handler, ServedConnection], Interposer]
 
 
 class _ReadBuffer(threading.local):
@@ -67,7 +94,7 @@ class ServerContext:
     tls: ssl.SSLContext | None = None
     observers: Sequence[ObserverFactory] = ()  # each creates one observer per connection
     interpose: Interpose | None = None
-    connections: set[Connection] = field(default_factory=set)
+    connections: set[ServedConnection] = field(default_factory=set)
     cleanup_tasks: set[asyncio.Task[None]] = field(default_factory=set)  # hooks still running for connections that are gone
     # Connections whose PROXY header has not come yet.
     gates: set[asyncio.Transport] = field(default_factory=set)
@@ -76,7 +103,7 @@ class ServerContext:
     buffered_octets: int = 0
     stopping: bool = False
 
-    def open_session(self, connection: Connection, settings: Settings, peer: Peer) -> Session:
+    def open_session(self, connection: ServedConnection, settings: Settings, peer: Peer) -> Session:
         """Return the session of a new connection, with its handler and its observers."""
         handler, observers = self.handler, [make() for make in self.observers]
         if self.interpose is not None:
@@ -85,7 +112,7 @@ class ServerContext:
             observers.append(interposer.observer)
         return Session(settings, peer, handler, tuple(observers))
 
-    def admit(self, connection: Connection, peer: Peer) -> Reply | None:
+    def admit(self, connection: ServedConnection, peer: Peer) -> Reply | None:
         """Count a connection; return the reply that rejects it, or None if there is room."""
         self.connections.add(connection)
         if network := _counted_network(peer):
@@ -94,7 +121,7 @@ class ServerContext:
             return TOO_MANY_CONNECTIONS_421
         return TOO_MANY_FROM_PEER_421 if self.peers[network] > self.limits.max_peer_connections else None
 
-    def dismiss(self, connection: Connection, peer: Peer) -> None:
+    def dismiss(self, connection: ServedConnection, peer: Peer) -> None:
         """Stop counting a connection."""
         self.connections.discard(connection)
         self._uncount(peer)

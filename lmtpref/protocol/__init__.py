@@ -14,7 +14,6 @@ from lmtpref.protocol.errors import (
     HandlerWarning,
     LmtpError,
     NotArrivedError,
-    PeerError,
     ReplyError,
     TranscriptError,
     UsageError,
@@ -35,6 +34,7 @@ from lmtpref.protocol.handler import HOOKS, AcceptAll, Answer, Envelope, Handler
 from lmtpref.protocol.limits import REGISTERED, announce, parse_limits
 from lmtpref.protocol.maybe import Maybe, resolve
 from lmtpref.protocol.observer import Observer
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.replies import EnhancedCode, Reply
 from lmtpref.protocol.server_limits import MAX_READ_OCTETS, Limits
 from lmtpref.protocol.session import Session

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from lmtpref.protocol.catalogue import BARE_NEWLINE_500, NOT_ASCII_500
-from lmtpref.protocol.errors import PeerError
 from lmtpref.protocol.extensions import check_mail_parameters
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.states import GROUPED, VERBS, refusal_of
 from lmtpref.protocol.syntax import NO_PARAMETERS, Parameters, Path, parse_mail, parse_rcpt, split_verb

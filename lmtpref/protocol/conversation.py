@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from lmtpref.protocol import catalogue as say
 from lmtpref.protocol.answering import Answering
 from lmtpref.protocol.commands import Command
-from lmtpref.protocol.errors import PeerError
 from lmtpref.protocol.events import Data, Lhlo, Mail, Message, Rcpt
 from lmtpref.protocol.handler import Envelope, Recipient
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.states import OUT_OF_ORDER, State, out_of_order
 from lmtpref.protocol.syntax import check_charset, expect_no_argument, parse_bdat

@@ -3,7 +3,7 @@
 ======================  ==========================================================
 error                   responsible party, and what still works
 ======================  ==========================================================
-PeerError               the peer; it gets `reply`, and the conversation continues
+PeerError               the peer; it gets `reply`, and the conversation continues (module `peer_error`)
 UsageError              the caller; nothing was changed
 ConfigurationError      the author of the file; the old configuration remains in effect
 ReplyError              the server; its connection cannot be used any more
@@ -20,19 +20,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lmtpref.protocol.replies import Reply
-
 
 class LmtpError(Exception):
     """The base of all exceptions that lmtpref raises on purpose."""
-
-
-class PeerError(LmtpError):
-    """Raised when the peer broke the protocol; `reply` is the reply to it (RFC 5321 section 4.2)."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(str(reply))
-        self.reply = reply
 
 
 class UsageError(LmtpError, ValueError):

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from lmtpref.protocol.catalogue import PARAMETER_SYNTAX_501, UNKNOWN_PARAMETER_555
 from lmtpref.protocol.domains import ascii_name
-from lmtpref.protocol.errors import PeerError
 from lmtpref.protocol.limits import announce
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.syntax import parse_size

@@ -6,7 +6,7 @@ import re
 from io import IncrementalNewlineDecoder
 
 from lmtpref.protocol.catalogue import LINE_TOO_LONG_500, MESSAGE_TOO_BIG_552
-from lmtpref.protocol.errors import PeerError
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.replies import Reply
 
 _CRLF = b"\r\n"

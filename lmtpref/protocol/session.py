@@ -24,12 +24,12 @@ from __future__ import annotations
 
 from lmtpref.protocol.commands import read_command
 from lmtpref.protocol.conversation import Conversation
-from lmtpref.protocol.errors import PeerError
 from lmtpref.protocol.events import DEFERRING, CommandEvent, Connect, Disconnect, Event
 from lmtpref.protocol.extensions import MAX_COMMAND_LINE_OCTETS
 from lmtpref.protocol.framing import Framer
 from lmtpref.protocol.handler import Handler, Peer
 from lmtpref.protocol.observer import Observer
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.states import State

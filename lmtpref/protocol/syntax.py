@@ -25,7 +25,8 @@ from lmtpref.protocol.catalogue import (
     PARAMETER_SYNTAX_501,
     RCPT_SYNTAX_501,
 )
-from lmtpref.protocol.errors import PeerError, UsageError
+from lmtpref.protocol.errors import UsageError
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.replies import Reply
 
 # RFC 5321 section 4.1.2, with the octets above 127 that RFC 6531 section 3.3 adds; the session decides when those are allowed.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from lmtpref.protocol.catalogue import XFORWARD_SYNTAX_501
-from lmtpref.protocol.errors import PeerError
+from lmtpref.protocol.peer_error import PeerError
 
 ATTRIBUTES = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE")
 MAX_VALUE_CHARACTERS = 255  # encoded; XFORWARD_README, note 1

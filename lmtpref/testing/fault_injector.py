@@ -7,8 +7,7 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
-from lmtpref.net.connection import Connection
-from lmtpref.net.context import Interposer
+from lmtpref.net.context import Interposer, ServedConnection
 from lmtpref.protocol.commands import Command
 from lmtpref.protocol.events import EVENT_OF
 from lmtpref.protocol.handler import Answer, Envelope, Handler, Peer, Recipient
@@ -32,7 +31,7 @@ class FaultInjector(Interposer):
     observer: ConversationRecorder
 
     def __init__(
-        self, recorder: Recorder, handler: Handler, connection: Connection, conversation_recorder: ConversationRecorder | None = None
+        self, recorder: Recorder, handler: Handler, connection: ServedConnection, conversation_recorder: ConversationRecorder | None = None
     ) -> None:
         self.observer = conversation_recorder or ConversationRecorder(recorder)
         self._recorder, self._handler, self._connection = recorder, handler, connection

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, count, takewhile
 from typing import Literal
 
-from lmtpref.protocol.errors import PeerError
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.syntax import parse_bdat
 from lmtpref.transcripts.notation import Line, Transcript, Who
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmtpref.protocol.domains import a_labels
-from lmtpref.protocol.errors import PeerError
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.states import GROUPED
 from lmtpref.protocol.syntax import Parameters, Path, parse_bdat, parse_mail, parse_rcpt, split_verb
 from lmtpref.transcripts.script_frames import Frame

@@ -6,12 +6,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from lmtpref.lists.directory.threaded import CONNECTIONS, WAIT_SECONDS
 from lmtpref.lists.mailinglist import Judge, ListDirectory
 from lmtpref.protocol.errors import ConfigurationError
-
-# The defaults of the settings.  Postfix waits 300 s for the reply to RCPT (lmtp_rcpt_timeout).
-WAIT_SECONDS = 5.0
-CONNECTIONS = 4
 
 _SQLITE = "sqlite:///"
 _MAILMAN = "mailman:"

@@ -11,7 +11,6 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from lmtpref.lists.addresses import domain_keys, parse_address, parse_local_part
 from lmtpref.lists.directory.memory import MemoryDirectory
-from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
 from lmtpref.lists.directory.tables import (
     MANY,
     Row,
@@ -24,7 +23,7 @@ from lmtpref.lists.directory.tables import (
     place_key,
     places,
 )
-from lmtpref.lists.directory.threaded import ThreadedDirectory
+from lmtpref.lists.directory.threaded import CONNECTIONS, WAIT_SECONDS, ThreadedDirectory
 from lmtpref.lists.mailinglist import DirectoryError, Lookup, MailingList
 from lmtpref.lists.persons import NOBODY, Persons
 from lmtpref.lists.senders import possible_keys

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from lmtpref.lists.directory.daemon_executor import Threads
-from lmtpref.lists.directory.open_database import CONNECTIONS, WAIT_SECONDS
 from lmtpref.lists.mailinglist import DirectoryError, Lookup, MailingList
 from lmtpref.protocol.syntax import Path
+
+# The defaults of the settings.  Postfix waits 300 s for the reply to RCPT (lmtp_rcpt_timeout).
+WAIT_SECONDS = 5.0
+CONNECTIONS = 4
 
 T = TypeVar("T")
 

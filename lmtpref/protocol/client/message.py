@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-from lmtpref.protocol.errors import PeerError, UsageError
+from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.framing import first_bare_newline
+from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Parameters, Path, parse_mail, parse_rcpt, parse_size
 
