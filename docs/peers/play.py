@@ -43,11 +43,11 @@ def main() -> int:
     senders = [client for client in CLIENTS if not wanted or client.__name__ in wanted]
     with ThreadPoolExecutor(BESIDE) as beside:
         # Servers and clients mostly wait, so the reference, which computes, is played meanwhile.
-        played = beside.submit(lambda: {transport: _reference(transport) for transport in transports})
+        played = beside.map(_reference, transports)
         found = beside.map(lambda start: _try(start.__name__, lambda: _server(start)), servers)
         sent = beside.map(lambda client: _try(client.__name__, lambda: _client(client)), senders)
         tried = [*found, *sent]
-        record["reference"] |= played.result()
+        record["reference"] |= zip(transports, played, strict=True)
     unexpected = [
         f"the reference fails {case}, {transport}" for transport in transports for case in record["reference"][transport]["failed"]
     ]

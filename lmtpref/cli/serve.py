@@ -67,13 +67,17 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _run(options: argparse.Namespace) -> int:
     configuration, given = _configuration(options), serve_given.asked_for(options)
     _check_stdio(options, configuration)
+    for condition in given:
+        configuration = serve_given.under_condition(configuration, condition)
+    options.accept_all = options.accept_all or any(condition.accept_all for condition in given)
     workers = configuration.workers if options.workers is None else options.workers
     if workers != 1:
+        serve_given.check_for_workers(given)
         return serve_workers.serve(options, configuration, workers, _work)
     configuration = fit_connections(configuration)
     recorder, journal = serve_faults.recorder_for(options), log_json.journal_for(options)
     for condition in given:
-        configuration, recorder = serve_given.under_condition(configuration, condition), serve_given.recorder_for(condition, recorder)
+        recorder = serve_given.recorder_for(condition, recorder)
     server = Server.from_config(
         configuration,
         listen=options.listen or (),
@@ -81,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
         interpose=serve_faults.interpose_for(recorder),
         journal=journal,
     )
-    if options.accept_all or any(condition.accept_all for condition in given):
+    if options.accept_all:
         server.handler = AcceptAll()
     _warn_of_forgeries(server)
     _collect_garbage_rarely()

@@ -43,6 +43,13 @@ def _conditions(names: Sequence[str]) -> list[Condition]:
     return [condition(name) for name in names]
 
 
+def check_for_workers(given: Sequence[Condition]) -> None:
+    """Raise UsageError if a condition has faults, which are counted in one process."""
+    for condition in given:
+        if condition.fault:
+            raise UsageError(f"--given {condition.name} has faults, which cannot be combined with several workers")
+
+
 def under_condition(configuration: Configuration, given: Condition) -> Configuration:
     """Return `configuration` with the settings, lists and persons of the condition."""
     names = {field.name for field in fields(configuration.settings)}

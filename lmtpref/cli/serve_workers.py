@@ -102,7 +102,7 @@ def _check(options: argparse.Namespace, workers: int) -> None:
         raise UsageError("workers need fork(), which this system does not have")
     if not 1 <= workers <= MAX_WORKERS:
         raise UsageError(f"--workers takes a number from 1 to {MAX_WORKERS}: {workers}")
-    for option in "stdio", "faults", "capture", "given":
+    for option in "stdio", "faults", "capture":
         if getattr(options, option):
             raise UsageError(f"--{option} cannot be combined with several workers")
 
