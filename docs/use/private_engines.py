@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,18 @@ class Engine:
     process: subprocess.Popen[bytes] | None = None
 
     def signal(self, number: int) -> None:
-        """Send a signal to all its processes; return when it has ended, if that was SIGKILL."""
+        """Send a signal to all its processes; return when all have ended, if that was SIGKILL."""
         assert self.process
-        for process in family(self.process.pid):  # PostgreSQL's backends are process groups of their own
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, number)
+        if number != signal.SIGCONT:
+            # A stopped process starts no others while they are counted.
+            _send(self.process.pid, signal.SIGSTOP)
+        processes = family(self.process.pid)  # PostgreSQL's backends are process groups of their own
+        for process in processes:
+            _send(process, number)
         if number == signal.SIGKILL:
             self.process.wait()
+            # A backend of PostgreSQL that has not ended yet keeps the shared memory, and a new server does not start beside it.
+            _await_end(processes)
 
     def stop(self) -> None:
         """End it, if it runs."""
@@ -148,6 +153,28 @@ class RabbitMQ(Engine):
         """End it, and the port mapper of Erlang that it started."""
         super().stop()
         subprocess.run(["epmd", "-kill"], env=self.environment, check=False, capture_output=True)
+
+
+def _send(process: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
+
+
+def _await_end(processes: Iterable[int]) -> None:
+    """Return when all the processes have ended.  Raises RuntimeError if one does not."""
+    end = time.monotonic() + START_SECONDS
+    while running := [process for process in processes if _runs(process)]:
+        if time.monotonic() > end:
+            raise RuntimeError(f"these processes do not end: {running}")
+        time.sleep(0.01)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not (proc(5), `stat`)."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _free_port() -> int:
