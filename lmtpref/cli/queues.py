@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,8 +39,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     queues.add_argument("--older", metavar="AGE", type=_seconds, help="list: only entries older than this, such as 90s, 15m, 12h or 3d")
     queues.add_argument("--newer", metavar="AGE", type=_seconds, help="list: only entries newer than this")
     queues.add_argument("--raw", action="store_true", help="show: print the stored octets, unescaped")
-    queues.add_argument("--json", action="store_true", help="print JSON: an array, or an object")
-    queues.add_argument("--json-lines", action="store_true", help="list: print JSON, one object a line")
+    forms = queues.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="list, counts and show: print JSON, an array or an object")
+    forms.add_argument("--json-lines", action="store_true", help="list: print JSON, one object a line")
     queues.set_defaults(run=_queues)
 
 
@@ -50,6 +51,9 @@ def _queues(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.action} needs no ID" if options.id else f"{options.action} needs the ID of an entry")
     if (options.to is None) == (options.action == "move"):
         raise UsageError("move needs a queue" if options.action == "move" else f"{options.action} needs no queue")
+    for name, actions in _ACTIONS_OF.items():
+        if getattr(options, name) not in (None, False, "") and options.action not in actions:
+            raise UsageError(f"{options.action} does not take --{name.replace('_', '-')}")
     with contextlib.closing(open_store(_url(options.url))) as store:
         if counted:
             return _WHOLE[options.action](store, options)
@@ -67,8 +71,9 @@ def _act(stored: StoredEntry, options: argparse.Namespace) -> int:
 
 
 def _url(text: str) -> str:
-    """Return `text` if it is a URL, else the URL of the spool in the folder `text`."""
-    return text if text.startswith((ENVIRONMENT, *(f"{scheme}{end}" for scheme in schemes() for end in ":+"))) else f"maildir:{text}"
+    """Return `text` if it is a URL, known or not, else the URL of the spool in the folder `text`."""
+    is_url = "://" in text or text.startswith((ENVIRONMENT, *(f"{scheme}{end}" for scheme in schemes() for end in ":+")))
+    return text if is_url else f"maildir:{text}"
 
 
 def _seconds(text: str) -> float:
@@ -158,6 +163,13 @@ _ONE: dict[str, Callable[[StoredEntry, argparse.Namespace], int]] = {
     "move": _move,
 }
 _ACTIONS: Iterable[str] = (*_WHOLE, *_ONE)
+# The options that only some actions take.
+_ACTIONS_OF: Mapping[str, tuple[str, ...]] = {
+    "by": ("release",),
+    "raw": ("show",),
+    "json": ("list", "counts", "show"),
+    **dict.fromkeys(("queue", "list", "sender", "older", "newer", "json_lines"), ("list",)),
+}
 
 
 def _find(store: Store, options: argparse.Namespace) -> StoredEntry | None:

@@ -156,9 +156,9 @@ def _configuration(options: argparse.Namespace) -> Configuration:
 
 def _with_queues(configuration: Configuration, options: argparse.Namespace) -> Configuration:
     """Return the configuration, with the queues of the command line instead of its own."""
-    if options.held:
+    if options.held is not None:
         configuration = replace(configuration, queue_options=replace(configuration.queue_options, held=options.held))
-    if options.queues:
+    if options.queues is not None:
         return replace(configuration, maildir=None, queues_url=options.queues)
     return replace(configuration, maildir=Path(options.spool)) if options.spool else configuration
 

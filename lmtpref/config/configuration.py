@@ -74,8 +74,8 @@ class Configuration:
 
     def queues(self) -> Queues:
         """Return the queues of the configuration, not yet opened.  Raises UsageError."""
-        url = f"maildir:{self.maildir}" if self.maildir else self.queues_url or "memory:"
-        return open_queues(url, self.queue_options)
+        url = "memory:" if self.queues_url is None else self.queues_url
+        return open_queues(f"maildir:{self.maildir}" if self.maildir else url, self.queue_options)
 
     def tls(self) -> ssl.SSLContext | None:
         """Return the TLS context for STARTTLS, from the current files; None without a certificate.  Raises ConfigurationError."""

@@ -6,10 +6,11 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import URL, BindParameter, Engine, bindparam, create_engine, make_url, select
+from sqlalchemy import URL, BindParameter, Engine, bindparam, create_engine, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from lmtpref.lists.addresses import domain_keys, parse_address, parse_local_part
+from lmtpref.lists.database_url import parse_database_url
 from lmtpref.lists.directory.memory import MemoryDirectory
 from lmtpref.lists.directory.tables import (
     MANY,
@@ -26,9 +27,10 @@ from lmtpref.lists.directory.tables import (
 from lmtpref.lists.directory.threaded import CONNECTIONS, WAIT_SECONDS, ThreadedDirectory
 from lmtpref.lists.mailinglist import DirectoryError, Lookup, MailingList
 from lmtpref.lists.persons import NOBODY, Persons
+from lmtpref.lists.queues.url import masked
 from lmtpref.lists.senders import possible_keys
 from lmtpref.protocol.domains import a_labels
-from lmtpref.protocol.errors import ConfigurationError
+from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.syntax import Path
 
 # Lists that are made once for all questions whose rows are equal.
@@ -153,14 +155,16 @@ def engine_of(url: str | URL, **arguments: Any) -> Engine:  # noqa: ANN401 - as 
     Raises ConfigurationError, with the key `url`: if the URL is invalid, or its driver is not installed.
     """
     try:
-        parsed = make_url(url)
+        parsed = parse_database_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
             raise ConfigurationError("a SQLite database needs a file: sqlite:///FILE", key="url")
         return create_engine(parsed, **arguments)
     except ArgumentError:  # including NoSuchModuleError
-        raise ConfigurationError(f"not a database URL that SQLAlchemy knows: {str(url).partition('://')[0]!r}", key="url") from None
+        raise ConfigurationError(f"not a database URL that SQLAlchemy knows: {masked(str(url)).partition('://')[0]!r}", key="url") from None
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"the driver {error.name!r} is not installed", key="url") from None
+    except UsageError as error:
+        raise error if isinstance(error, ConfigurationError) else ConfigurationError(str(error), key="url") from None
 
 
 def error_text(error: SQLAlchemyError) -> str:

@@ -102,7 +102,10 @@ class StoredEntry(Protocol):
         """Remove the entry durably."""
 
     def move(self, queue: str, entry: Entry | None = None) -> None:
-        """Move the entry to another queue; if `entry` is given, replace it with that."""
+        """Move the entry to another queue; if `entry` is given, replace it with that.
+
+        Raises FileNotFoundError: if the entry was removed or moved meanwhile.
+        """
 
 
 class Store(Protocol):

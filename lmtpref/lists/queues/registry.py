@@ -21,6 +21,9 @@ BUILT_IN = {
     "amqps": ("lmtpref.lists.queues.amqp.engine", "amqp"),
 }
 
+# The engines that store held and discarded messages beside the others, and need no other engine for them.
+KEEP_HELD = frozenset({"memory", "maildir", "sqlite", "postgresql"})
+
 
 def engine_for(url: str) -> QueueEngine:
     """Return the engine of a URL.
@@ -46,10 +49,13 @@ def schemes() -> list[str]:
 def open_queues(url: str, options: QueueOptions | None = None) -> Queues:
     """Return the queues at `url`, which may be env:NAME; `await queues.open()` connects to the engine.
 
-    Raises UsageError: if the URL is invalid.
+    Raises UsageError: if the URL is invalid, or an option is not for this engine.
     """
     url = resolve(url)
-    return engine_for(url).queues(url, options or QueueOptions())
+    options = options or QueueOptions()
+    if options.held is not None and scheme_of(url) in KEEP_HELD:
+        raise UsageError(f"{masked(url)}: `held` is for amqp; this engine stores held messages itself")
+    return engine_for(url).queues(url, options)
 
 
 def open_store(url: str) -> Store:

@@ -11,9 +11,9 @@ from lmtpref.protocol.errors import UsageError
 # env:NAME stands for the URL in the environment variable NAME.
 ENVIRONMENT = "env:"
 
-_USERINFO = re.compile(r"(?<=://)([^/@:]*):[^/]*@")
+# A password may hold every character, also / and @, and a mistyped URL may have no `://`; so all from the colon to the last @ is masked.
+_USERINFO = re.compile(r"((?>[^:/@]*(?::?//)?)[^:@]*):.*@", re.DOTALL)
 _PARAMETER = re.compile(r"(?i)([?&][^=&]*(?:password|passfile|secret|token)[^=&]*=)[^&]*")
-
 
 _FILES = ("sqlite:///", "maildir:")  # what a relative path may follow
 
@@ -46,7 +46,8 @@ def resolve(url: str) -> str:
 
 def masked(url: str) -> str:
     """Return `url` with `***` in place of every password, for messages and logs."""
-    return _PARAMETER.sub(r"\1***", _USERINFO.sub(r"\1:***@", url))
+    shown = url if url.startswith(_FILES) else _USERINFO.sub(r"\1:***@", url, count=1)
+    return _PARAMETER.sub(r"\1***", shown)
 
 
 def scheme_of(url: str) -> str:

@@ -8,6 +8,7 @@ import errno
 import hashlib
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, Self
 
 from aio_pika import DeliveryMode, Message
@@ -24,7 +25,7 @@ from lmtpref.lists.queues.memory import Entry
 from lmtpref.lists.queues.names import Names
 from lmtpref.lists.queues.outage import Outage
 from lmtpref.lists.queues.registry import open_queues
-from lmtpref.lists.queues.url import masked
+from lmtpref.lists.queues.url import masked, resolve, scheme_of
 from lmtpref.protocol.errors import UsageError
 
 CLOSE_SECONDS = 10.0  # the time that `aclose` waits for the broker
@@ -39,7 +40,9 @@ class AmqpQueues:
         self._url = url
         self._name = masked(url)
         self._seconds = options.timeout_seconds
-        self._held = open_queues(options.held, options)
+        if scheme_of(resolve(options.held)) == "memory":
+            raise UsageError(f"{masked(url)}: `held` must not be memory:, because held messages would be lost when this process ends")
+        self._held = open_queues(options.held, replace(options, held=None))
         self._names = Names()
         self._outage = Outage(self._name)
         self._thread = LoopThread("lmtpref-amqp")

@@ -22,7 +22,6 @@ from sqlalchemy import (
     create_engine,
     event,
     insert,
-    make_url,
     select,
     text,
 )
@@ -32,6 +31,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from lmtpref.lists.database_url import parse_database_url
 from lmtpref.lists.queues.interface import QueueUnreachableError
 from lmtpref.lists.queues.sql.files import prepare_file
 from lmtpref.lists.queues.sql.tables import SCHEMA_VERSION, metadata, schema
@@ -219,10 +219,7 @@ class QueueDatabase:
 
 
 def _parsed(url: str, name: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise UsageError(f"not the URL of a database: {name}") from None
+    parsed = parse_database_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise UsageError(f"{name}: queues in SQLite need a file; `memory:` keeps them in memory")
     return parsed

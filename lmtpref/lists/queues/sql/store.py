@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,10 +64,15 @@ class StoredRow:
             remove(connection, self.id)
 
     def move(self, queue: str, entry: Entry | None = None) -> None:
-        """Move the entry to another queue; if `entry` is given, replace it with that."""
+        """Move the entry to another queue; if `entry` is given, replace it with that.
+
+        Raises FileNotFoundError: if the entry was removed or moved meanwhile.
+        """
         values = {"queue": queue, "claim": None, "claimed_until": None} | ({"data": envelope_json(entry)} if entry else {})
+        here = (entries.c.id == self.id) & (entries.c.queue == self.queue)
         with self.database.begin() as connection:
-            connection.execute(update(entries).where(entries.c.id == self.id).values(values))
+            if not connection.execute(update(entries).where(here).values(values)).rowcount:
+                raise FileNotFoundError(errno.ENOENT, f"it is no longer in {self.queue}")
 
 
 class SqlStore:
