@@ -164,7 +164,7 @@ class Browser:
 
 
 def look(browser: Browser, page: str) -> Iterator[str]:
-    """Yield what is wrong with one page."""
+    """Yield the problems of one page."""
     browser.open(f"{page}.html")
     width = browser.driver.execute_script("return document.documentElement.scrollWidth")
     if width > NARROW[0]:
@@ -176,7 +176,7 @@ def look(browser: Browser, page: str) -> Iterator[str]:
 
 
 def search(browser: Browser, query: str, wanted: str) -> Iterator[str]:
-    """Yield what is wrong with the result of one search."""
+    """Yield the problems with the result of one search."""
     browser.open(f"search.html?q={quote(query)}")
     finished = WebDriverWait(browser.driver, 30)
     finished.until(lambda driver: driver.find_elements(By.CSS_SELECTOR, "#search-results ul.search li, #search-results .search-summary"))
@@ -217,7 +217,7 @@ def shoot(browser: Browser) -> None:
 
 
 def main() -> int:
-    """Look at every page; print what is wrong, and how long it took."""
+    """Check every page; print the problems, and the duration."""
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         print("skipped: chromium or chromedriver is not installed")
         return 1 if os.environ.get("CI") == "true" else SKIPPED_EXIT

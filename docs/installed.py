@@ -1,4 +1,4 @@
-"""Try what the wheel installed, in an environment that has nothing else: `nox -s build` runs this there, with the checkout.
+"""Test the installed wheel in an environment that has nothing else; `nox -s build` runs this script with the checkout's path.
 
 The package, its types and the documents inside; the server; a transcript from those documents; the fixture.
 """
@@ -28,7 +28,7 @@ def pages(folder: Path) -> list[str]:
 
 
 def check_files(checkout: Path) -> str:
-    """Check what is installed, and where."""
+    """Check the installed files and their places."""
     package = Path(lmtpref.__file__).parent
     assert not package.is_relative_to(checkout / "lmtpref"), package
     assert (package / "py.typed").is_file()
@@ -63,7 +63,7 @@ def check_fixture(folder: Path) -> str:
 
 
 def main() -> None:
-    """Check all of it, and print what was seen."""
+    """Check everything, and print the results."""
     with tempfile.TemporaryDirectory() as folder:
         print(f"lmtpref {lmtpref.__version__}: {check_files(Path(sys.argv[1]))}")
         print(f"server: {check_server(Path(folder))}")

@@ -33,7 +33,7 @@ class Project(TemporaryDirectory[str]):
             (self.folder / f"{name}.py").write_text(text)
 
     def pytest(self, *arguments: str, others: tuple[str, ...] = ()) -> str:
-        """Return what pytest prints, without the time; of other plugins only `others` are loaded."""
+        """Return pytest's output, without the time; of other plugins, only `others` are loaded."""
         left_out = [argument for other in OTHERS if other not in others for argument in ("-p", f"no:{other}")]
         with contextlib.redirect_stdout(io.StringIO()) as printed, self._alone():
             pytest.main([*OPTIONS, *left_out, f"--rootdir={self.folder}", *arguments])

@@ -44,7 +44,7 @@ class ProjectFiles:
     _find = DirectiveLexer("code-block")
 
     def __call__(self, document: Document) -> Iterator[Region]:
-        """Find them, in whatever language."""
+        """Find such blocks, in any language."""
         for region in self._find(document):
             if name := region.lexemes["options"].get("caption"):
                 yield Region(region.start, region.end, (name, region.lexemes["source"]), self.evaluate)
@@ -64,7 +64,7 @@ class ConsoleBlocks(CodeBlockParser):
     language = "console"
 
     def evaluate(self, example: Example) -> str:
-        """Return how the output differs; nothing if it does not."""
+        """Return how the output differs; an empty text if it does not."""
         project = _project(example)
         came = _TIME.sub("", "".join(f"$ {command}\n{_run(project, command)}" for command, _ in _COMMAND.findall(example.parsed)))
         expected = _TIME.sub("", example.parsed)
@@ -74,7 +74,7 @@ class ConsoleBlocks(CodeBlockParser):
 
 
 def _as_pattern(expected: str) -> re.Pattern[str]:
-    """Return what a session matches that may leave out lines."""
+    """Return the pattern for a session, in which `...` stands for any lines."""
     lines = expected.strip().splitlines()
     return re.compile("".join(r"(?:.*\n)*" if line == "..." else re.escape(line) + r"\n" for line in lines))
 

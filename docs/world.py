@@ -118,7 +118,7 @@ class World(ExitStack):
         return wire
 
     def faults(self) -> list[str]:
-        """Return what lmtpref has logged as an error since the last call."""
+        """Return the errors that lmtpref has logged since the last call."""
         messages = [record.getMessage() for record in ERRORS.buffer]
         ERRORS.flush()
         return messages
@@ -164,7 +164,7 @@ def _wait(answer: Awaitable[Reply | None]) -> Reply | None:
 
 
 def begin(wire: str, page: dict[str, Any]) -> None:
-    """Begin a page's world, whatever the pages before it left."""
+    """Begin a page's world, independent of the pages before it."""
     ERRORS.flush()
     World(wire, page)
 
@@ -176,11 +176,11 @@ def end(page: dict[str, Any]) -> None:
 
 
 def connect(page: dict[str, Any]) -> Wire:
-    """Open a connection to what the page's transcripts talk to."""
+    """Open a connection to the server of the page's transcripts."""
     wire: Wire = page["world"].connect()
     return wire
 
 
 def flip(transcript: Transcript, page: dict[str, Any]) -> str:
-    """Return why the page's `client` did not say what the transcript says; nothing if it did."""
+    """Return how the page's `client` departed from the transcript; an empty text if it did not."""
     return converse(page["client"], Script(transcript)).explain()

@@ -79,7 +79,7 @@ def serve_once(configuration: Configuration) -> None:
 
 
 def converse(pieces: Iterable[bytes], settings: Settings, *observers: Observer) -> tuple[bytes, int]:
-    """Return what the cast's server answers to `pieces`, and the number of its entries after that."""
+    """Return the replies of the cast's server to `pieces`, and its number of entries afterwards."""
     queues = MemoryQueues()
     handler: Handler = CAST.handler(queues)
     client = MemoryWire(handler, settings, observers=observers)
@@ -122,7 +122,7 @@ def replies_in(said: bytes) -> list[bytes]:
 
 
 def dialogues() -> list[bytes]:
-    """Return what the clients of the documents send."""
+    """Return the octets that the documents' clients send."""
     blocks = [block for page in sorted(DOCS.rglob("*.rst")) for block in page.read_text().split(".. code-block:: lmtp")[1:]]
     said = [re.findall(r"^   C:(?: ([^<\n].*))?$", block, re.MULTILINE) for block in blocks]
     return [b"\0\7" + OPENING, *(("\0\7" + "".join(f"{line}\r\n" for line in lines)).encode() for lines in said if lines)]

@@ -90,7 +90,7 @@ def reason_of(reading: Reading) -> str:
 
 
 def compared(name: str, content: bytes) -> Iterator[Reading]:
-    """Yield what the two readers find in each field of `content` that names senders."""
+    """Yield the senders that each of the two readers finds in each field of `content`."""
     for field in FIELDS:
         if values := Header(content).values(field):
             alone = "".join(f"From: {value}\r\n" for value in values).encode("utf-8", "surrogateescape")

@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def table(counted: list[dict[str, Any]]) -> str:
-    """Return what each judge would have done, and the reasons of the one that trusts an MTA."""
+    """Return the verdicts of each judge, and the reasons of the judge that trusts an MTA."""
     total = sum(fate["messages"] for fate in counted)
     passed = sum(fate["messages"] for fate in counted if fate["passed"])
     rows = [f"{'judge':16}  trusts an MTA  accepts  rejects"]

@@ -1,4 +1,4 @@
-"""A server, its engine, or both, killed at random moments while clients send, and what the queues then hold.
+"""A server, its engine, or both, killed at random moments while clients send; and a check of the queues afterwards.
 
 `killed.py [ROUNDS [SEED [ENGINE...]]]` plays so many rounds on each engine and says what it found; the engines are
 spool, sqlite, postgresql and rabbitmq.

@@ -1,4 +1,4 @@
-"""Two clients on one server, and a model of what it should say to them and keep."""
+"""Two clients on one server, and a model of its correct replies and queues."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ Reply = Callable[[Conversation, str, bytes], list[bytes]]
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: what goes wrong, the case that finds it, and the condition that the reference must be in.
+    """One change: its effect, the case that finds it, and the condition that the reference must be in.
 
     `command` changes a command on its way to the reference, or swallows it; `content` changes a message; `reply` replaces
     a reply; `partial` is added to a command that has no CRLF yet.  With `deaf`, the octets that a client sends after the
@@ -93,7 +93,7 @@ class Proxy(socketserver.BaseRequestHandler):
             pass
 
     def forward(self) -> None:
-        """Pass on what the client has sent, as far as it is complete."""
+        """Forward the complete commands that the client has sent."""
         while self.input and not self.waits:
             if self.chunk:
                 if len(self.input) < self.chunk:
@@ -170,7 +170,7 @@ class Proxy(socketserver.BaseRequestHandler):
         return bool(octets)
 
     def learn(self, verb: str, code: bytes, positive: bool) -> None:  # noqa: FBT001 - what the reference said
-        """Remember what a reply means for the transaction."""
+        """Apply a reply to the model of the transaction."""
         if verb == "RCPT":
             path = self.talk.paths.popleft()
             self.talk.accepted += [path] if positive else []
@@ -189,7 +189,7 @@ class Proxy(socketserver.BaseRequestHandler):
 
 @contextlib.contextmanager
 def spoil(reference: str, mutant: Mutant) -> Iterator[str]:
-    """Serve what the reference serves, spoilt; yield the address."""
+    """Serve the reference with this change; yield the address."""
     with serve(type("Spoilt", (Proxy,), {"mutant": mutant, "reference": reference})) as address:
         yield address
 

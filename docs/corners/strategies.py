@@ -126,7 +126,7 @@ answers = st.lists(st.sampled_from(["nothing"] * 15 + [*ANSWERS]), max_size=25)
 
 
 class Fickle(AcceptAll):
-    """Gives the answers in turn, whatever the question, and then returns None."""
+    """Gives the answers in turn, whatever the question, and then None."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = deque(names)

@@ -55,7 +55,7 @@ def configuration() -> str:
 
 
 def fates(port: int, lists: Lists, settle: Callable[[], object], bounces: Callable[[], int]) -> Iterator[str]:
-    """Yield what becomes of each way through the MTA on this port; `settle` waits until its queue is empty."""
+    """Yield the result of each way through the MTA on this port; `settle` waits until its queue is empty."""
     for way in WAYS.values():
         before, bounced = {name: len(lists.queued(name)) for name in _QUEUES}, bounces()
         said = submit(port, way.sender, f"{way.list}@lists.example", message=way.message)

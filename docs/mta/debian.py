@@ -50,7 +50,7 @@ def unpacked(*packages: str, cache: Path = CACHE, search: str = SEARCH) -> Tree:
 
 
 def run(*command: str | Path, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Return what the command prints.  Raises MissingToolError, with its last line, if it fails."""
+    """Return the output of the command.  Raises MissingToolError, with its last line, if it fails."""
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         complaint = (done.stderr.strip().splitlines() or ["no explanation"])[-1]

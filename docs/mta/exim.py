@@ -28,7 +28,7 @@ UNPRIVILEGED = (
 
 
 class Exim:
-    """Exim with what a page shows; started by `start`, stopped at the end of the page at the latest.
+    """Exim with the configuration that a page shows; `start` starts it, and the end of the page stops it.
 
     Its mail for domains other than the lists' is kept in a file, where a bounce would be seen.
     """
@@ -76,7 +76,7 @@ class Exim:
         return self
 
     def stop(self) -> None:
-        """Stop its processes; nothing happens if it does not run."""
+        """Stop its processes, if it is running."""
         if self._daemon:
             self._daemon.stop()
             self._daemon = None
@@ -90,7 +90,7 @@ class Exim:
         return done.stdout
 
     def queue(self) -> list[str]:
-        """The recipients for whom something waits in its queue."""
+        """Return the recipients of the messages in its queue."""
         return re.findall(r"^\s{10}(\S+)$", self.run("-bp"), re.MULTILINE)
 
     def settle(self) -> None:

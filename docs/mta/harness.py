@@ -35,7 +35,7 @@ _BLOCK = DirectiveLexer("code-block")
 
 
 class Shown:
-    """Finds what a page shows, in the order in which it does: configurations and scripts, by their names, and dialogues.
+    """Finds the configurations, scripts and dialogues that a page shows, in order.
 
     A configuration is kept in `page.shown`, so that what is tested is what is shown; one that is never used fails the page.
     A dialogue is compared with the variable `dialogue`, that the example before it has set.
@@ -57,12 +57,12 @@ class Shown:
         example.namespace["page"].shown[name] = text
 
     def compare(self, example: Example) -> str:
-        """Why `dialogue` is not what is shown; nothing if it is."""
+        """Return how `dialogue` differs from the page; an empty text if it does not."""
         return differs(example.parsed, example.namespace["dialogue"])
 
 
 def differs(shown: str, came: str) -> str:
-    """Nothing if `came` is what is `shown`, wildcards apart; else both, from the first line on that differs."""
+    """Return an empty text if `came` matches `shown`; else both texts, from the first difference on."""
     expected, got = shown.strip().splitlines(), came.strip().splitlines()
     same = 0
     while same < min(len(expected), len(got)) and _agrees(expected[same], got[same]):
@@ -88,7 +88,7 @@ class Page(ExitStack):
         self.values: dict[str, object] = {"FOLDER": self.folder}
 
     def text(self, *names: str, **values: object) -> str:
-        """The configurations that the page shows under these names, with what stands for each word in capitals."""
+        """Return the configurations with these names, with a value for each word in capitals."""
         self.used.update(names)
         words = self.values | values
         pattern = re.compile(rf"\b({'|'.join(words)})\b")
@@ -111,7 +111,7 @@ class Page(ExitStack):
         return lists
 
     def lmtpref(self, *arguments: str | Path) -> str:
-        """Return what a command of lmtpref prints."""
+        """Return the output of a command of lmtpref."""
         return run(sys.executable, "-m", "lmtpref", *arguments)
 
     def process(self, *arguments: str | Path, group: str | None = None) -> Process:
@@ -122,7 +122,7 @@ class Page(ExitStack):
 
     @contextmanager
     def script(self, *names: str, port: int) -> Iterator[None]:
-        """Servers that say what these transcripts of the page say, to one client each, one after the other.
+        """Start servers that play these transcripts of the page, each for one client, one after the other.
 
         Raises AssertionError at the end if a client said anything else.
         """
@@ -169,7 +169,7 @@ class Process:
         self._process.send_signal(number)
 
     def stop(self) -> None:
-        """End it; nothing happens if it has ended."""
+        """Stop the process, if it is running."""
         with suppress(ProcessLookupError):
             self._process.terminate()
         try:

@@ -69,7 +69,7 @@ enable: no
 
 
 def missing() -> str:
-    """Return why no site can be made here; nothing if one can."""
+    """Return why no site can be created here; an empty text if one can."""
     if not find_spec("mailman"):
         return "GNU Mailman 3 is not installed; `nox -s mailman` plays this page"
     if os.geteuid() == 0 and not shutil.which("setpriv"):
@@ -171,7 +171,7 @@ class Site:
         return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--no-new-privs", *READER, "--", *plain]
 
     def run(self, *words: str | Path, check: bool = True, env: Mapping[str, str] | None = None) -> str:
-        """Return what a command prints.  Raises CalledProcessError, with its output, if it fails and `check` is true."""
+        """Return the output of a command.  Raises CalledProcessError, with the output, if it fails and `check` is true."""
         with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open as long as Mailman's runners
             done = subprocess.run(
                 self.command(*words),
@@ -190,7 +190,7 @@ class Site:
         return said
 
     def mailman(self, *words: str, check: bool = True) -> str:
-        """Return what a `mailman` command prints."""
+        """Return the output of a `mailman` command."""
         return self.run(Path(sys.executable).with_name("mailman"), "-C", self.cfg, *words, check=check)
 
     def execute(self, code: str, *words: str) -> str:

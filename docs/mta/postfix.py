@@ -65,17 +65,17 @@ class Postfix:
         return self
 
     def stop(self) -> None:
-        """Stop its processes, and wait until they are gone; nothing happens if it does not run."""
+        """Stop its processes, if it is running, and wait until they have ended."""
         if self._running:
             self.run("postfix", "stop")
             self._running = False
 
     def postmap(self, *tables: str) -> None:
-        """Make the tables, such as hash:/path, that have to be made."""
+        """Build the tables, such as hash:/path, that need building."""
         self.run("postmap", *tables)
 
     def run(self, program: str, *arguments: str, into: Sequence[str] = ()) -> str:
-        """Return what a program of Postfix prints.  Raises CalledProcessError if it fails."""
+        """Return the output of a program of Postfix.  Raises CalledProcessError if it fails."""
         command = [*into, str(self._tree.root / "usr/sbin" / program), *arguments]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -15,7 +15,7 @@ HOST = "mx.home.test"  # Sendmail waits for a minute when it cannot find out abo
 
 
 class Sendmail:
-    """Sendmail with what a page shows; started by `start`, stopped at the end of the page at the latest.
+    """Sendmail with the configuration that a page shows; `start` starts it, and the end of the page stops it.
 
     Its mail for domains other than the lists' is kept in a file, where a bounce would be seen.
     """
@@ -55,7 +55,7 @@ class Sendmail:
         return self
 
     def stop(self) -> None:
-        """Stop its processes; nothing happens if it does not run."""
+        """Stop its processes, if it is running."""
         if self._daemon:
             self._daemon.stop()
             self._daemon = None
@@ -67,11 +67,11 @@ class Sendmail:
         self.run("usr/libexec/sendmail/makemap", "-C", str(self.folder / "makemap.cf"), "hash", str(path), said=path.read_text())
 
     def sendmail(self, *arguments: str) -> str:
-        """Return what Sendmail prints with these arguments.  Raises RuntimeError if it fails."""
+        """Return Sendmail's output with these arguments.  Raises RuntimeError if it fails."""
         return self.run(*self._command(*arguments))
 
     def run(self, program: str, *arguments: str, said: str = "") -> str:
-        """Return what a program of the tree prints.  Raises RuntimeError if it fails."""
+        """Return the output of a program of the tree.  Raises RuntimeError if it fails."""
         command = [str(self._tree.root / program), *arguments]
         done = subprocess.run(command, env=self._environment, input=said, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -1,4 +1,4 @@
-"""Talking to MTAs, and listening to them: a client of SMTP, a listener that passes on what it records, and waiting."""
+"""Conversations with MTAs: an SMTP client, a recording proxy, and functions that wait."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Tap:
         recording.ended = True
 
     def _move(self, recording: Recording, who: Who, source: socket.socket, other: socket.socket) -> bool:
-        """Pass on what has come; False at the end.  A client that has gone does not keep the server's last words from us."""
+        """Forward the received octets; return False at the end.  The server's last octets are recorded even if the client has gone."""
         octets = b""
         with suppress(ConnectionError):
             octets = source.recv(65536)

@@ -1,4 +1,4 @@
-"""Other people's LMTP servers, each started for a while: where it listens, which addresses it has, and its version."""
+"""LMTP servers by other authors: each is started with its address, its mailboxes and its version."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def stop(program: subprocess.Popen[bytes]) -> None:
 
 
 def output(*command: str | Path) -> str:
-    """Return what a program prints."""
+    """Return the output of a program."""
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 

@@ -69,7 +69,7 @@ def _reference(transport: str) -> dict[str, Any]:
 
 
 def _try(name: str, play: Callable[[], tuple[str, str, dict[str, Any]]]) -> tuple[str, str, dict[str, Any]] | None:
-    """Return what came of a server or client, or None, and say so, if it cannot be had."""
+    """Return the result for a server or client; if it is not available, print that and return None."""
     try:
         kind, full_name, entry = play()
     except MissingToolError as error:
@@ -80,7 +80,7 @@ def _try(name: str, play: Callable[[], tuple[str, str, dict[str, Any]]]) -> tupl
 
 
 def _unexpected(name: str, entry: dict[str, Any]) -> list[str]:
-    """Return what is not as the file of known failures has it, a line each."""
+    """Return a line for each difference from the file of known failures."""
     slug = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
     file = HERE / "known" / f"{slug}.toml"
     listed = known.load(file) if file.exists() else {}
@@ -111,7 +111,7 @@ def _entry(version: str, found: Sequence[Result], seconds: float) -> dict[str, A
 
 
 def _told(result: Result) -> str:
-    """Return what was expected and what came, in a line."""
+    """Return the expected and the received text, in one line."""
     lines = [line.strip() for line in result.got.splitlines()[:12] if line.strip().startswith(("expected", "came"))]
     return "; ".join(lines[:1] + lines[-1:]) or result.reason
 

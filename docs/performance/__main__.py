@@ -1,6 +1,6 @@
-"""How fast: `python docs/performance` runs every script here that measures, `python docs/performance SCRIPT [ARGUMENT...]` one.
+"""Measurements: `python docs/performance` runs every measuring script here, `python docs/performance SCRIPT [ARGUMENT...]` one.
 
-All together take less than a quarter of an hour on an idle machine, with fewer rounds than each has by itself.
+All together take less than a quarter of an hour on an idle machine, because each has fewer rounds than by itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def run(script: str, *arguments: str) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run what is asked for, all of it if nothing is; the highest exit code, as what one script lacks another may not need."""
+    """Run the requested scripts, by default all; return the highest exit code."""
     if arguments and arguments[0] not in SCRIPTS:
         print(f"SCRIPT is one of {', '.join(SCRIPTS)}", file=sys.stderr)
         return 2

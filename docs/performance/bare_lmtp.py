@@ -13,7 +13,7 @@ import uvloop
 
 
 class Bare(asyncio.Protocol):
-    """Answers whatever comes with what smtp-source waits for."""
+    """Answers every command with the reply that smtp-source waits for."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet."""

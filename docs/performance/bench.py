@@ -63,7 +63,7 @@ subaddresses = true
 
 @dataclass(frozen=True)
 class Load:
-    """What a load generator sends: messages of so many octets, to so many recipients, on so many connections, reused or not.
+    """The load of a generator: the size of the messages, their recipients, and the connections, reused or not.
 
     smtp-source sends it, from Anne to ant; or, if it is `various`, various_source.py.
     """
@@ -83,17 +83,17 @@ class Load:
 
     @property
     def fewest(self) -> int:
-        """How many messages one run sends at least: if they are small, enough on each connection that its beginning has no weight."""
+        """The fewest messages of one run: enough on each connection that its start does not matter."""
         return max(FEWEST_MESSAGES, min(FEWEST_MESSAGES * self.connections, self.most // FEWEST_PART))
 
     def options(self, messages: int | str) -> list[str]:
-        """The options of smtp-source for so many messages from Anne to ant."""
+        """The options of smtp-source for this number of messages from Anne to ant."""
         options = ["-L", "-s", str(self.connections), "-m", str(messages), "-l", str(self.octets), "-r", str(self.recipients)]
         options += ["-f", "anne@home.test", "-t", "ant@lists.example", "-M", "mta.example"]
         return [*options, "-d"] if self.reuse else options
 
     def command(self, tools: Tools, messages: int | str, port: int | str) -> list[str]:
-        """The command that sends so many messages to a port."""
+        """The command that sends this number of messages to a port."""
         if self.various:
             return [sys.executable, str(HERE / "various_source.py"), str(port), str(self.connections), str(messages)]
         return tools.command("smtp-source", *self.options(messages), f"inet:127.0.0.1:{port}")
@@ -220,7 +220,7 @@ def _most_idle_connections(wanted: int) -> int:
 
 
 def configuration_in(folder: Path) -> Path:
-    """The cast's closed list, its likes under the names that smtp-source makes of it for more recipients, and the lists of many senders."""
+    """Write a configuration: the cast's closed list, copies of it for smtp-source's other recipients, and lists of many senders."""
     names = ["ant", *(f"{number}ant" for number in range(1, max(load.recipients for load in LOADS) + 1))]
     path = folder / "lists.toml"
     various = [VARIOUS_LIST.format(name=name, members=json.dumps(members)) for name, members in various_lists().items()]

@@ -78,7 +78,7 @@ def _tables(sweep: Sweep, results: dict[str, Any]) -> Iterator[str]:
 
 
 def plot(sweep: Sweep, results: dict[str, Any]) -> str:
-    """One sweep as SVG: throughput, and what it costs the server."""
+    """One sweep as SVG: throughput, and the server's cost."""
     servers = results["sweeps"][sweep.name].items()
     rates = {name: [Point.of(x, run["rate"], run["rates"]) for x, run in zip(sweep.values, runs, strict=True)] for name, runs in servers}
     costs = {name: [Point.of(x, run["server_microseconds"]) for x, run in zip(sweep.values, runs, strict=True)] for name, runs in servers}
@@ -90,7 +90,7 @@ def plot(sweep: Sweep, results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure, and write the results beside this file; 2 where a tool is missing."""
+    """Measure, and write the results beside this file; return 2 if a tool is missing."""
     seconds, rounds = [*sys.argv[1:], *["0.25", "3"][len(sys.argv) - 1 :]]
     return publish(
         "curves", partial(measure, float(seconds), int(rounds)), tables, {f"curves-{sweep.name}": partial(plot, sweep) for sweep in SWEEPS}

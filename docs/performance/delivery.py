@@ -61,7 +61,7 @@ class Run(NamedTuple):
 
 
 def nothing(_: Run) -> None:
-    """All is done by what Postfix starts."""
+    """Start nothing: Postfix starts the receiving program."""
 
 
 def served(run: Run) -> Process:
@@ -80,7 +80,7 @@ def picked_up(seconds: float, run: Run) -> Process:
 
 
 def script(name: str, *arguments: object) -> Process:
-    """A script beside this file, once it has said that it is ready."""
+    """Start a script beside this file; return when it has printed that it is ready."""
     process = Process(sys.executable, HERE / name, *map(str, arguments))
     if not process.line():
         raise RuntimeError(f"{name} does not run")
@@ -112,7 +112,7 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: seconds until the first and the last message were usable, how many were at each of TIMES, and what was used for them."""
+    """One run: seconds until the first and the last message were usable, how many were at each of TIMES, and the processor time."""
 
     first: float
     last: float
@@ -123,7 +123,7 @@ class Sample:
 
 
 class Bench:
-    """A Postfix, and what is put into its queue: the thousand from Anne, and one from Bart."""
+    """A Postfix with messages in its queue: a thousand from Anne, and one from Bart."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -194,7 +194,7 @@ class Bench:
         wait_until(done, "all to be delivered", PATIENCE_SECONDS)
 
     def _timed(self, run: Run, process: Process | None) -> tuple[float, dict[str, Any]]:
-        """When the delivery began, and what was used for it."""
+        """Return when the delivery began, and the processor time for it."""
         master = int((self._postfix.queues / "pid/master.pid").read_text())
         consumer = [process.pid] if process else []
         before = {pid: own_seconds(pid) for pid in [master, *children(master), *consumer]}

@@ -45,7 +45,7 @@ class Noted:
         await self._queues.open()
 
     async def counts(self) -> Mapping[str, int]:
-        """Count what the queues have."""
+        """Return the number of entries in the queues."""
         return await self._queues.counts()
 
     async def aclose(self) -> bool:
@@ -63,7 +63,7 @@ async def serve(server: Server[Queues]) -> None:
 
 
 def main(configuration: str, port: str, file: str, url: str) -> None:
-    """Serve, and write what was noted."""
+    """Serve, and write the notes."""
     queues = Noted(open_queues(url))
     loaded = load(configuration)
     server: Server[Queues] = Server(loaded.handler(queues), queues=queues, settings=loaded.settings, listen=f"127.0.0.1:{port}")

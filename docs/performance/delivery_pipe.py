@@ -47,7 +47,7 @@ def without_waiting(coroutine: Coroutine[object, object, T]) -> T:
 
 
 def main(configuration: str, spool: str, sender: str, recipient: str) -> int:
-    """Offer what comes on standard input; the exit code."""
+    """Offer the message on standard input; return the exit code."""
     with MaildirQueues(spool) as queues:
         reply = without_waiting(offer(load(configuration).handler(queues), sender, recipient, sys.stdin.buffer.read()))
     if reply is None:

@@ -1,4 +1,4 @@
-"""The tables and the plot of the page about delivery, from what delivery.py measured."""
+"""The tables and the plot of the page about delivery, from the results of delivery.py."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def contender(mode: str, url: str, configuration: Path, folder: Path) -> Contend
 
 
 def run(tools: Tools, load: Load, server: Contender, idle: Contender, seconds: float) -> Sample:
-    """Send to a server, beside which another has nothing to do."""
+    """Send to a server while another one is idle."""
     with running(server) as process, running(idle) as beside:
         for begins in (process, beside):
             begins.process.send_signal(signal.SIGUSR1)
@@ -272,7 +272,7 @@ def _longest(modes: dict[str, Any]) -> dict[str, int]:
 
 
 def plot(results: dict[str, Any]) -> str:
-    """The results as SVG: what grows with the connections as curves, the other loads as bars."""
+    """The results as SVG: curves for loads with several numbers of connections, bars for the others."""
     rates: dict[str, list[Point]] = {}
     beats: dict[str, list[Point]] = {}
     for load, connections in SMALL.items():
@@ -294,7 +294,7 @@ def _rates(results: dict[str, Any], modes: dict[str, Any], connections: int = 0)
 
 
 def main() -> int:
-    """Measure, and write the results beside this file; 2 where a tool is missing."""
+    """Measure, and write the results beside this file; return 2 if a tool is missing."""
     seconds, rounds = [*sys.argv[1:], *["1", "3"][len(sys.argv) - 1 :]]
     return publish("durable", partial(measure, float(seconds), int(rounds)), table, {"durable": plot})
 

@@ -25,7 +25,7 @@ HEARTBEAT_SECONDS = 0.005
 
 
 class Heart:
-    """Beats, and remembers the longest time between two beats, in seconds: the loop did nothing else for that long at most.
+    """Measures the longest pause of the event loop, in seconds: the time between two beats.
 
     `own` is the longest without what the kernel let the loop wait for a processor, on which others were.
     """
@@ -67,7 +67,7 @@ async def serve(server: Server[Queues], heart: Heart) -> None:
 
 
 def main(url: str, configuration: str, held: str, port: str) -> None:
-    """Serve, and say what came of it."""
+    """Serve, and print the results."""
     sys.setswitchinterval(SWITCH_SECONDS)  # as `lmtpref serve` does
     alone = url.removeprefix("alone:")
     queues = MaildirQueues(Path(alone), max_batch=1) if alone != url else open_queues(url, QueueOptions(held=held))

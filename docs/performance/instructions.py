@@ -23,7 +23,7 @@ LOADS = {"1 KiB": (60, 160), "50 recipients a message": (6, 16), VARIOUS: (60, 1
 
 
 def counted() -> dict[str, int]:
-    """Return the instructions a message under each load; nothing without valgrind."""
+    """Return the instructions a message under each load; empty without valgrind."""
     if not shutil.which("valgrind"):
         return {}
     return {load: (_instructions(load, most) - _instructions(load, fewest)) // (most - fewest) for load, (fewest, most) in LOADS.items()}
@@ -36,7 +36,7 @@ def _instructions(load: str, messages: int) -> int:
 
 
 def commands(load: str, number: int) -> Iterator[bytes]:
-    """Yield what the client sends for message `number`, one piece a read, as smtp-source does."""
+    """Yield the client's octets for message `number`, one piece a read, as smtp-source sends them."""
     if load == VARIOUS:
         yield from message(number)
         return
@@ -60,7 +60,7 @@ def mailing_lists(load: str) -> Iterator[MailingList]:
 
 
 def take(load: str, messages: int) -> int:
-    """Let a session take so many messages, all of which the lists accept; return how many replies there were."""
+    """Let a session receive this number of messages, which the lists accept; return the number of replies."""
     handler = ListHandler(MemoryDirectory(mailing_lists(load)), MemoryQueues())
     session, replies = Session(Settings(), Peer("127.0.0.1"), handler), 0
     connected = session.turn()

@@ -40,7 +40,7 @@ class Directory(Protocol):
 
 
 class Line(NamedTuple):
-    """A line of the plot: what grows, the directory, and microseconds a look-up for each size."""
+    """A line of the plot: the growing quantity, the directory, and microseconds a look-up for each size."""
 
     grows: str
     directory: str
@@ -96,7 +96,7 @@ def forget(directory: MemoryDirectory) -> None:
 
 
 def measure(grows: str, size: int, folder: Path) -> Iterator[tuple[str, float]]:
-    """Each directory, with what a look-up costs in it."""
+    """Yield each directory, with the cost of a look-up in it."""
     yield "memory", cost(MemoryDirectory(mailing_lists(grows, size)), grows, size)
     yield "TOML", cost(_toml(grows, size, folder), grows, size)
     url = f"sqlite:///{folder}/lists.db"

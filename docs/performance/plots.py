@@ -133,7 +133,7 @@ def _curve(points: Sequence[tuple[float, float, float, float]], turn: int) -> It
 
 @dataclass(frozen=True)
 class Bars:
-    """A panel of bars from nought, each with what is said of it."""
+    """A panel of bars from zero, each with a label."""
 
     title: str
     bars: Mapping[str, Point]  # their x is not used

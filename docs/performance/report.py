@@ -1,4 +1,4 @@
-"""The tables and the plot of the performance page, from what bench.py measured."""
+"""The tables and the plot of the performance page, from the results of bench.py."""
 
 from __future__ import annotations
 

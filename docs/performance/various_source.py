@@ -29,7 +29,7 @@ def various_lists() -> dict[str, list[str]]:
 
 
 def message(number: int) -> Iterator[bytes]:
-    """Yield what the client sends for message `number`, one piece a reply."""
+    """Yield the client's octets for message `number`, one piece a reply."""
     sender = number % SENDERS
     yield f"MAIL FROM:<sender{sender}+{number}@home.test>\r\n".encode()
     yield f"RCPT TO:<list{list_of(sender)}@lists.example>\r\n".encode()
@@ -39,7 +39,7 @@ def message(number: int) -> Iterator[bytes]:
 
 
 def conversation(numbers: Iterator[int]) -> Iterator[bytes]:
-    """Yield what one connection sends, while there are messages left."""
+    """Yield the octets of one connection, while there are messages left."""
     yield b"LHLO mta.example\r\n"
     for number in numbers:
         yield from message(number)

@@ -39,7 +39,7 @@ class Sample(NamedTuple):
 
 
 def contender(engine: str, workers: int, configuration: Path, folder: str) -> Contender:
-    """`lmtpref serve` with so many workers, and fresh queues."""
+    """`lmtpref serve` with this number of workers, and empty queues."""
     program = str(Path(sys.executable).with_name("lmtpref"))
     options = ["--uvloop", "yes", "--workers", str(workers), "--queues", ENGINES[engine].format(folder=folder)]
     command = [program, "serve", str(configuration), *options]
@@ -129,7 +129,7 @@ def _verdict(is_met: bool) -> str:  # noqa: FBT001 - the one thing that it says
 
 
 def plot(results: dict[str, Any]) -> str:
-    """The results as SVG: what a message costs, and how many there are a second."""
+    """The results as SVG: the cost of a message, and messages a second."""
     bars: dict[str, dict[str, Point]] = {"microseconds": {}, "rate": {}}
     for engine, found in results["engines"].items():
         for workers, summary in found.items():
@@ -141,7 +141,7 @@ def plot(results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure, and write the results beside this file; 2 where a tool is missing."""
+    """Measure, and write the results beside this file; return 2 if a tool is missing."""
     seconds, rounds = [*sys.argv[1:], *["1", "5"][len(sys.argv) - 1 :]]
     return publish("workers", partial(measure, float(seconds), int(rounds)), table, {"workers": plot})
 

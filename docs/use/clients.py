@@ -90,7 +90,7 @@ def _hangs_up(listening: socket.socket) -> bool:
 
 
 def run(*command: str, content: str = "") -> tuple[int, str]:
-    """The exit code of a command, and what it printed."""
+    """Return the exit code of a command, and its output."""
     done = subprocess.run(command, input=content, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -154,7 +154,7 @@ def is_there(name: str) -> bool:
 
 
 def main() -> None:
-    """Try them all, and write down what came of it."""
+    """Try all clients, and write the results."""
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     for name, (version, attempt) in CLIENTS.items():
         if not is_there(name):

@@ -142,7 +142,7 @@ class RabbitMQ(Engine):
         self._await(lambda: _answers(self.port), self.folder)
 
     def control(self, *words: str) -> str:
-        """Run rabbitmqctl with these words, and return what it prints."""
+        """Run rabbitmqctl with these arguments; return its output."""
         program = str(Path(RABBITMQ).with_name("rabbitmqctl"))
         command = [program, "-q", "-n", self.environment["RABBITMQ_NODENAME"], *words]
         account: dict[str, Any] = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
@@ -262,7 +262,7 @@ NEEDS: dict[str, tuple[Callable[[], None], ...]] = {
 
 
 def unavailable(name: str) -> str:
-    """Return why this engine cannot be had; nothing if it can."""
+    """Return why this engine is not available; an empty text if it is."""
     try:
         for check in NEEDS[name]:
             check()

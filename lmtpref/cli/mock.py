@@ -22,7 +22,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     mock.add_argument(
         "transcript", metavar="FILE.rst#ID|FILE|ID", help="the transcript: in a document, in a file of its own, or one of lmtpref's"
     )
-    mock.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT|unix:PATH", help="where (default: %(default)s)")
+    mock.add_argument(
+        "--listen", default="127.0.0.1:0", metavar="HOST:PORT|unix:PATH", help="the address to listen on (default: %(default)s)"
+    )
     mock.add_argument(
         "--timeout",
         type=seconds,

@@ -21,7 +21,7 @@ from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.open_files import fit_connections
 from lmtpref.cli.reload import reloading
 from lmtpref.cli.serve_lines import announce, print_summary
-from lmtpref.cli.serve_workers import Group
+from lmtpref.cli.serve_workers import WorkerGroup
 from lmtpref.cli.terminal import report
 from lmtpref.config.configuration import Configuration
 from lmtpref.config.loader import cast, load
@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if finished and not missing else FAILED_EXIT
 
 
-def _work(options: argparse.Namespace, configuration: Configuration, group: Group) -> int:
+def _work(options: argparse.Namespace, configuration: Configuration, group: WorkerGroup) -> int:
     """Serve as one of several processes."""
     server = Server.from_config(configuration, listen=group.listeners, journal=log_json.journal_for(options))
     if options.accept_all:
@@ -104,7 +104,7 @@ def _work(options: argparse.Namespace, configuration: Configuration, group: Grou
     return 0 if _run_until_end(server, options, configuration, group) else FAILED_EXIT
 
 
-def _run_until_end(server: Server, options: argparse.Namespace, configuration: Configuration, group: Group | None) -> bool:
+def _run_until_end(server: Server, options: argparse.Namespace, configuration: Configuration, group: WorkerGroup | None) -> bool:
     """Serve until a signal, or until the single conversation is over; return whether all entries were stored."""
     is_shown = not options.stdio and group is None
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -174,7 +174,7 @@ def _check_stdio(options: argparse.Namespace, configuration: Configuration) -> N
 
 
 async def _serve_until_stopped(
-    server: Server, options: argparse.Namespace, configuration: Configuration, stack: contextlib.ExitStack, group: Group | None
+    server: Server, options: argparse.Namespace, configuration: Configuration, stack: contextlib.ExitStack, group: WorkerGroup | None
 ) -> None:
     """Serve until a signal; lines logged after the first ones are written in the background, until `stack` is closed."""
     stop = _stop_event()

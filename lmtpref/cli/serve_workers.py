@@ -26,7 +26,7 @@ MAX_WORKERS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class WorkerGroup:
     """The objects that the first process gives to a worker.
 
     The worker serves on `listeners`, then calls `ready`, and stops when `lifeline`, a descriptor, becomes readable.
@@ -38,7 +38,7 @@ class Group:
     lifeline: int
 
 
-ServeInGroup = Callable[[argparse.Namespace, Configuration, Group], int]
+ServeInGroup = Callable[[argparse.Namespace, Configuration, WorkerGroup], int]
 
 
 def serve(options: argparse.Namespace, configuration: Configuration, workers: int, work: ServeInGroup) -> int:
@@ -70,7 +70,7 @@ def serve(options: argparse.Namespace, configuration: Configuration, workers: in
     gc.freeze()  # so that a garbage collection in a worker does not write to shared pages
     group = Workers(
         workers,
-        lambda ready, lifeline: work(options, share, Group(workers, engine.listeners, ready, lifeline)),
+        lambda ready, lifeline: work(options, share, WorkerGroup(workers, engine.listeners, ready, lifeline)),
         on_ready=lambda: announce(addresses, in_memory=False),
         on_reload=reload,
         on_stop=engine.release,

@@ -26,7 +26,7 @@ _IN_BRACKETS = re.compile(r" \([^)]*\)")
 _INFORMATIVE = "informative"  # a definition, an example, or advice
 
 
-class Group(NamedTuple):
+class CitationGroup(NamedTuple):
     """Clauses of one strength; `ids` is empty for `our choice`, and `strength` is empty if none is given."""
 
     ids: tuple[str, ...]
@@ -38,7 +38,7 @@ class Citation(NamedTuple):
 
     start: int
     end: int
-    groups: tuple[Group, ...]
+    groups: tuple[CitationGroup, ...]
 
 
 def brackets(text: str) -> Iterator[tuple[int, str]]:
@@ -77,7 +77,7 @@ def agrees(strength: str, level: str) -> bool:
     return said == [word for word in known if word in said]
 
 
-def _group(match: re.Match[str]) -> Group:
+def _group(match: re.Match[str]) -> CitationGroup:
     if match["choice"]:
-        return Group((), match["choice"])
-    return Group(tuple(re.split(r",\s+", match["ids"])), match["strength"] or "")
+        return CitationGroup((), match["choice"])
+    return CitationGroup(tuple(re.split(r",\s+", match["ids"])), match["strength"] or "")

@@ -12,7 +12,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.nodes import make_refnode
 
-from lmtpref.doctools.citations import Citation, Group, citations
+from lmtpref.doctools.citations import Citation, CitationGroup, citations
 from lmtpref.doctools.clauses import clause_anchor
 
 # Text inside these elements is shown unchanged.
@@ -97,7 +97,7 @@ def _citation(citation: Citation) -> nodes.inline:
     return marked
 
 
-def _group(group: Group) -> Iterator[nodes.Node]:
+def _group(group: CitationGroup) -> Iterator[nodes.Node]:
     for id_ in group.ids:
         yield nodes.inline(id_, id_, classes=["clause"])
         yield nodes.Text(", ")

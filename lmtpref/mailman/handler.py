@@ -44,7 +44,7 @@ QUEUE_THREADS = 4
 
 
 @dataclass(slots=True, eq=False)
-class Delivery:
+class PostDelivery:
     """The state that the recipients of one message share: the parsed message, its arrival time, and the final reply for each address."""
 
     message: Message
@@ -89,12 +89,12 @@ class MailmanHandler(Handler):
     async def message(self, envelope: Envelope) -> Reply | None:
         """Parse the message."""
         message = await self._queueing.run(parse, envelope.content, sender_of(envelope))
-        envelope.state = Delivery(message)
+        envelope.state = PostDelivery(message)
         return DEFECTIVE_554 if message.defects else None
 
     async def deliver(self, envelope: Envelope, recipient: Recipient) -> Reply | None:
         """Judge the message for this recipient and queue it; a repeated recipient gets the first reply again."""
-        delivery: Delivery = envelope.state
+        delivery: PostDelivery = envelope.state
         address = recipient.path.address.lower()
         if address not in delivery.replies:
             delivery.replies[address] = LOCAL_ERROR_451
@@ -110,7 +110,7 @@ class MailmanHandler(Handler):
             log.error("cannot look up %s: %s", recipient.path.address, _in_words(error))  # noqa: TRY400 - one line
             return DIRECTORY_451
 
-    async def _deliver(self, envelope: Envelope, recipient: Recipient, delivery: Delivery) -> Reply | None:
+    async def _deliver(self, envelope: Envelope, recipient: Recipient, delivery: PostDelivery) -> Reply | None:
         target = await self._find(recipient)
         if isinstance(target, Reply):
             return target
