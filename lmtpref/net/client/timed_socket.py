@@ -46,9 +46,11 @@ class TimedSocket:
         while octets:
             try:
                 octets = octets[self.socket.send(octets) :]
-            except (BlockingIOError, ssl.SSLWantWriteError):
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as problem:
                 until = until or deadline(seconds)
-                if not self._await_writable(_milliseconds(until)):
+                # While the peer renegotiates TLS, nothing can be sent before it has been read.
+                wait = self._await_readable if isinstance(problem, ssl.SSLWantReadError) else self._await_writable
+                if not wait(_milliseconds(until)):
                     raise TimeoutError from None
 
     @property
