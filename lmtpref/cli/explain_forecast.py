@@ -15,6 +15,7 @@ def forecast_of(directory: ListDirectory, mail: MailObject) -> Forecast | str | 
     """Return the forecast for `mail`, or why there is none; None if the lists belong to no other software, or `mail` is not a post."""
     if not isinstance(directory, Forecaster):
         return None
+    directory.start_forecasts()
     recipient, sender = Path.parse(mail.forward_paths[0]), Path.parse(mail.reverse_path) if mail.reverse_path else None
     try:
         return asyncio.run(directory.forecast(recipient, sender, mail.content))
@@ -43,4 +44,5 @@ def forecast_as_data(forecast: Forecast | str | None) -> dict[str, object]:
         return {}
     if isinstance(forecast, str):
         return {"forecast": {"unknown": forecast}}
-    return {"forecast": {**forecast._asdict(), "rules": [asked._asdict() for asked in forecast.rules]}}
+    reply = forecast.reply and str(forecast.reply)
+    return {"forecast": {**forecast._asdict(), "rules": [asked._asdict() for asked in forecast.rules], "reply": reply}}

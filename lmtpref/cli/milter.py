@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import Iterable
 
@@ -14,12 +15,16 @@ from lmtpref.cli.terminal import report
 from lmtpref.config.configuration import Configuration
 from lmtpref.config.loader import load_or_open
 from lmtpref.lists import Entry, ListHandler
+from lmtpref.lists.forecast import Forecaster
+from lmtpref.lists.mailinglist import DirectoryError
 from lmtpref.net.milter import Milter
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.handler import Envelope, Recipient
 from lmtpref.protocol.maybe import resolve
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
+
+log = logging.getLogger(__name__)
 
 
 class DiscardingSink:
@@ -63,9 +68,22 @@ class ListJudge:
         refusal = await resolve(self.handler.data(envelope))
         if refusal is None:
             self.handler.message(envelope)
-            refusals = [await resolve(self.handler.deliver(envelope, recipient)) for recipient in envelope.recipients]
+            refusals = [await self._refusal(envelope, recipient) for recipient in envelope.recipients]
             refusal = refusals[0] if all(reply and reply.code >= 500 for reply in refusals) else None
         return refusal if refusal and refusal.code >= 500 else None
+
+    async def _refusal(self, envelope: Envelope, recipient: Recipient) -> Reply | None:
+        """Return the rejection of the message for this recipient, by the rules, or by the software to which the list belongs."""
+        refusal = await resolve(self.handler.deliver(envelope, recipient))
+        directory = self.handler.directory
+        if refusal is None and isinstance(directory, Forecaster):
+            try:
+                forecast = await directory.forecast(recipient.path, envelope.reverse_path, envelope.content)
+            except DirectoryError as error:
+                log.error("no forecast for %s: %s", recipient.path.address, error)  # noqa: TRY400 - it says what there is to say
+            else:
+                refusal = forecast.reply if forecast else None
+        return refusal if refusal and refusal.code >= 400 else None
 
     def _is_ours(self, recipient: Recipient) -> bool:
         found, domain = recipient.state.facts.found, a_labels(recipient.path.domain)
@@ -106,6 +124,8 @@ def _milter(options: argparse.Namespace) -> int:
 
 
 def _handler(configuration: Configuration) -> ListHandler:
+    if isinstance(configuration.directory, Forecaster):
+        configuration.directory.start_forecasts()
     return configuration.handler(DiscardingSink())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
 
 
@@ -18,18 +19,21 @@ class ForecastRule(NamedTuple):
 class Forecast(NamedTuple):
     """The action of the software on a post, its reasons, the rules that were asked, in order, and the reply at the end of data.
 
-    `reply` is empty if the software's LMTP server replies before it knows the action.
+    `reply` is None if the software's LMTP server replies before it knows the action.
     """
 
     action: str
     reasons: tuple[str, ...]
     rules: tuple[ForecastRule, ...]
-    reply: str = ""
+    reply: Reply | None = None
 
 
 @runtime_checkable
 class Forecaster(Protocol):
     """A directory that can ask the software to which its lists belong."""
+
+    def start_forecasts(self) -> None:
+        """Get ready; call it before the process has threads.  Raises ConfigurationError."""
 
     async def forecast(self, recipient: Path, sender: Path | None, content: bytes) -> Forecast | None:
         """Return the forecast for a post; None if `recipient` is not a list's posting address.

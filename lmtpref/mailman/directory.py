@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from threading import Lock
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from lmtpref.mailman.interface_reader import interface_reader
 from lmtpref.mailman.judging import Judges
 from lmtpref.mailman.moderation import ListSettings, SenderRecords, mailing_list, standing_of
 from lmtpref.mailman.recipients import split_local_part
+from lmtpref.mailman.settings import RunnerSettings
 from lmtpref.mailman.table_reader import REVISIONS, table_reader
 from lmtpref.protocol.syntax import Path
 
@@ -107,21 +109,32 @@ class MailmanDirectory(ThreadedDirectory):
         self, *, judge: Judge = Judge.ENVELOPE_OR_FROM, wait_seconds: float = WAIT_SECONDS, connections: int = CONNECTIONS
     ) -> None:
         super().__init__(MailmanLists(judge), wait_seconds=wait_seconds, connections=connections)
+        self._runner = RunnerSettings()
+
+    def start_forecasts(self) -> None:
+        """Load Mailman's rules, and start the process that asks them; call it before this process has threads.
+
+        Raises ConfigurationError: if the configuration of the runner is wrong.
+        """
+        self._runner = load_rules()
+        _judges(self.wait_seconds)
 
     async def forecast(self, recipient: Path, sender: Path | None, content: bytes) -> Forecast | None:
         """Return what Mailman's own posting chain will do with a post; None if `recipient` is not a list's posting address.
 
-        Ask before this process has threads.  Raises DirectoryError: if there is no answer in time.  Raises ConfigurationError: if
-        the configuration of the runner is wrong.
+        Raises DirectoryError: if there is no answer in time.
         """
-        settings = load_rules()
-        judges = Judges(1, self.wait_seconds, forecast_post)
+        arguments = recipient.address, sender.address if sender else "", content, self._runner.judge, self._runner.discard
         try:
-            return await judges.ask(recipient.address, sender.address if sender else "", content, settings.judge, settings.discard)
+            return await _judges(self.wait_seconds).ask(*arguments)
         except TimeoutError:
             raise DirectoryError(f"no answer within {self.wait_seconds:g} s") from None
-        finally:
-            judges.close()
+
+
+# A process reads one Mailman, so all its directories share the judges.
+@lru_cache(maxsize=1)
+def _judges(seconds: float) -> Judges[[str, str, bytes, str, str], Forecast | None]:
+    return Judges(1, seconds, forecast_post)
 
 
 def _readers_for_schema() -> Readers:

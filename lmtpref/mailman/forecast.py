@@ -41,7 +41,6 @@ def forecast_post(address: str, sender: str, content: bytes, moment: str, discar
     foreseen = judge(target.list_id, content, sender, metadata(target, len(content), now()))
     if foreseen is None:
         return None
-    reply = reply_to_post(foreseen, discard) or ACCEPTED_250
     # With `envelope` the runner has judged the sender at RCPT.
-    text = str(reply.naming(address)) if moment == "foresee" else ""
-    return Forecast(str(foreseen.action), foreseen.reasons, foreseen.asked, text)
+    reply = (reply_to_post(foreseen, discard) or ACCEPTED_250).naming(address) if moment == "foresee" else None
+    return Forecast(str(foreseen.action), foreseen.reasons, foreseen.asked, reply)

@@ -34,7 +34,6 @@ class Judges(Generic[P, T]):
     """
 
     def __init__(self, count: int, seconds: float, call: Callable[P, T]) -> None:
-        self._count = count
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         for _ in range(count):
             self._idle.put(_fork(partial(_supervise, call, seconds)))
@@ -61,12 +60,6 @@ class Judges(Generic[P, T]):
             raise answer
         return answer
 
-    def close(self) -> None:
-        """End the processes when they are idle."""
-        for _ in range(self._count):
-            self._idle.get().end()
-        self._calls.close()
-
 
 class _Process(NamedTuple):
     """A child process, and our end of the pipe to it."""
@@ -82,12 +75,11 @@ class _Process(NamedTuple):
                 return self.pipe.recv_bytes()
         raise TimeoutError
 
-    def end(self, *, by_force: bool = False) -> None:
-        """End the process: it ends by itself after its request, or is killed."""
-        if by_force:
-            os.kill(self.pid, signal.SIGKILL)
-        self.pipe.close()
+    def kill(self) -> None:
+        """End the process."""
+        os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
+        self.pipe.close()
 
 
 def _fork(serve: Callable[[Connection], None], *inherited: Connection) -> _Process:
@@ -118,7 +110,7 @@ def _supervise(call: Callable[..., object], seconds: float, requests: Connection
         try:
             requests.send_bytes(worker.answer(request, seconds))
         except TimeoutError as error:
-            worker.end(by_force=True)
+            worker.kill()
             worker = None
             requests.send(error)
 
