@@ -13,13 +13,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # The scripts, each with its arguments in a run of all.
 SCRIPTS = {
-    "bench": ("--rounds", "3", "--seconds", "0.7", "--idle", "1000"),
-    "curves": ("0.2", "2"),
-    "sending": ("5",),
-    "workers": ("0.7", "3"),
-    "durable": ("0.5", "2"),
+    "bench": ("--rounds", "3", "--seconds", "0.5", "--idle", "1000"),
+    "curves": ("0.2", "1"),
+    "sending": ("3",),
+    "workers": ("0.5", "3"),
+    "durable": ("0.4", "2"),
     "lookups": (),
-    "delivery": ("2",),
+    "delivery": ("1",),
 }
 
 

@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from node_tools import Node
 from postfix_tools import Tools
+from processes import own_seconds
 
 _HERE = Path(__file__).parent
 _PATIENCE_SECONDS = 30
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_ATTEMPTS = 3
 QUEUED = r"(?:queued: |, )\w+ (\d+)"  # in the summary that `lmtpref serve` prints at its end
 KEPT = r"kept (\d+)"  # in that of aiosmtpd_lmtp.py
 
@@ -50,9 +52,8 @@ class Running:
 
     @property
     def cpu_seconds(self) -> float:
-        """Processor time used so far, in user mode and in the kernel (proc(5), `stat`, fields 14 and 15)."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+        """Processor time used so far, in user mode and in the kernel."""
+        return own_seconds(self.process.pid)
 
     @property
     def resident_octets(self) -> int:
@@ -69,18 +70,28 @@ class Running:
 def running(contender: Contender) -> Iterator[Running]:
     """Start a server on a free port, and end it with SIGTERM."""
     with tempfile.NamedTemporaryFile("w+") as output:
-        port = _free_port()
-        process = subprocess.Popen(contender.command(port), stdout=output, stderr=output, text=True, env=contender.environment)
-        server = Running(process, port)
+        server = _started(contender, output)
         try:
-            _await_port(server)
             _await_word(server, Path(output.name), contender.ready)
             yield server
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(_PATIENCE_SECONDS)
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(_PATIENCE_SECONDS)
             output.seek(0)
             server.said = output.read()
+
+
+def _started(contender: Contender, output: IO[str]) -> Running:
+    """Return a server that listens; if another program has taken its port in the meantime, it is started on another port."""
+    for _ in range(_ATTEMPTS):
+        port = _free_port()
+        process = subprocess.Popen(contender.command(port), stdout=output, stderr=output, text=True, env=contender.environment)
+        server = Running(process, port)
+        if _listens(server):
+            return server
+        process.kill()
+        process.wait()
+    raise RuntimeError(f"{contender.name} does not listen; it said: {Path(output.name).read_text()}")
 
 
 def _free_port() -> int:
@@ -89,7 +100,8 @@ def _free_port() -> int:
         return port
 
 
-def _await_port(server: Running) -> None:
+def _listens(server: Running) -> bool:
+    """Wait until the server listens; return False if it ends, or takes too long."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline and server.process.poll() is None:
         try:
@@ -97,8 +109,8 @@ def _await_port(server: Running) -> None:
         except ConnectionRefusedError:
             time.sleep(0.02)
         else:
-            return
-    raise RuntimeError(f"{server.process.args!r} does not listen on port {server.port}")
+            return True
+    return False
 
 
 def _await_word(server: Running, output: Path, word: str) -> None:
