@@ -61,6 +61,8 @@ def _parse_v1(octets: bytes) -> tuple[ProxiedClient, int] | None:
     try:
         family, source, destination, source_port, destination_port = words[1:]
         ip = {"TCP4": ipaddress.IPv4Address, "TCP6": ipaddress.IPv6Address}[family]
+        if "%" in source + destination:
+            raise ValueError("a scope is known to the load balancer only")  # noqa: TRY301
         ip(destination), _port(destination_port)
         return ProxiedClient(str(ip(source)), _port(source_port)), length
     except (KeyError, ValueError) as error:
