@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections import deque
@@ -10,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lmtpref.lists.policy.verdicts import Hold
-from lmtpref.lists.queues.entry_file import unpack
+from lmtpref.lists.queues.entry_file import DamagedEntryError, unpack
 from lmtpref.lists.queues.interface import ClaimLostError
 from lmtpref.lists.queues.memory import QUEUES, Entry
 from lmtpref.lists.queues.spool import Spool, Stored
 from lmtpref.protocol.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.1  # between two readings of the folders
 
@@ -74,6 +77,7 @@ class SpoolSource:
             raise UsageError(f"no queue {queue!r}; there are {', '.join(QUEUES)}")
         self._queue = Spool(path)[queue]
         self._waiting: deque[Stored] = deque()
+        self._damaged: set[str] = set()  # the names of entries that cannot be read
         self.claimed: dict[str, FileClaim] = {}
 
     def next(self, seconds: float) -> FileClaim | None:
@@ -97,7 +101,7 @@ class SpoolSource:
         """Lock the file and return the claim; return None if another consumer has locked or removed it."""
         import fcntl  # noqa: PLC0415 - a spool needs Unix, this module's import does not
 
-        if stored.id in self.claimed:
+        if stored.id in self.claimed or stored.id in self._damaged:
             return None
         try:
             descriptor = os.open(stored.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -111,6 +115,18 @@ class SpoolSource:
                 octets = stored.path.read_bytes()
             except (BlockingIOError, FileNotFoundError):
                 return None
-            claim = self.claimed[stored.id] = FileClaim(self, stored, descriptor, unpack(octets))
+            try:
+                entry = unpack(octets)
+            except DamagedEntryError as error:
+                self._hold(stored, error)
+                return None
+            claim = self.claimed[stored.id] = FileClaim(self, stored, descriptor, entry)
             undoing.pop_all()
         return claim
+
+    def _hold(self, stored: Stored, error: DamagedEntryError) -> None:
+        """Move a damaged entry to `hold`; a consumer of `hold` passes over it."""
+        log.error("entry %s is damaged, and is kept in hold: %s", stored.id, error)
+        self._damaged.add(stored.id)
+        if stored.queue != "hold":
+            stored.move("hold")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
 from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 
-from lmtpref.lists.queues.amqp.broker import PREFIX, QUEUED, connect, declare, drop, error_of
+from lmtpref.lists.queues.amqp.broker import DEAD, PREFIX, QUEUED, connect, declare, drop, error_of
+from lmtpref.lists.queues.entry_file import DamagedEntryError
 from lmtpref.lists.queues.entry_json import entry_from_json
 from lmtpref.lists.queues.interface import TIMEOUT_SECONDS, ClaimLostError
 from lmtpref.lists.queues.loop_thread import LoopThread
 from lmtpref.lists.queues.memory import Entry
 from lmtpref.lists.queues.url import masked
 from lmtpref.protocol.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 # The broker's time to push an entry, before the consumer asks whether the queue is empty.
 MOMENT_SECONDS = 0.2
@@ -77,8 +81,13 @@ class AmqpSource:
 
     def next(self, seconds: float) -> AmqpClaim | None:
         """Claim and return the next entry; return None if no entry comes within `seconds`."""
-        message = self.thread.run(self._next(seconds))
-        return AmqpClaim(self, message, entry_from_json(message.body)) if message else None
+        while message := self.thread.run(self._next(seconds)):
+            try:
+                return AmqpClaim(self, message, entry_from_json(message.body))
+            except DamagedEntryError as error:
+                self.claimed -= 1
+                self.thread.run(self._bury(message, error))
+        return None
 
     def close(self) -> None:
         """Return every entry whose claim has not ended to the queue."""
@@ -109,6 +118,14 @@ class AmqpSource:
             else:
                 self.claimed += 1
                 return message
+
+    async def _bury(self, message: AbstractIncomingMessage, damage: DamagedEntryError) -> None:
+        """Move a damaged entry to the dead-letter queue."""
+        log.error("entry %s is damaged, and is kept in %s: %s", message.message_id, PREFIX + DEAD, damage)
+        try:
+            await message.reject(requeue=False)
+        except (AMQPError, OSError, RuntimeError) as error:
+            raise error_of(error, masked(self._url)) from None
 
     def _is_full(self) -> bool:
         """Whether this consumer has all that the broker delivers ahead of acknowledgements."""

@@ -130,6 +130,9 @@ class QueueDatabase:
                 yield cursor
                 connection.commit()
             except BaseException:
+                if self.is_sqlite and driver:
+                    # A closed connection keeps its locks while the traceback of an error refers to a cursor.
+                    driver.rollback()
                 connection.invalidate()
                 raise
             finally:

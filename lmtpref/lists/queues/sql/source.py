@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, or_, select, update
 
 from lmtpref.lists.policy.verdicts import Hold
+from lmtpref.lists.queues.entry_file import DamagedEntryError
 from lmtpref.lists.queues.entry_json import envelope_json
 from lmtpref.lists.queues.interface import TIMEOUT_SECONDS, ClaimLostError
 from lmtpref.lists.queues.memory import Entry
@@ -17,6 +19,8 @@ from lmtpref.lists.queues.names import Names
 from lmtpref.lists.queues.sql.database import QueueDatabase
 from lmtpref.lists.queues.sql.store import entry_of, reading, remove
 from lmtpref.lists.queues.sql.tables import entries
+
+log = logging.getLogger(__name__)
 
 # The pause before the database is queried again doubles from the first of these to the second.
 FIRST_PAUSE_SECONDS = 0.05
@@ -79,7 +83,9 @@ class SqlSource:
     def next(self, seconds: float) -> RowClaim | None:
         """Claim and return the next entry; return None if no entry comes within `seconds`."""
         end, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
-        while not self._claims and not self._claim_more():
+        while not self._claims:
+            if self._claim_more():
+                continue
             rest = end - time.monotonic()
             if rest <= 0 or self._ended.wait(min(pause, rest)):
                 return None
@@ -95,11 +101,24 @@ class SqlSource:
         self.database.close()
 
     def _claim_more(self) -> bool:
+        """Claim the next entries, and return whether there were any; damaged ones are moved to `hold`."""
+        claims = []
         with self.database.begin() as connection:
             identifiers = self._claim(connection)
             rows = connection.execute(reading().where(entries.c.id.in_(identifiers)).order_by(entries.c.id)) if identifiers else ()
-            self._claims.extend(RowClaim(self, row.id, entry_of(row)) for row in rows)
-        return bool(self._claims)
+            for row in rows:
+                try:
+                    claims.append(RowClaim(self, row.id, entry_of(row)))
+                except DamagedEntryError as error:
+                    self._hold(connection, row.id, error)
+        self._claims.extend(claims)
+        return bool(identifiers)
+
+    def _hold(self, connection: Connection, identifier: str, error: DamagedEntryError) -> None:
+        """Move a damaged entry to `hold`; a consumer of `hold` keeps its claim instead, so that it gets the entry only once."""
+        log.error("entry %s is damaged, and is kept in hold: %s", identifier, error)
+        if self._queue != "hold":
+            connection.execute(update(entries).where(entries.c.id == identifier).values(queue="hold", claim=None, claimed_until=None))
 
     def _claim(self, connection: Connection) -> list[str]:
         now = self.database.now(connection)
