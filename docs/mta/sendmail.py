@@ -108,7 +108,7 @@ FILES = {
     "capture": "#!/bin/sh\n{ echo; cat; } >>SENDMAIL/captured\n",
 }
 
-# Settings that a page need not show: paths, no DNS, short retry times, and the file for other domains.
+# Settings that a page need not show: paths, no DNS, short retry times, no heed to the machine's load, and the file for other domains.
 BEFORE = """\
 define(`_CF_DIR_', `TREE/usr/share/sendmail/cf/')dnl
 include(`TREE/usr/share/sendmail/cf/m4/cf.m4')dnl
@@ -126,6 +126,8 @@ define(`confDOUBLE_BOUNCE_ADDRESS', `')dnl
 define(`confMIN_QUEUE_AGE', `0')dnl
 define(`confTO_HOSTSTATUS', `1s')dnl
 define(`confBAD_RCPT_THROTTLE', `0')dnl
+define(`confQUEUE_LA', `10000')dnl
+define(`confREFUSE_LA', `10000')dnl
 FEATURE(`no_default_msa')dnl
 DAEMON_OPTIONS(`Name=MTA, Addr=127.0.0.1, Port=SMTP_PORT')dnl
 FEATURE(`nocanonify')dnl
