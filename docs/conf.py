@@ -40,4 +40,4 @@ epub_show_urls = "no"
 
 def setup(app: Sphinx) -> None:
     """Register ``.. fixture:: NAME``, as pytest's own documents have it: other projects can then link to a fixture by its name."""
-    app.add_crossref_type("fixture", "fixture", objname="pytest fixture", indextemplate="single: ! %s")
+    app.add_crossref_type("fixture", "fixture", objname="pytest fixture", indextemplate="single: %s")

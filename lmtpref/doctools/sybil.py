@@ -133,8 +133,8 @@ def problems(paths: Iterable[Path]) -> list[str]:
 
 
 def anchor(name: str) -> str:
-    """Return the form that docutils gives to `name` in HTML: dots become hyphens."""
-    return _NOT_IN_ANCHOR.sub("-", name.lower()).strip("-")
+    """Return the form that docutils gives to `name` in HTML: dots become hyphens, and the first character is a letter."""
+    return _NOT_IN_ANCHOR.sub("-", name.lower()).lstrip("-0123456789").rstrip("-")
 
 
 def _blocks(document: Document) -> Iterator[tuple[Region, Block]]:
