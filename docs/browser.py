@@ -80,7 +80,7 @@ SEARCHES = {
     "LHLO": "rfc2033/4.1-lhlo",
     "DATA": "rfc2033/4.2-data",
     "RCPTMAX": "extensions/limits",
-    "list_members": "use/directory-sql",
+    "list_members": "mta/mailman",
     "prvs": "acceptance/senders",
     "lmtpref check": "use/check",
 }
@@ -119,6 +119,21 @@ for (const root of document.querySelectorAll(".lmtp-transcript, .citation-of-cla
 return Object.keys(bad);
 """
 
+
+# At 390 px, the text of each picture has at least this size, and none of it is beyond the frame.
+SMALLEST = 9
+PICTURES = """
+const bad = {};
+for (const svg of document.querySelectorAll("svg.lmtp-picture")) {
+  const frame = svg.getBoundingClientRect(), scale = frame.width / svg.viewBox.baseVal.width;
+  for (const text of svg.querySelectorAll("text")) {
+    const size = parseFloat(getComputedStyle(text).fontSize) * scale, edge = text.getBoundingClientRect().right;
+    if (size < arguments[0]) bad[`picture: text of ${size.toFixed(1)} px`] = 1;
+    if (edge > frame.right + 1) bad[`picture: beyond the frame: ${text.textContent}`] = 1;
+  }
+}
+return Object.keys(bad);
+"""
 
 TABS = 25
 # Note the position of each element that gets the focus.
@@ -188,6 +203,7 @@ def look(browser: Browser, page: str) -> Iterator[str]:
     width = browser.driver.execute_script("return document.documentElement.scrollWidth")
     if width > NARROW[0]:
         yield f"scrolls horizontally: {width} px"
+    yield from browser.driver.execute_script(PICTURES, SMALLEST)
     for theme in ("light", "dark"):
         browser.theme(theme)
         yield from (f"{theme}: contrast: {problem}" for problem in browser.driver.execute_script(CONTRAST))

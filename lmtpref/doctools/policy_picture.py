@@ -13,7 +13,7 @@ from lmtpref.lists.policy.rules import Rule
 from lmtpref.lists.policy.verdicts import Allowed
 from lmtpref.protocol.replies import Reply
 
-WIDTH, ROW, BAND, EDGE = 470, 26, 34, 8
+WIDTH, ROW, BAND, EDGE = 412, 26, 34, 8
 _NAME_AT, _SAYS_AT = 20, 212
 
 
@@ -36,8 +36,9 @@ def draw(policy: Policy) -> str:
         lines = [*((limit.setting, [_words(limit.reply)], "session") for limit in SESSION_LIMITS if limit.stage is stage)]
         lines += [(rule.name, verdicts_of(rule), "rule") for rule in rules_of(policy, stage)]
         for name, says, kind in lines:
-            rows.append(_row(name, says, kind, y))
-            y += ROW
+            boxes, height = _boxes(says, y)
+            rows += [f'<text class="{kind}" x="{_NAME_AT}" y="{y + 17}">{escape(name)}</text>', *boxes]
+            y += height
         y += EDGE
     return document("The default policy", rows, WIDTH, y)
 
@@ -51,9 +52,12 @@ def _band(stage: Stage, y: int) -> str:
     return f'<text class="stage" x="{EDGE}" y="{y + 22}">{escape(stage.value)}</text>{line}'
 
 
-def _row(name: str, says: Iterable[str], kind: str, y: int) -> str:
-    boxes, x = [], _SAYS_AT
+def _boxes(says: Iterable[str], y: int) -> tuple[list[str], int]:
+    """Return the boxes of a rule, in a second row if one is too narrow, and the height of their rows."""
+    boxes, x, row = [], _SAYS_AT, 0
     for word in says:
-        boxes.append(box(word, x, y))
+        if x + width_of(word) > WIDTH - EDGE:
+            x, row = _SAYS_AT, row + ROW
+        boxes.append(box(word, x, y + row))
         x += width_of(word) + 6
-    return f'<text class="{kind}" x="{_NAME_AT}" y="{y + 17}">{escape(name)}</text>{"".join(boxes)}'
+    return boxes, row + ROW
