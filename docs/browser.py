@@ -94,7 +94,7 @@ const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.04045 ? v / 12
 const ground = element => {
   const layers = [];
   for (let e = element; e; e = e.parentElement) layers.push(rgba(getComputedStyle(e).backgroundColor));
-  const box = element.closest("g")?.querySelector("rect");
+  const box = element.closest(".lmtp-picture g")?.querySelector("rect");
   if (box) layers.unshift(rgba(getComputedStyle(box).fill));
   return layers.reverse().reduce((back, front) => over(front, back), [255, 255, 255, 1]);
 };
@@ -104,7 +104,7 @@ const judge = (element, color, what) => {
   const ratio = (a + 0.05) / (b + 0.05);
   if (ratio < 4.5) bad[`${what}: ${color} on ${back.slice(0, 3).map(Math.round)} is ${ratio.toFixed(2)}`] = 1;
 };
-for (const root of document.querySelectorAll(".lmtp-transcript, .citation-of-clauses, svg.lmtp-picture")) {
+for (const root of document.querySelectorAll(".lmtp-transcript, .citation-of-clauses, svg.lmtp-picture, .plot svg")) {
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const element = node.parentElement;
@@ -120,11 +120,12 @@ return Object.keys(bad);
 """
 
 
-# At 390 px, the text of each picture has at least this size, and none of it is beyond the frame.
-SMALLEST = 9
+# At 390 px, the text of each picture and plot has at least this size, and none of it is beyond the frame.
+SMALLEST = 10
 PICTURES = """
 const bad = {};
-for (const svg of document.querySelectorAll("svg.lmtp-picture")) {
+for (const image of document.querySelectorAll('img[src$=".svg"]')) bad[`picture: does not follow the theme: ${image.src}`] = 1;
+for (const svg of document.querySelectorAll("svg.lmtp-picture, .plot svg")) {
   const frame = svg.getBoundingClientRect(), scale = frame.width / svg.viewBox.baseVal.width;
   for (const text of svg.querySelectorAll("text")) {
     const size = parseFloat(getComputedStyle(text).fontSize) * scale, edge = text.getBoundingClientRect().right;

@@ -27,9 +27,9 @@ STOPS = (
     Stop("DATA", "data", "", "354"),
     Stop("the final dot", "message, deliver", "for each recipient", "250"),
 )
-WIDTH, EDGE = 520, 8
-_STOP_WIDTH, _STOP_HEIGHT, _ROW, _GAP = 170, 50, 26, 34
-_EXITS_AT = EDGE + _STOP_WIDTH + 32
+WIDTH, EDGE = 450, 8
+_STOP_WIDTH, _STOP_HEIGHT, _ROW, _GAP = 146, 50, 26, 34
+_EXITS_AT = EDGE + _STOP_WIDTH + 24
 
 
 def exits(stop: Stop) -> list[str]:
