@@ -31,13 +31,17 @@ class Page(HTMLParser):
         super().__init__()
         self.text = path.read_text(encoding="utf-8")
         self.anchors: set[str] = set()
+        self.twice: set[str] = set()
         self.links: set[str] = set()
         self.feed(self.text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         """Note the anchor or the link of one element."""
         of = dict(attributes)
-        self.anchors.add(of.get("id") or "")
+        if "table-wrapper" not in (of.get("class") or ""):  # the theme gives it the id of its table
+            anchor = of.get("id") or ""
+            self.twice |= {anchor} & self.anchors - {""}
+            self.anchors.add(anchor)
         if tag == "a":
             self.links.add(of.get("href") or "")
 
@@ -47,6 +51,7 @@ def problems(folder: Path) -> Iterator[str]:
     pages = {path.relative_to(folder).as_posix(): Page(path) for path in sorted(folder.rglob("*.html"))}
     for name, page in pages.items():
         yield from (f"{name}: leads nowhere: {link}" for link in sorted(page.links) if _is_broken(name, link, pages, folder))
+        yield from (f"{name}: two elements have the anchor {anchor}" for anchor in sorted(page.twice))
         yield from (f"{name}: `# rule:` line without a link: {line}" for line in _unlinked(page.text))
         if re.search(r'<span class="clause">(?!<a )', page.text):
             yield f"{name}: the id of a clause without a link"

@@ -120,6 +120,7 @@ def problems(paths: Iterable[Path]) -> list[str]:
     """Return the problems that would prevent these documents' transcripts from being run, or found by name; a line each.
 
     A name must be unique in all documents, also in the form of the anchor that docutils makes of it.
+    It must differ from the headings of its page too, because the page has one place for each anchor.
     """
     found: list[str] = []
     places: dict[str, str] = {}
@@ -129,6 +130,8 @@ def problems(paths: Iterable[Path]) -> list[str]:
             found.append(f"{place}: {block.problem}")
         elif block.name and (other := places.setdefault(anchor(block.name), place)) != place:
             found.append(f"{place}: the name {block.name!r} is taken, in {other}")
+        elif block.name and anchor(block.name) in sections(Path(block.path)):
+            found.append(f"{place}: the name {block.name!r} is taken, by a heading of the page")
     return found
 
 
