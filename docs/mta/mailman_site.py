@@ -27,7 +27,7 @@ from typing import Any, TextIO
 from aiosmtpd.controller import Controller
 from talk import free_port
 
-SECONDS = 100
+SECONDS = 300
 # The one privilege that root's child keeps: it may read, and only read, an interpreter and a checkout in a folder of root's.
 READER = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search", "--bounding-set=-all,+dac_read_search")
 
