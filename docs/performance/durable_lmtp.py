@@ -70,7 +70,8 @@ def main(url: str, configuration: str, held: str, port: str) -> None:
     """Serve, and print the results."""
     sys.setswitchinterval(SWITCH_SECONDS)  # as `lmtpref serve` does
     alone = url.removeprefix("alone:")
-    queues = MaildirQueues(Path(alone), max_batch=1) if alone != url else open_queues(url, QueueOptions(held=held))
+    options = QueueOptions(held=held) if url.startswith("amqp") else QueueOptions()
+    queues = MaildirQueues(Path(alone), max_batch=1) if alone != url else open_queues(url, options)
     server = Server(load(configuration).handler(queues), queues=queues, listen=f"127.0.0.1:{port}")
     heart = Heart()
     uvloop.run(serve(server, heart))
