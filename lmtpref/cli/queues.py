@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import json
 import sys
@@ -15,10 +16,10 @@ from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.terminal import print_octets, report
 from lmtpref.lists import ACCEPT, DamagedEntryError, StoredEntry, show
 from lmtpref.lists.addresses import fold_address
-from lmtpref.lists.queues.interface import Store
-from lmtpref.lists.queues.memory import QUEUES
-from lmtpref.lists.queues.registry import open_store, schemes
-from lmtpref.lists.queues.url import ENVIRONMENT, masked
+from lmtpref.lists.queues.interface import QueueOptions, Store
+from lmtpref.lists.queues.memory import QUEUES, Entry, MemoryQueues
+from lmtpref.lists.queues.registry import KEEP_HELD, open_queues, open_store, schemes
+from lmtpref.lists.queues.url import ENVIRONMENT, masked, resolve, scheme_of
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.printable import printable
 
@@ -33,6 +34,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     queues.add_argument("id", nargs="?", metavar="ID", help="the ID of an entry, as `list` prints it")
     queues.add_argument("to", nargs="?", metavar="QUEUE", help="move: the queue to move it to")
     queues.add_argument("--by", metavar="NAME", default="", help="release: the moderator's name, which is stored with the entry")
+    queues.add_argument("--into", metavar="URL", help="release: the engine to release it into, if that is not its own, as with amqp")
     queues.add_argument("--queue", choices=QUEUES, help="list: only this queue")
     queues.add_argument("--list", metavar="ADDRESS", help="list: only for this list")
     queues.add_argument("--sender", metavar="ADDRESS", help="list: only from this envelope sender; <> is the null sender")
@@ -139,12 +141,31 @@ def _remove(stored: StoredEntry, _options: argparse.Namespace) -> int:
 
 
 def _release(stored: StoredEntry, options: argparse.Namespace) -> int:
-    """Move a held entry to `in`, as if its list had accepted it."""
+    """Move a held entry to `in`, of its engine or of another one, as if its list had accepted it."""
     if stored.queue != "hold":
         report(f"{stored.id} is in {stored.queue}, not in hold")
         return FAILED_EXIT
-    stored.move("in", replace(stored.entry(), verdict=ACCEPT, moderator=options.by))
+    released = replace(stored.entry(), verdict=ACCEPT, moderator=options.by)
+    if options.into is None:
+        stored.move("in", released)
+    else:
+        asyncio.run(_put(options.into, released, held=_url(options.url)))
+        # A crash before this line leaves both, so the entry is not lost.
+        stored.remove()
     return 0
+
+
+async def _put(url: str, entry: Entry, *, held: str) -> None:
+    """Store an entry in an engine whose held messages are at `held`, if it does not store them itself."""
+    queues = open_queues(url, QueueOptions(held=None if scheme_of(resolve(url)) in KEEP_HELD else held))
+    if isinstance(queues, MemoryQueues):
+        raise UsageError(f"{masked(url)}: the entry would be lost when this command ends")
+    await queues.open()
+    try:
+        if (stored := queues.put(entry)) is not None:
+            await stored
+    finally:
+        await queues.aclose()
 
 
 def _move(stored: StoredEntry, options: argparse.Namespace) -> int:
@@ -166,6 +187,7 @@ _ACTIONS: Iterable[str] = (*_WHOLE, *_ONE)
 # The options that only some actions take.
 _ACTIONS_OF: Mapping[str, tuple[str, ...]] = {
     "by": ("release",),
+    "into": ("release",),
     "raw": ("show",),
     "json": ("list", "counts", "show"),
     **dict.fromkeys(("queue", "list", "sender", "older", "newer", "json_lines"), ("list",)),
