@@ -71,6 +71,7 @@ class Committer(Generic[C]):
         self._closed = False
         self._ended = threading.Event()
         self._started = False
+        self._waking = False  # whether an event loop wakes the thread at the end of its turn
 
     @property
     def pending(self) -> int:
@@ -91,7 +92,7 @@ class Committer(Generic[C]):
         return commit.future
 
     def add(self, commit: C) -> None:
-        """Add an entry to the next batch.
+        """Add an entry to the next batch, which gets all entries of this turn of the event loop.
 
         Raises OSError: if too many entries wait, or after `close`.
         """
@@ -101,8 +102,14 @@ class Committer(Generic[C]):
             if self.pending >= self._max_pending:
                 raise OSError(errno.EAGAIN, "too many entries wait to be stored")
             self._pending.append(commit)
-            if not self._started:
-                self._start()
+            if not self._waking:
+                self._waking = True
+                asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._waking = False
+            self._start()
             self._changed.notify()
 
     def commit_now(self, commit: C) -> None:
@@ -120,12 +127,16 @@ class Committer(Generic[C]):
         """Accept no more entries and wait up to `seconds` for the waiting ones; return whether all are done."""
         with self._changed:
             self._closed = True
+            self._start()
             self._changed.notify_all()
             done = self._changed.wait_for(lambda: not self._pending and not self._busy, seconds)
         self._ended.set()
         return done
 
     def _start(self) -> None:
+        """Start the threads, unless they run or nothing is to be done."""
+        if self._started or not self._pending:
+            return
         self._started = True
         threading.Thread(target=self._run, name="lmtpref-committer", daemon=True).start()
         if self._timeout_seconds:
