@@ -1,7 +1,8 @@
 """The reference for LMTP (RFC 2033), and for how a mailing-list server accepts or rejects a post.
 
-`protocol` reads commands and words replies, without sockets; `net` reads and writes the octets.
-`lists` has the lists, the rules of acceptance in `lists.policy`, and the queues with their engines in `lists.queues`.
+`protocol` reads commands and replies to them, without sockets; the wordings are in `protocol.catalogue`.
+`net` reads and writes the octets: `net.connection` those of a server, `net.client` those of a client.
+`lists` has the lists, the rules of acceptance in `lists.policy`, and in `lists.queues` the queues: the spool and other engines.
 `check` is the conformance suite for other servers, `cli` the command line, `config` the configuration file.
 """
 

@@ -1,1 +1,1 @@
-"""The command line, a module for each command."""
+"""The command line: `main` has the parser, and each command has a module."""

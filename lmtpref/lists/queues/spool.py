@@ -1,4 +1,4 @@
-"""Spools: a Maildir for each queue and list, in which entries survive a crash."""
+"""Spools: a Maildir for each queue and list, in which entries survive a crash; `maildir_writer` writes the files."""
 
 from __future__ import annotations
 
