@@ -18,6 +18,8 @@ from lmtpref.lists.queues.memory import Entry
 MAX_PENDING_ENTRIES = 16_384
 # A limit for one commit, so that the first entry of a batch does not wait for thousands.
 MAX_BATCH_ENTRIES = 512
+# The turns of the event loop that a batch waits for more entries, as long as each turn brings some.
+MAX_BATCH_TURNS = 8
 # The entries completed before other connections get their turn.
 MAX_ENTRIES_A_TURN = 64
 # The watchdog's checks for each timeout, so a reply is late by at most an eighth of it.
@@ -71,7 +73,7 @@ class Committer(Generic[C]):
         self._closed = False
         self._ended = threading.Event()
         self._started = False
-        self._waking = False  # whether an event loop wakes the thread at the end of its turn
+        self._gathering = False  # whether an event loop will begin the next batch
 
     @property
     def pending(self) -> int:
@@ -92,7 +94,7 @@ class Committer(Generic[C]):
         return commit.future
 
     def add(self, commit: C) -> None:
-        """Add an entry to the next batch, which gets all entries of this turn of the event loop.
+        """Add an entry to the next batch, which begins when a turn of the event loop brings no more entries.
 
         Raises OSError: if too many entries wait, or after `close`.
         """
@@ -102,13 +104,17 @@ class Committer(Generic[C]):
             if self.pending >= self._max_pending:
                 raise OSError(errno.EAGAIN, "too many entries wait to be stored")
             self._pending.append(commit)
-            if not self._waking:
-                self._waking = True
-                asyncio.get_running_loop().call_soon(self._wake)
+            if not self._gathering:
+                self._gathering = True
+                asyncio.get_running_loop().call_soon(self._begin, 0, MAX_BATCH_TURNS)
 
-    def _wake(self) -> None:
+    def _begin(self, seen: int, turns: int) -> None:
+        """Begin a batch, unless there are more entries than were `seen` a turn ago, and it may wait for more turns."""
         with self._changed:
-            self._waking = False
+            if turns and seen < len(self._pending) < self._max_batch:
+                asyncio.get_running_loop().call_soon(self._begin, len(self._pending), turns - 1)
+                return
+            self._gathering = False
             self._start()
             self._changed.notify()
 
