@@ -73,7 +73,8 @@ class Committer(Generic[C]):
         self._closed = False
         self._ended = threading.Event()
         self._started = False
-        self._gathering = False  # whether an event loop will begin the next batch
+        # The event loop that will begin the next batch; another one that brings an entry does not rely on it.
+        self._gathering: asyncio.AbstractEventLoop | None = None
 
     @property
     def pending(self) -> int:
@@ -104,9 +105,10 @@ class Committer(Generic[C]):
             if self.pending >= self._max_pending:
                 raise OSError(errno.EAGAIN, "too many entries wait to be stored")
             self._pending.append(commit)
-            if not self._gathering:
-                self._gathering = True
-                asyncio.get_running_loop().call_soon(self._begin, 0, MAX_BATCH_TURNS)
+            loop = asyncio.get_running_loop()
+            if self._gathering is not loop:
+                self._gathering = loop
+                loop.call_soon(self._begin, 0, MAX_BATCH_TURNS)
 
     def _begin(self, seen: int, turns: int) -> None:
         """Begin a batch, unless there are more entries than were `seen` a turn ago, and it may wait for more turns."""
@@ -114,7 +116,7 @@ class Committer(Generic[C]):
             if turns and seen < len(self._pending) < self._max_batch:
                 asyncio.get_running_loop().call_soon(self._begin, len(self._pending), turns - 1)
                 return
-            self._gathering = False
+            self._gathering = None
             self._start()
             self._changed.notify()
 
