@@ -25,6 +25,7 @@ from lmtpref.lists.policy.stage_rules import StageRules
 from lmtpref.lists.policy.verdicts import Verdict
 from lmtpref.lists.queues.interface import EntrySink, is_outage, reply_to
 from lmtpref.lists.queues.memory import Entry
+from lmtpref.lists.queues.outage import Failures
 from lmtpref.lists.senders import Normaliser, banned_everywhere
 from lmtpref.lists.trace import trace, utc_now
 from lmtpref.protocol.catalogue import LOCAL_ERROR_451
@@ -90,6 +91,7 @@ class ListHandler(Handler):
         self.clock = clock
         # Called with each decision and with the facts that the rules had.
         self.on_decision: Callable[[Decision, Facts], None] | None = None
+        self._failures = Failures()
         self._warned = False
 
     @property
@@ -245,10 +247,9 @@ class ListHandler(Handler):
         try:
             kept = self.queues.put(entry)
         except OSError as error:
-            return self._not_kept(envelope, recipient, error)
+            return self._answer(envelope, recipient, error)
         if kept is None:
-            delivery.answers[target] = None
-            return None
+            return self._answer(envelope, recipient)
         if isinstance(kept, asyncio.Future):
             self._begin_rest(envelope, delivery)
         return answer_after(kept, partial(self._answer_for, envelope, recipient))
@@ -269,18 +270,17 @@ class ListHandler(Handler):
             asyncio.get_running_loop().call_soon(self._begin_some, envelope, delivery)
 
     def _answer_for(self, envelope: Envelope, recipient: Recipient, kept: asyncio.Future[None]) -> Reply | None:
-        try:
-            kept.result()
-        except OSError as error:
-            return self._not_kept(envelope, recipient, error)
-        envelope.state.answers[recipient.state.target] = None
-        return None
+        if isinstance(error := kept.exception(), OSError):
+            return self._answer(envelope, recipient, error)
+        kept.result()
+        return self._answer(envelope, recipient)
 
-    def _not_kept(self, envelope: Envelope, recipient: Recipient, error: OSError) -> Reply | None:
-        # The queue itself logs an outage, once for all messages.
-        if not is_outage(error):
-            log.error("not stored for %s: %s", recipient.path.address, error)
-        envelope.state.answers[recipient.state.target] = reply = reply_to(error)
+    def _answer(self, envelope: Envelope, recipient: Recipient, error: OSError | None = None) -> Reply | None:
+        """Remember and return the answer for an entry that was stored, or failed with `error`."""
+        target: DeliveryTarget = recipient.state.target
+        if error is None or not is_outage(error):  # the engine logs outages
+            self._failures.note(error, target.list, recipient.path.address)
+        envelope.state.answers[target] = reply = reply_to(error) if error else None
         return _named(reply, recipient)
 
     def _says_nothing(self, at_stage: StageRules) -> bool:

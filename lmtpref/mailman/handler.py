@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lmtpref.lists.mailinglist import DirectoryError, ListDirectory
 from lmtpref.lists.policy.verdicts import Discard
 from lmtpref.lists.queues.interface import reply_to
+from lmtpref.lists.queues.outage import Failures, in_words
 from lmtpref.mailman.bounded import BoundedCalls
 from lmtpref.mailman.envelope import judge_envelope
 from lmtpref.mailman.foresee import Foreseen
@@ -66,6 +67,7 @@ class MailmanHandler(Handler):
         # Mailman keeps rules in tables that all threads share, so each process judges one message at a time.
         self._judges = None if directory else Judges(JUDGES, settings.lookup_seconds, judge)
         self._queueing = BoundedCalls(QUEUE_THREADS, settings.lookup_seconds)
+        self._failures = Failures()
 
     def lhlo(self, peer: Peer, name: str) -> Reply | None:  # noqa: ARG002 - what it calls itself proves nothing
         """Reject an MTA that is not in `known_mtas`, unless its certificate may still make it known."""
@@ -107,7 +109,7 @@ class MailmanHandler(Handler):
         try:
             return await self._lookups.run(find_recipient, recipient.path.address) or UNKNOWN_LIST_550
         except (SQLAlchemyError, OSError) as error:
-            log.error("cannot look up %s: %s", recipient.path.address, _in_words(error))  # noqa: TRY400 - one line
+            log.error("cannot look up %s: %s", recipient.path.address, in_words(error))  # noqa: TRY400 - one line
             return DIRECTORY_451
 
     async def _deliver(self, envelope: Envelope, recipient: Recipient, delivery: PostDelivery) -> Reply | None:
@@ -120,8 +122,9 @@ class MailmanHandler(Handler):
         try:
             await self._queueing.run(enqueue, delivery.message, data)
         except OSError as error:
-            log.error("not stored for %s: %s", target.list_address, _in_words(error))  # noqa: TRY400 - one line
+            self._failures.note(error, target.list_address, target.list_address)
             return reply_to(error)
+        self._failures.note(None, target.list_address, target.list_address)
         return None
 
     async def _judge(self, judges: Posts, envelope: Envelope, target: ListRecipient, data: dict[str, Any]) -> Reply | None:
@@ -129,7 +132,7 @@ class MailmanHandler(Handler):
         try:
             foreseen = await judges.ask(target.list_id, envelope.content, sender_of(envelope), dict(data))
         except (DirectoryError, TimeoutError) as error:
-            log.error("cannot judge a post to %s: %s", target.list_address, _in_words(error))  # noqa: TRY400 - one line
+            log.error("cannot judge a post to %s: %s", target.list_address, in_words(error))  # noqa: TRY400 - one line
             return DIRECTORY_451
         if foreseen and foreseen.failure:
             log.error("Mailman's rules fail on a post to %s:\n%s", target.list_address, foreseen.failure)
@@ -139,8 +142,3 @@ class MailmanHandler(Handler):
 def sender_of(envelope: Envelope) -> str:
     """Return the address of the envelope sender; empty for the null sender."""
     return envelope.reverse_path.address if envelope.reverse_path else ""
-
-
-def _in_words(error: Exception) -> str:
-    """Return the first line of an error's text."""
-    return str(error).splitlines()[0] if str(error) else "no answer in time"
