@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -77,8 +78,12 @@ class Stored:
         return summary_of(self.entry())
 
     def remove(self) -> None:
-        """Remove the entry from the queue durably."""
-        self.path.unlink()
+        """Remove the entry from the queue durably.
+
+        Raises FileNotFoundError: if it was removed or moved meanwhile.
+        """
+        with self._locked():
+            self.path.unlink()
         Disk().sync(self.path.parent)
 
     def move(self, queue: str, entry: Entry | None = None) -> None:
@@ -86,19 +91,36 @@ class Stored:
 
         A changed file is complete in its new place before the old one is removed.  A crash between the two steps leaves
         both, under the same name.
+
+        Raises FileNotFoundError: if it was removed or moved meanwhile.
         """
         disk, target = Disk(), Maildir.at(self.path.parents[3] / queue / self.path.parents[1].name)
         disk.make(target.path, *FOLDERS)
-        source = self.path
-        if entry:
-            source = target.tmp / self.id
-            disk.remove(source)
-            disk.write(source, *pack(entry))
-        disk.rename(source, target.new / self.id)
-        disk.sync(target.new)
-        if entry:
-            disk.remove(self.path)
+        with self._locked():
+            source = self.path
+            if entry:
+                source = target.tmp / self.id
+                disk.remove(source)
+                disk.write(source, *pack(entry))
+            disk.rename(source, target.new / self.id)
+            disk.sync(target.new)
+            if entry:
+                disk.remove(self.path)
         disk.sync(self.path.parent)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Exclude other moderators, who wait, and then find that the entry is gone."""
+        import fcntl  # noqa: PLC0415 - only Unix has it
+
+        with contextlib.ExitStack() as held:
+            try:
+                file = held.enter_context(self.path.open("rb"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self.path.stat()
+            except FileNotFoundError:
+                raise FileNotFoundError(errno.ENOENT, f"it is no longer in {self.queue}") from None
+            yield
 
 
 class MaildirQueue(Arrivals[Entry]):
