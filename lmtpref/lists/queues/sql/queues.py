@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import Table, bindparam, delete, func, select
+from sqlalchemy import Table, bindparam, delete, func, select, union_all
 
 from lmtpref.lists.queues.duplicates import duplicate_key, has_received
 from lmtpref.lists.queues.entry_json import envelope_json
@@ -121,14 +121,14 @@ class SqlQueues:
         self.database.interrupt()
 
     def _commit(self, batch: list[RowCommit]) -> None:
-        """Store a batch; repeat it once if the connection was dead.  The entries' unique names make a repetition harmless."""
+        """Store a batch; repeat it once if the connection was dead."""
         if self._duplicate_seconds:
             _give_keys(batch)
         try:
             try:
                 self._store(batch)
             except QueueUnreachableError:
-                self._store(batch)
+                self._store(batch, again=True)
         except UsageError as error:
             unreachable = QueueUnreachableError(str(error))
             self._outage.began(unreachable)
@@ -140,14 +140,26 @@ class SqlQueues:
             raise
         self._outage.ended()
 
-    def _store(self, batch: list[RowCommit]) -> None:
+    def _store(self, batch: list[RowCommit], *, again: bool = False) -> None:
         alive = [commit for commit in batch if not commit.abandoned]
         with self.database.write() as cursor:
+            if again and self._is_stored(cursor, batch):
+                return
             new = self._without_duplicates(cursor, alive)
             if new:
                 names = self._store_contents(cursor, new)
                 self._into_entries.execute(cursor, [(*commit.row, names[id(commit.entry.content)]) for commit in new])
             self._purge(cursor)
+
+    def _is_stored(self, cursor: Any, batch: list[RowCommit]) -> bool:  # noqa: ANN401 - a driver's
+        """Return whether an earlier attempt was committed, which its connection did not live to report.
+
+        It has stored all of the batch, in one transaction.  Consumers may have taken the entries, but their keys remain.
+        """
+        names = [commit.name for commit in batch]
+        row = select(entries.c.id).where(entries.c.id.in_(names))
+        key = select(keys.c.entry_id).where(keys.c.key.in_([commit.key for commit in batch]), keys.c.entry_id.in_(names))
+        return bool(self.database.execute(cursor, union_all(row, key)).fetchall())
 
     def _store_contents(self, cursor: Any, batch: Iterable[RowCommit]) -> dict[int, str]:  # noqa: ANN401 - a driver's
         """Store each content once, and return the names of the contents by their identity.
@@ -202,7 +214,7 @@ class SqlQueues:
 
 
 def _insertion(database: QueueDatabase, table: Table, *columns: str) -> Insertion:
-    """Return an INSERT that passes over rows that exist, as they do if a batch is repeated."""
+    """Return an INSERT that passes over rows that exist, such as a content that the previous batch has stored."""
     return Insertion(database.insertion(table, *columns).on_conflict_do_nothing(), database.dialect)
 
 
