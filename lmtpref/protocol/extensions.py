@@ -64,7 +64,8 @@ def _is_size(value: str | None) -> bool:
 
 
 def _is_body(value: str | None) -> bool:
-    return value is not None and value.upper() in _BODIES
+    # The capital of U+0131, the dotless i, is an I.
+    return value is not None and value.isascii() and value.upper() in _BODIES
 
 
 def _is_absent(value: str | None) -> bool:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from functools import lru_cache
-from importlib import import_module
 from itertools import combinations
 from typing import Any, NamedTuple
 
 from lmtpref.lists.addresses import parse_domain
 from lmtpref.lists.policy.header import MAX_VALUE_OCTETS, Header
+from lmtpref.lists.policy.result_field import authres, results_in
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.errors import ConfigurationError
 from lmtpref.protocol.syntax import Path
 
 # RFC 8617 section 4.2.1: an instance number is at most 50.
 MAX_ARC_INSTANCE = 50
-# The fields of the trusted id that are parsed; a message with more of them has no authenticated author.
+# The fields of the trusted id, together at most MAX_VALUE_OCTETS long; a message with more has no authenticated author.
 MAX_RESULT_FIELDS = 10
 
 # RFC 2045 section 5.1: a token, without the characters that only a quoted string may contain.
@@ -26,8 +25,11 @@ _INSTANCE = re.compile(r"\s*i\s*=\s*(\d{1,2})\s*;", re.ASCII)
 # For each method, the property that names the authenticated domain (RFC 8601 section 2.7, RFC 7489 section 11.2).
 _PROPERTIES = {"dmarc": ("header", "from"), "dkim": ("header", "d"), "spf": ("smtp", "mailfrom")}
 _ARC = "arc"
+# The methods of which one result that passes is enough.
+_ANY = frozenset({"dkim", "spf"})
 
-Results = dict[str, bool]
+# Whether each method passed; None for a domain without a DMARC policy.
+Results = dict[str, bool | None]
 
 
 class Trust(NamedTuple):
@@ -60,7 +62,7 @@ def parse_trust(authserv_id: str | None, arc_sealers: Collection[str]) -> Trust 
         return None
     if not _TOKEN.fullmatch(authserv_id):
         raise ConfigurationError(f"not a token (RFC 8601 section 2.5): {authserv_id!r}", key="trusted_authserv_id")
-    _authres()
+    authres()
     return Trust(authserv_id.lower(), sealers)
 
 
@@ -78,7 +80,8 @@ def author_of(header: Header, trust: Trust) -> Author:
     if not texts:
         return Author(None, f"no Authentication-Results of {trust.authserv_id}")
     domain = a_labels(path.domain)
-    said = [results for text in texts[:MAX_RESULT_FIELDS] if (results := _results(text, domain)) is not None]
+    few = len(texts) <= MAX_RESULT_FIELDS and sum(map(len, texts)) <= MAX_VALUE_OCTETS
+    said = [results for text in texts if few and (results := _results(text, domain)) is not None]
     if len(said) < len(texts):
         return Author(None, f"an Authentication-Results of {trust.authserv_id} cannot be read")
     if disputed := _disputed(said):
@@ -90,9 +93,10 @@ def author_of(header: Header, trust: Trust) -> Author:
 
 
 def _is_of(authserv_id: str, body: str) -> bool:
-    """Return whether the body begins with the id as MTAs write it: without a comment before it, without quotes."""
-    id_, _, rest = body.lstrip(" \t").lower().partition(authserv_id)
-    return not id_ and rest[:1] in ("", " ", "\t", ";")
+    """Return whether the body begins with the id as MTAs write it: in ASCII, without a comment before it, without quotes."""
+    text, length = body.lstrip(" \t"), len(authserv_id)
+    # In lower case, the Kelvin sign (U+212A) becomes the letter k.
+    return text[:length].isascii() and text[:length].lower() == authserv_id and text[length : length + 1] in ("", " ", "\t", ";")
 
 
 def _disputed(said: list[Results]) -> list[str]:
@@ -111,19 +115,27 @@ def _verdict(said: list[Results], domain: str) -> tuple[bool, str]:
 
 
 def _results(body: str, domain: str) -> Results | None:
-    """Return whether each method passed for `domain`, for the methods that say anything about it; None if the field is unreadable.
-
-    One DKIM signature or SPF result that passes is enough; DMARC and ARC have one result.
-    """
-    parsed = _parsed(body)
+    """Return whether each method passed for `domain`, for the methods that say anything about it; None if the field is unreadable."""
+    parsed = results_in(body, {*_PROPERTIES, _ARC}) if len(body) <= MAX_VALUE_OCTETS else None
     if parsed is None:
         return None
-    outcomes: dict[str, list[bool]] = {}
+    words: dict[str, set[str]] = {}
     for result in parsed:
-        method = str(getattr(result, "method", "")).lower()
+        method = str(result.method).lower()
         if _is_about(result, method, domain):
-            outcomes.setdefault(method, []).append(str(result.result).lower() == "pass")
-    return {method: any(passed) if method in ("dkim", "spf") else all(passed) for method, passed in outcomes.items()}
+            words.setdefault(method, set()).add(str(result.result).lower())
+    return {method: _has_passed(method, of_method) for method, of_method in words.items()}
+
+
+def _has_passed(method: str, words: set[str]) -> bool | None:
+    """Return whether a method with these results passed; None if there was nothing to check.
+
+    One DKIM signature or SPF result that passes is enough; DMARC and ARC have one result.
+    RFC 7489 section 11.2: `none` says that the domain has no DMARC policy.
+    """
+    if method in _ANY:
+        return "pass" in words
+    return None if method == "dmarc" and words == {"none"} else words == {"pass"}
 
 
 def _is_about(result: Any, method: str, domain: str) -> bool:  # noqa: ANN401 - authres has no types
@@ -135,21 +147,6 @@ def _is_about(result: Any, method: str, domain: str) -> bool:  # noqa: ANN401 - 
     kind, name = _PROPERTIES[method]
     values = [str(p.value) for p in result.properties if (p.type.lower(), p.name.lower()) == (kind, name)]
     return len(values) == 1 and a_labels(values[0].rpartition("@")[2]) == domain
-
-
-def _parsed(body: str) -> list[Any] | None:
-    """Return the results in a field body; None if it is too long or authres cannot read it."""
-    if len(body) > MAX_VALUE_OCTETS:
-        return None
-    # Some MTAs end the last result with a semicolon, and some write the id alone for `none`; the grammar allows neither.
-    body = body.strip(" \t;")
-    if _TOKEN.fullmatch(body):
-        return []
-    try:
-        header = _authres().AuthenticationResultsHeader.parse(f"Authentication-Results: {body}")
-    except Exception:  # deeply nested comments are a RecursionError
-        return None
-    return list(header.results)
 
 
 def _arc_verdict(fields: list[tuple[str, str]], sealers: frozenset[str], domain: str) -> tuple[bool, str]:
@@ -187,11 +184,3 @@ def _tags(body: str) -> dict[str, str]:
         name, _, value = part.partition("=")
         tags[name.strip()] = "" if name.strip() in tags else value.strip()
     return tags
-
-
-@lru_cache(maxsize=1)
-def _authres() -> Any:  # noqa: ANN401 - authres has no types
-    try:
-        return import_module("authres")
-    except ImportError:
-        raise ConfigurationError("authentication results need authres, the extra `auth`", key="trusted_authserv_id") from None

@@ -51,7 +51,7 @@ def tokens(body: str) -> Iterator[Token]:
         at = match.end()
         kind = match.lastgroup or ""
         if match[0] == "(":
-            at = _end_of_comment(body, at)
+            at = end_of_comment(body, at) or len(body)
         elif kind == "quoted":
             yield Token(kind, _QUOTED_PAIR.sub(r"\1", match[kind]))
         elif kind != "blank":
@@ -97,14 +97,14 @@ def list_posts(body: str) -> Iterator[Path]:
                 yield path
 
 
-def _end_of_comment(body: str, at: int) -> int:
-    """Return the end of the comment that opened just before `at`; comments nest (RFC 5322 section 3.2.2)."""
+def end_of_comment(body: str, at: int) -> int | None:
+    """Return the end of the comment that opened just before `at`; None if it does not end.  Comments nest (RFC 5322 section 3.2.2)."""
     depth = 1
     for mark in _IN_COMMENT.finditer(body, at):
         depth += {"(": 1, ")": -1}.get(mark[0], 0)
         if depth == 0:
             return mark.end()
-    return len(body)
+    return None
 
 
 def _split(found: Iterable[Token]) -> Iterator[list[Token]]:
@@ -200,7 +200,7 @@ def _urls(body: str) -> list[str]:
     while mark := _OPENS.search(body, at):
         outside.append(body[at : mark.start()])
         if mark[0] == "(":
-            at = _end_of_comment(body, mark.end())
+            at = end_of_comment(body, mark.end()) or len(body)
             continue
         end = body.find(">" if mark[0] == "<" else '"', mark.end())
         if mark[0] == "<" and end >= 0:
