@@ -26,7 +26,7 @@ from lmtpref.lists.directory.sql import SqlLists
 from lmtpref.lists.directory.sql_import import import_lists
 from lmtpref.protocol.syntax import Path as Address
 
-SIZES = {"lists": (10, 1_000, 100_000), "members": (10, 1_000, 1_000_000)}
+SIZES = {"lists": (10, 1_000, 100_000), "members": (10, 1_000, 1_000_000), "persons": (10, 1_000, 100_000)}
 MEMBERS_A_LIST = 10  # where it is the lists that are many
 SECONDS = 1.0  # of rounds, for each size of each directory
 QUESTIONS = 20  # in a round: half about members, half about strangers, of lists by chance
@@ -56,8 +56,16 @@ class Line(NamedTuple):
 def mailing_lists(grows: str, size: int) -> Iterator[MailingList]:
     """Lists to fill a directory with."""
     lists, members = (size, MEMBERS_A_LIST) if grows == "lists" else (1, size)
+    settings: dict[str, Any] = {}
+    if grows == "persons":
+        settings = {"normalise": ["batv"], "subaddresses": True, "banned": [f"@spam{n}.test" for n in range(size)]}
     for number in range(lists):
-        yield MailingList(f"list{number}@lists.example", members=[f"member{m}@home{number}.test" for m in range(members)])
+        yield MailingList(f"list{number}@lists.example", members=[f"member{m}@home{number}.test" for m in range(members)], **settings)
+
+
+def persons(grows: str, size: int) -> list[tuple[str, str]]:
+    """Return the persons of the one list: each member, with a second address."""
+    return [(f"member{m}@home0.test", f"member{m}@work.test") for m in range(size)] if grows == "persons" else []
 
 
 def questions(grows: str, size: int, turn: int) -> list[tuple[Address, Address]]:
@@ -66,7 +74,8 @@ def questions(grows: str, size: int, turn: int) -> list[tuple[Address, Address]]
     asked: list[tuple[Address, Address]] = []
     for member in chance.sample(range(size * MEMBERS_A_LIST if grows == "lists" else size), QUESTIONS // 2):
         number, who = divmod(member, MEMBERS_A_LIST) if grows == "lists" else (0, member)
-        senders = (f"member{who}@home{number}.test", f"stranger{chance.getrandbits(60)}@home{number}.test")
+        member_address = f"prvs=0123456789=member{who}+news@work.test" if grows == "persons" else f"member{who}@home{number}.test"
+        senders = (member_address, f"stranger{chance.getrandbits(60)}@home{number}.test")
         asked += [(Address.parse(f"list{number}@lists.example"), Address.parse(sender)) for sender in senders]
     return asked
 
@@ -97,10 +106,10 @@ def forget(directory: MemoryDirectory) -> None:
 
 def measure(grows: str, size: int, folder: Path) -> Iterator[tuple[str, float]]:
     """Yield each directory, with the cost of a look-up in it."""
-    yield "memory", cost(MemoryDirectory(mailing_lists(grows, size)), grows, size)
+    yield "memory", cost(MemoryDirectory(mailing_lists(grows, size), persons=persons(grows, size)), grows, size)
     yield "TOML", cost(_toml(grows, size, folder), grows, size)
     url = f"sqlite:///{folder}/lists.db"
-    import_lists(mailing_lists(grows, size), url)
+    import_lists(mailing_lists(grows, size), url, persons=persons(grows, size))
     database = SqlLists(url)
     yield "SQLite", cost(database, grows, size)
     database.close()
@@ -116,6 +125,10 @@ def _toml(grows: str, size: int, folder: Path) -> MemoryDirectory:
             else:
                 file.write('members_file = "members"\n')
                 (folder / "members").write_text("\n".join(mailing_list.members))
+            if grows == "persons":
+                file.write(f'normalise = ["batv"]\nsubaddresses = true\nbanned = {json.dumps(mailing_list.banned)}\n')
+        for addresses in persons(grows, size):
+            file.write(f"[[person]]\naddresses = {json.dumps(addresses)}\n")
     directory = load(folder / "lists.toml").directory
     assert isinstance(directory, MemoryDirectory)
     return directory
@@ -166,7 +179,7 @@ def plot(results: dict[str, Any]) -> str:
 
 
 def _panel(grows: str, found: list[Line]) -> Curves:
-    x = {"lists": "lists", "members": "members of one list"}[grows]
+    x = {"lists": "lists", "members": "members of one list", "persons": "persons and banned domains"}[grows]
     curves = {line.directory: [Point.of(*measured) for measured in line.microseconds.items()] for line in found if line.grows == grows}
     return Curves("Microseconds of processor time a look-up", x, curves)
 

@@ -57,7 +57,7 @@ class Configuration:
 
     def handler(self, queues: EntrySink) -> ListHandler:
         """Return the handler for these lists, which puts accepted messages into `queues`."""
-        return ListHandler(
+        handler = ListHandler(
             self.directory,
             queues,
             hostname=self.settings.hostname,
@@ -71,6 +71,9 @@ class Configuration:
             directory_seconds=self.directory_seconds,
             policy=(*self.rules, *DEFAULT_POLICY),
         )
+        if isinstance(self.directory, MemoryDirectory):
+            self.directory.persons.prepare(handler.banned_senders.addresses.normaliser)
+        return handler
 
     def queues(self) -> Queues:
         """Return the queues of the configuration, not yet opened.  Raises UsageError."""

@@ -10,7 +10,7 @@ from lmtpref.protocol.errors import ConfigurationError
 
 
 class Persons:
-    """The addresses of persons.  The cost of a look-up does not depend on the number of persons.
+    """The addresses of persons.  The cost of a look-up does not depend on the number of persons, after `prepare`.
 
     `edition` is another object after each change.
     """
@@ -36,15 +36,24 @@ class Persons:
             raise ConfigurationError(f"belongs to another person already: {taken!r}", key="addresses")
         self._owner.update(dict.fromkeys(keys, len(self._persons)))
         self._persons.append(person)
-        self._index = {}
+        for normaliser, index in self._index.items():
+            _extend(index, person, normaliser)
         self.edition = object()
+
+    def prepare(self, normaliser: Normaliser) -> None:
+        """Index the addresses by their keys from `normaliser`, so that no look-up has to."""
+        if normaliser not in self._index:
+            index: dict[str, tuple[str, ...]] = {}
+            for person in self._persons:
+                _extend(index, person, normaliser)
+            self._index[normaliser] = index
 
     def addresses_of(self, address: str, normaliser: Normaliser = PLAIN) -> tuple[str, ...]:
         """Return `address` and all addresses of its person, compared by `normaliser`."""
         if not self._persons:
             return (address,)
-        index = self._index.get(normaliser) or self._indexed(normaliser)
-        return (address, *index.get(normaliser.key(address), ()))
+        self.prepare(normaliser)
+        return (address, *self._index[normaliser].get(normaliser.key(address), ()))
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
         return iter(self._persons)
@@ -52,14 +61,12 @@ class Persons:
     def __len__(self) -> int:
         return len(self._persons)
 
-    def _indexed(self, normaliser: Normaliser) -> dict[str, tuple[str, ...]]:
-        index: dict[str, tuple[str, ...]] = {}
-        for person in self._persons:
-            for key in {normaliser.key(address) for address in person}:
-                # If the normaliser makes addresses of two persons equal, it makes one person of them.
-                index[key] = index.get(key, ()) + person
-        self._index[normaliser] = index
-        return index
+
+def _extend(index: dict[str, tuple[str, ...]], person: tuple[str, ...], normaliser: Normaliser) -> None:
+    """Add a person to an index."""
+    for key in {normaliser.key(address) for address in person}:
+        # If the normaliser makes addresses of two persons equal, it makes one person of them.
+        index[key] = index.get(key, ()) + person
 
 
 NOBODY = Persons()

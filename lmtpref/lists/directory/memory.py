@@ -50,6 +50,7 @@ class MemoryDirectory:
             self._lists[place] = mailing_list
             self._domains[place[1]] += 1
         self._by_path[mailing_list.path] = mailing_list
+        self.persons.prepare(mailing_list.normaliser)
         self._varying += not mailing_list.is_fixed
         self._forget()
 
