@@ -11,7 +11,8 @@ from typing import Self
 import nss
 from debian import unpacked
 from harness import Page, Process
-from talk import free_port, wait_until
+from ports import free_port
+from talk import wait_until
 
 PACKAGES = ("exim4-daemon-heavy", nss.PACKAGE)
 USER = "Debian-exim"  # compiled into Debian's Exim, which does nothing if there is no such user

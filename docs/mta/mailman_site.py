@@ -25,7 +25,7 @@ from textwrap import dedent
 from typing import Any, TextIO
 
 from aiosmtpd.controller import Controller
-from talk import free_port
+from ports import free_port
 
 SECONDS = 300
 # The one privilege that root's child keeps: it may read, and only read, an interpreter and a checkout in a folder of root's.

@@ -32,8 +32,8 @@ from mailman.runners.lmtp import LMTPController, LMTPHandler
 from mailman.testing.documentation import dump_msgdata
 from mailman.testing.helpers import get_queue_messages
 from mailman.utilities.datetime import now
+from ports import free_port
 from sqlalchemy import select
-from talk import free_port
 from zope.component import getUtility
 
 from lmtpref import Server

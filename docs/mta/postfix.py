@@ -11,7 +11,8 @@ from typing import Self
 
 from debian import unpacked
 from harness import Page
-from talk import answers, free_port, wait_until
+from ports import free_port
+from talk import answers, wait_until
 
 PACKAGES = ("postfix", "postfix-pcre", "postfix-lmdb")
 # Users and groups of every Debian system, so that none has to be made: Postfix wants two groups for itself

@@ -8,7 +8,8 @@ from typing import Self
 import nss
 from debian import unpacked
 from harness import Page, Process
-from talk import answers, free_port, wait_until
+from ports import free_port
+from talk import answers, wait_until
 
 PACKAGES = ("sendmail-bin", "sendmail-base", "sendmail-cf", "m4", nss.PACKAGE)
 HOST = "mx.home.test"  # Sendmail waits for a minute when it cannot find out about a name with a dot

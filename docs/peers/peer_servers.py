@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from debian import CACHE, MissingToolError, unpacked
+from ports import free_port
 
 from lmtpref.check import World
 
@@ -40,14 +41,6 @@ class Peer:
 
 
 Start = Callable[[ExitStack, Path], Peer]
-
-
-def free_port() -> int:
-    """Return a TCP port that was free a moment ago, for programs that cannot choose one themselves."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start(stack: ExitStack, command: Sequence[str | Path], port: int, environment: Mapping[str, str] | None = None) -> None:

@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "mta"))
+
 from node_tools import Node
+from ports import free_port  # found by the line above
 from postfix_tools import Tools
 from processes import own_seconds
 
 _HERE = Path(__file__).parent
 _PATIENCE_SECONDS = 30
-_ATTEMPTS = 3
 QUEUED = r"(?:queued: |, )\w+ (\d+)"  # in the summary that `lmtpref serve` prints at its end
 KEPT = r"kept (\d+)"  # in that of aiosmtpd_lmtp.py
 
@@ -82,22 +84,15 @@ def running(contender: Contender) -> Iterator[Running]:
 
 
 def _started(contender: Contender, output: IO[str]) -> Running:
-    """Return a server that listens; if another program has taken its port in the meantime, it is started on another port."""
-    for _ in range(_ATTEMPTS):
-        port = _free_port()
-        process = subprocess.Popen(contender.command(port), stdout=output, stderr=output, text=True, env=contender.environment)
-        server = Running(process, port)
-        if _listens(server):
-            return server
+    """Return a server that listens."""
+    port = free_port()
+    process = subprocess.Popen(contender.command(port), stdout=output, stderr=output, text=True, env=contender.environment)
+    server = Running(process, port)
+    if not _listens(server):
         process.kill()
         process.wait()
-    raise RuntimeError(f"{contender.name} does not listen; it said: {Path(output.name).read_text()}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+        raise RuntimeError(f"{contender.name} does not listen; it said: {Path(output.name).read_text()}")
+    return server
 
 
 def _listens(server: Running) -> bool:

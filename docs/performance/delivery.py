@@ -22,12 +22,13 @@ from typing import Any, NamedTuple
 from bench import CACHE, HERE, machine
 from delivery_report import plot, table
 from harness import Lists, Page, Process, Shown, runs_here
+from ports import free_port
 from postfix import Postfix
 from postfix_tools import MissingToolError, find_tools
 from processes import children, ended_children_seconds, own_seconds, started, used_since
 from publish import publish
 from sybil import Document
-from talk import free_port, wait_until
+from talk import wait_until
 
 MESSAGES, OCTETS = 1000, 1024
 ROUNDS = 3

@@ -26,6 +26,7 @@ sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().
 
 import private_postgresql  # found by the lines above
 from debian import SEARCH, MissingToolError, unpacked
+from ports import free_port
 
 SKIPPED_EXIT = 77
 START_SECONDS = 90  # Erlang takes its time on a busy machine
@@ -111,7 +112,7 @@ class RabbitMQ(Engine):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port, self.distribution_port = _free_port(), _free_port()
+        self.port, self.distribution_port = free_port(), free_port()
         self.user = _unprivileged()
         self.environment = {
             **os.environ,
@@ -126,7 +127,7 @@ class RabbitMQ(Engine):
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(_free_port()),
+            "ERL_EPMD_PORT": str(free_port()),
             "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",  # lets `stop` end the port mapper, which has not heard yet that the node is gone
         }
 
@@ -175,12 +176,6 @@ def _runs(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _answers(port: int) -> bool:
