@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from email import message_from_bytes
 from email.errors import InvalidHeaderDefect
 from email.headerregistry import BaseHeader, HeaderRegistry
 from email.message import EmailMessage
 from email.parser import BytesHeaderParser
-from email.policy import default
+from email.policy import EmailPolicy
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 # The longest header that is parsed.  The time that `email` needs grows with the square of the length.
 MAX_PARSED_CHARACTERS = 16_384
@@ -26,8 +27,25 @@ class _TolerantRegistry(HeaderRegistry):
         return type(header.__name__, (header,), {"parse": staticmethod(partial(_parse_or_keep, header.parse))})
 
 
-# Without `refold_source`, headers are shown as they were sent.
-_POLICY = default.clone(refold_source="none", header_factory=_TolerantRegistry())
+class _SourcePolicy(EmailPolicy):
+    """A policy that writes a parsed header as it was sent, because the email package folds some malformed headers for ever."""
+
+    def fold(self, name: str, value: str) -> str:
+        """Return the lines of a header; octets that are not UTF-8 become replacement characters."""
+        if isinstance(value, BaseHeader):
+            return value.fold(policy=self)
+        return self.fold_binary(name, value).decode("utf-8", "replace")
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        """Return the lines of a header in octets."""
+        if isinstance(value, BaseHeader):
+            return super().fold_binary(name, value)
+        lines = _LINE_END.split(f"{name}: {value}")
+        return f"{self.linesep.join(lines)}{self.linesep}".encode("utf-8", "surrogateescape")
+
+
+_LINE_END = re.compile("\r\n|\r|\n")
+_POLICY = cast("EmailPolicy[EmailMessage]", _SourcePolicy(header_factory=_TolerantRegistry()))
 
 
 def parse_message(octets: bytes) -> EmailMessage:
