@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterable
 
 from lmtpref.cli.background import background_log
+from lmtpref.cli.open_files import possible_connections
 from lmtpref.cli.reload import on_hangup
 from lmtpref.cli.terminal import report
 from lmtpref.config.configuration import Configuration
@@ -17,7 +18,7 @@ from lmtpref.config.loader import load_or_open
 from lmtpref.lists import Entry, ListHandler
 from lmtpref.lists.forecast import Forecaster
 from lmtpref.lists.mailinglist import DirectoryError
-from lmtpref.net.milter import Milter
+from lmtpref.net.milter import MAX_CONNECTIONS, Milter
 from lmtpref.protocol.domains import a_labels
 from lmtpref.protocol.handler import Envelope, Recipient
 from lmtpref.protocol.maybe import resolve
@@ -117,6 +118,7 @@ def _milter(options: argparse.Namespace) -> int:
         judge,
         max_message_octets=configuration.settings.max_message_octets,
         max_buffered_octets=configuration.limits.max_buffered_octets,
+        max_connections=possible_connections(MAX_CONNECTIONS, "the limit of connections"),
     )
     with background_log():
         asyncio.run(_serve_until_stopped(milter, judge, options, configuration.group()))

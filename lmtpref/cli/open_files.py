@@ -46,11 +46,21 @@ def fit_connections(configuration: Configuration) -> Configuration:
 
     Raises UsageError if no connection is possible.
     """
-    files, wanted = raise_limit(), configuration.limits.max_connections
+    limits = configuration.limits
+    possible = possible_connections(limits.max_connections, "max_connections")
+    return replace(configuration, limits=replace(limits, max_connections=possible))
+
+
+def possible_connections(wanted: int, name: str) -> int:
+    """Return how many connections open files allow, at most `wanted`; report a reduction of the limit called `name`.
+
+    Raises UsageError if no connection is possible.
+    """
+    files = raise_limit()
     if files is None or wanted <= files - RESERVED_FILES:
-        return configuration
+        return wanted
     if files <= RESERVED_FILES:
         raise UsageError(f"this process may open {files} files (RLIMIT_NOFILE); it needs more than {RESERVED_FILES}")
     possible = files - RESERVED_FILES
-    report(f"max_connections is {possible}, not {wanted}: this process may open {files} files (RLIMIT_NOFILE)")
-    return replace(configuration, limits=replace(configuration.limits, max_connections=possible))
+    report(f"{name} is {possible}, not {wanted}: this process may open {files} files (RLIMIT_NOFILE)")
+    return possible

@@ -103,7 +103,7 @@ class _File(TomlFile):
         try:
             limits.check(settings)
         except UsageError as error:
-            key = next(key for key in ("max_buffered_octets", "max_message_octets") if key in self.data["server"])
+            key = next(key for key in ("max_buffered_octets", "max_message_octets", "max_recipients") if key in self.data["server"])
             raise self.error(str(error), "server", key=key) from None
 
     def listeners(self, server: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from pathlib import Path as FilePath
 from typing import Protocol
 
+from lmtpref.net.accept_errors import AcceptErrors
 from lmtpref.net.listeners import BACKLOG, UnixAddress, bind, parse_address, spell
 from lmtpref.net.milter_packets import (
     ACCEPT,
@@ -32,7 +33,7 @@ from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
 from lmtpref.protocol.syntax import Path
 
-# Connections over this limit are closed at once; the MTA then acts as it does without a milter.
+# The default limit of connections.
 MAX_CONNECTIONS = 1_000
 # The defaults of the server.
 _MAX_MESSAGE_OCTETS = Settings().max_message_octets
@@ -56,7 +57,8 @@ class Milter:
 
     When the judge raises an exception, the client gets 451 4.3.0.  An address that cannot be read is left to the MTA.  A
     message is read only if all its recipients are the judge's.  One larger than `max_message_octets` is rejected; while
-    the messages under way have more than `max_buffered_octets`, others are left to the MTA.
+    the messages under way have more than `max_buffered_octets`, others are left to the MTA.  Connections over
+    `max_connections` are closed at once; the MTA then acts as it does without a milter.
     """
 
     def __init__(
@@ -65,19 +67,23 @@ class Milter:
         *,
         max_message_octets: int = _MAX_MESSAGE_OCTETS,
         max_buffered_octets: int = _MAX_BUFFERED_OCTETS,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self.judge = judge
         self.max_message_octets = max_message_octets
         self.max_buffered_octets = max_buffered_octets
+        self.max_connections = max_connections
         self.buffered_octets = 0
         self.addresses: list[str] = []
         self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
+        self._accept_errors = AcceptErrors()
 
     async def listen(self, address: str, group: str | int | None = None) -> None:
         """Listen on HOST:PORT of loopback, or unix:PATH, for that group.  Raises UsageError for an address that cannot be bound."""
         listening = bind(parse_address(address), group=group)
         self.addresses.append(spell(listening))
+        self._accept_errors.attach(asyncio.get_running_loop())
         self._servers.append(await asyncio.start_server(self._accepted, sock=listening, backlog=BACKLOG))
 
     async def aclose(self) -> None:
@@ -89,6 +95,7 @@ class Milter:
         if self._connections:
             await asyncio.wait(self._connections)
         self._remove_sockets()
+        self._accept_errors.detach(asyncio.get_running_loop())
 
     def _remove_sockets(self) -> None:
         for place in map(parse_address, self.addresses):
@@ -101,7 +108,7 @@ class Milter:
         self._connections.add(task)
         conversation = _Conversation(self)
         try:
-            if len(self._connections) <= MAX_CONNECTIONS:
+            if len(self._connections) <= self.max_connections:
                 await _converse(conversation, reader, writer)
         except PacketError as error:
             # The error's text is complete without a traceback.

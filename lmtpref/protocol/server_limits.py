@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 
 from lmtpref.protocol.errors import UsageError
@@ -14,6 +15,8 @@ from lmtpref.protocol.transaction import ADDRESS_OCTETS, COPIES_OF_AN_ADDRESS
 MAX_READ_OCTETS = 262_144
 # The size of an address that is counted only after it was added, with the widest characters.
 _ADDRESS_OCTETS = ADDRESS_OCTETS + COPIES_OF_AN_ADDRESS * 4 * MAX_COMMAND_LINE_OCTETS
+# The size of an address of 254 octets, the most that RFC 5321 section 4.5.3.1.3 asks of every server.
+_PATH_OCTETS = ADDRESS_OCTETS + COPIES_OF_AN_ADDRESS * sys.getsizeof("x" * 254)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +45,10 @@ class Limits:
         return self.max_buffered_octets - content_room(settings.max_message_octets) - MAX_READ_OCTETS - _ADDRESS_OCTETS
 
     def check(self, settings: Settings) -> None:
-        """Check that the server can take a message of the size that `settings` offers.  Raises UsageError if not."""
-        if (missing := -self.envelope_room(settings)) > 0:
+        """Check that the server can take the largest message for as many recipients as `settings` offers.  Raises UsageError if not."""
+        envelope_octets = (1 + settings.max_recipients) * _PATH_OCTETS
+        if (missing := envelope_octets - self.envelope_room(settings)) > 0:
             raise UsageError(
-                f"max_buffered_octets must be at least {self.max_buffered_octets + missing}, "
-                f"so that one message of max_message_octets = {settings.max_message_octets} has room"
+                f"max_buffered_octets must be at least {self.max_buffered_octets + missing}, so that one message of "
+                f"max_message_octets = {settings.max_message_octets} for max_recipients = {settings.max_recipients} has room"
             )
