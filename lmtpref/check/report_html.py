@@ -9,6 +9,7 @@ from itertools import groupby
 from lmtpref.check.report_text import SIGNS
 from lmtpref.check.requirements import Requirement
 from lmtpref.check.results import CaseVerdict, Result, Run
+from lmtpref.protocol.printable import printable_lines
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --pass: #1f7a45; --lenient: #8a6100; --fail: #c22a22; --quiet: #666; }
@@ -60,7 +61,8 @@ def as_matrix(runs: Sequence[Run]) -> str:
 
 
 def _page(title: str, parts: Iterable[str]) -> str:
-    return (
+    """Return a page; control characters of a target, which could reverse the direction of its text, are escaped."""
+    return printable_lines(
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n{chr(10).join(parts)}\n</body></html>\n"
     )
