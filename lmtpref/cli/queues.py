@@ -23,6 +23,7 @@ from lmtpref.lists.queues.url import ENVIRONMENT, masked, resolve, scheme_of
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.printable import printable
 
+MAX_AGE_DIGITS = 9
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -81,8 +82,8 @@ def _url(text: str) -> str:
 def _seconds(text: str) -> float:
     """Return the seconds in an age such as 12h."""
     number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not number.isdecimal():
-        raise argparse.ArgumentTypeError(f"a number and s, m, h or d, not {text!r}")
+    if unit not in _UNITS or not (number.isascii() and number.isdecimal() and len(number) <= MAX_AGE_DIGITS):
+        raise argparse.ArgumentTypeError(f"a number of at most {MAX_AGE_DIGITS} digits and s, m, h or d, not {text!r}")
     return int(number) * _UNITS[unit]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lmtpref.cli.arguments import path_name
 from lmtpref.cli.terminal import report
-from lmtpref.config.keys import COUNT, OCTETS, TEXT, Kind
+from lmtpref.config.keys import COUNT, SECONDS, TEXT, Kind
 from lmtpref.config.toml import TomlFile
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import Reply
@@ -77,7 +77,6 @@ class FaultKey(NamedTuple):
     meaning: str
 
 
-SECONDS = Kind("a number of seconds, above 0", lambda value: type(value) in {int, float} and value > 0)
 OCTETS_OR_NONE = Kind("a number of octets", lambda value: type(value) is int and value >= 0)
 TRUE = Kind("true", lambda value: value is True)
 
@@ -92,7 +91,7 @@ KEYS = (
     FaultKey("drop_after_bytes", OCTETS_OR_NONE, "close the connection after so many octets of the reply"),
     FaultKey("reset", TRUE, "as drop, with a TCP reset"),
     FaultKey("stall", TRUE, "never reply"),
-    FaultKey("slice", OCTETS, "send the reply in pieces of so many octets"),
+    FaultKey("slice", COUNT, "send the reply in pieces of so many octets"),
 )
 _KEYS = {key.name: key for key in KEYS}
 

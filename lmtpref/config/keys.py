@@ -7,6 +7,10 @@ from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from lmtpref.lists.senders import NORMALISATIONS
+from lmtpref.protocol.syntax import is_hostname
+
+# RFC 1870 section 3 allows 20 digits, and the integers of a database hold any number of 18.
+MAX_OCTETS = 10**18
 
 
 class Kind(NamedTuple):
@@ -24,7 +28,8 @@ class Kind(NamedTuple):
 
 def _are_networks(values: object) -> bool:
     try:
-        return isinstance(values, list) and bool(values) and all(ip_network(value) for value in values)
+        # ip_network takes a number for an address.
+        return isinstance(values, list) and bool(values) and all(isinstance(value, str) and ip_network(value) for value in values)
     except ValueError:
         return False
 
@@ -37,8 +42,9 @@ TEXT = Kind("a string", lambda value: isinstance(value, str))
 TEXTS = Kind("a list of strings", lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value))
 TABLES = Kind("a list of tables", lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value))
 NETWORKS = Kind("a list of networks, such as 192.0.2.0/24", _are_networks)
+HOSTNAME = Kind("a host name", lambda value: isinstance(value, str) and is_hostname(value))
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
-OCTETS = Kind("a number of octets, above 0", _is_count)
+OCTETS = Kind("a number of octets, above 0, of at most 18 digits", lambda value: _is_count(value) and value < MAX_OCTETS)
 COUNT = Kind("a number above 0", _is_count)
 WORKERS = Kind("a number from 1 to 256", lambda value: _is_count(value) and value <= 256)
 SECONDS = Kind("a number of seconds, above 0, at most a year", lambda value: type(value) in {int, float} and 0 < value <= 31_536_000)
@@ -70,7 +76,7 @@ KEYS = (
     Key("server.listener", "address", TEXT, "where to listen: HOST:PORT, or unix:PATH"),
     Key("server.listener", "proxy_from", NETWORKS, "networks of load balancers, which begin each connection with a PROXY header"),
     Key("server.listener", "require_tls", REQUIRE_TLS, "which clients of this listener must start TLS; absent: the setting of [server]"),
-    Key("server", "hostname", TEXT, "the server's name, in its greeting and in trace lines"),
+    Key("server", "hostname", HOSTNAME, "the server's name, in its greeting and in trace lines"),
     Key("server", "site_owner", TEXT, "the envelope sender of messages to a list's owners (envsender)"),
     Key("server", "known_mtas", TEXTS, "networks, host names and tls:NAME of the MTAs that may send; absent: loopback only"),
     Key("server", "allow_remote", FLAG, "whether to listen on addresses other than loopback; needs known_mtas"),

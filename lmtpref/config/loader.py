@@ -186,6 +186,9 @@ class _File(TomlFile):
             self.add_person(directory, header, table)
         for number, mailing_list in enumerate(directory):
             self.check_other_lists(directory, f"list {number}", mailing_list)
+            if mailing_list.path.is_postmaster:
+                problem = "this list receives no posts, because mail to postmaster belongs to no list (RFC 5321 section 4.5.1)"
+                log.warning("%s", self.error(problem, f"list {number}", key="address"))
             for address, other in directory.shadowed_by(mailing_list).items():
                 problem = f"this list receives the mail to {address}, a sub-address of {other.address}"
                 log.warning("%s", self.error(problem, f"list {number}", key="address"))

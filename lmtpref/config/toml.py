@@ -10,6 +10,8 @@ from typing import Any
 
 from lmtpref.protocol.errors import ConfigurationError
 
+# Python's int() reads 4,300 digits.
+_TOO_MANY_DIGITS = re.compile(r"[0-9](?:_?[0-9]){4300}")
 _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]")
 
 
@@ -32,9 +34,13 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         return text, tomllib.loads(text)
     except RecursionError:
         raise ConfigurationError("nested too deeply", file=path) from None
-    except ValueError as error:  # TOMLDecodeError, or int()'s error for thousands of digits
+    except tomllib.TOMLDecodeError as error:
         at = re.search(r"\(at line (\d+)", str(error))
         raise ConfigurationError(str(error), file=path, line=int(at[1]) if at else None) from None
+    except ValueError:  # of int()
+        digits = _TOO_MANY_DIGITS.search(text)
+        line = text.count("\n", 0, digits.start()) + 1 if digits else None
+        raise ConfigurationError("a number has too many digits", file=path, line=line) from None
 
 
 class TomlFile:

@@ -114,8 +114,10 @@ def parse_local_part(local: str) -> tuple[ListAddress, ...]:
     (ListAddress(name='test-join', subaddress=None, detail=None),
      ListAddress(name='test', subaddress=<Subaddress.JOIN: 'join'>, detail=None))
 
-    A list name cannot contain a `+`, so the first one begins the detail.
+    A list name cannot contain a `+`, so the first one begins the detail.  The name `postmaster` is no list's.
     """
+    if fold_local(local) == "postmaster":
+        return ()
     head, plus, detail = local.partition("+")
     name, _, suffix = fold_local(head).rpartition("-")
     subaddress = SUFFIXES.get(suffix) if name else None

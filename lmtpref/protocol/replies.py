@@ -20,10 +20,10 @@ MAX_REPLY_TEXT_OCTETS = MAX_REPLY_LINE_OCTETS - len("250-") - len("5.123.123 ") 
 MAX_NAMED_ADDRESS_OCTETS = 254
 
 # RFC 2034 section 4: status-code = ("2"/"4"/"5") "." 1*3digit "." 1*3digit; RFC 3463 section 2 forbids leading zeros.
-_ENHANCED = re.compile(r"([245])\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})")
+_ENHANCED = re.compile(r"([245])\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})", re.ASCII)
 # RFC 5321 section 4.2: Reply-line = Reply-code [ SP textstring ]; textstring = 1*(%d09 / %d32-126)
 _TEXT = re.compile(r"[\t -~]+")
-_LINE = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
+_LINE = re.compile(r"([2-5]\d\d)(?:([ -])(.*))?", re.ASCII | re.DOTALL)
 
 
 class EnhancedCode(NamedTuple):

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.renamed import current_word
+from lmtpref.protocol.syntax import is_hostname
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings of a server that its sessions need.  Sizes are in octets, the others are counts."""
+    """The settings of a server that its sessions need.  Sizes are in octets, the others are counts.
+
+    Raises UsageError: if `hostname` is not a host name.
+    """
 
     hostname: str = "localhost"  # begins the greeting and LHLO's reply (RFC 5321 section 4.3.1)
     max_message_octets: int = 10_485_760  # in one message; beyond: 552 5.3.4; source: RFC 1870; RFC 5321 section 4.5.3.1.7 asks for 65,536
@@ -22,4 +27,6 @@ class Settings:
     starttls: bool = False  # whether the transport can be secured (RFC 3207)
 
     def __post_init__(self) -> None:
+        if not is_hostname(self.hostname):
+            raise UsageError(f"not a host name: {self.hostname!r}")
         object.__setattr__(self, "bare_newlines", current_word("bare_newlines", self.bare_newlines))

@@ -25,6 +25,7 @@ from lmtpref.protocol.catalogue import (
     PARAMETER_SYNTAX_501,
     RCPT_SYNTAX_501,
 )
+from lmtpref.protocol.domains import MAX_DOMAIN_CHARACTERS, ascii_name
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.peer_error import PeerError
 from lmtpref.protocol.replies import Reply
@@ -139,6 +140,15 @@ def check_charset(verb: str, argument: str, *, smtputf8: bool) -> None:
 def is_host(word: str) -> bool:
     """Return whether `word` can be a host name in ASCII, or an address in brackets (RFC 5321 section 4.1.2)."""
     return word.isascii() and _HOST.fullmatch(word) is not None
+
+
+def is_hostname(name: str) -> bool:
+    """Return whether a server can have this name: one that `is_host` accepts after U-labels have become A-labels.
+
+    RFC 5321 section 4.5.3.1.2 limits it to 255 octets.
+    """
+    spelled = ascii_name(name)
+    return len(spelled) <= MAX_DOMAIN_CHARACTERS and is_host(spelled)
 
 
 def split_verb(line: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ KEYS = ("rule", "given", "needs", "offers", "match", "role", "accept")
 LEVELS: tuple[Level, ...] = ("exact", "enhanced", "code", "class")  # from the strictest to the loosest
 ROLES = ("server", "client")  # which side of the dialogue is on trial
 WILDCARD = "[...]"
+MAX_PAUSE_SECONDS = 86_400.0
 
 _LINE = re.compile(r"([CS]):(?: (.+))?")
 _HEAD = re.compile(r"# ([a-z]+): (\S.*)")
@@ -186,7 +187,7 @@ def _mark(number: int, who: Who, text: str) -> Line:
     try:
         if kind == "close" and argument is None:
             return Line(number, who, text, "close")
-        if kind == "pause" and argument and 0 <= float(argument) < float("inf"):
+        if kind == "pause" and argument and 0 <= float(argument) <= MAX_PAUSE_SECONDS:
             return Line(number, who, text, "pause", seconds=float(argument))
         if kind == "raw" and argument:
             return Line(number, who, text, octets=bytes.fromhex(argument))

@@ -118,7 +118,8 @@ def limit_octets(connection: AbstractConnection) -> int:
     """Return the size of the largest message whose JSON the broker accepts."""
     properties: Any = getattr(getattr(connection, "transport", None), "connection", None)
     version = str((getattr(properties, "server_properties", None) or {}).get("version", "0"))
-    since_4 = int(re.match(r"\d+", version)[0] if re.match(r"\d+", version) else 0) >= 4  # type: ignore[index]
+    major = re.match(r"\d{1,4}", version, re.ASCII)
+    since_4 = major is not None and int(major[0]) >= 4
     return ((LIMIT_SINCE_4_OCTETS if since_4 else LIMIT_OCTETS) - ENVELOPE_OCTETS) // 4 * 3
 
 
