@@ -250,7 +250,6 @@ class Answering:
         """Discard the state from before TLS (RFC 3207 section 4.2)."""
         self.peer.secure = True
         self.peer.lhlo = None
-        self._origin = UNAVAILABLE
         if not self.closed:
             self.state = State.GREETED
 
