@@ -110,17 +110,26 @@ class Stored:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Exclude other moderators, who wait, and then find that the entry is gone."""
+        """Exclude others that move or remove entries of the Maildir; they wait, and then find that the entry is gone.
+
+        The lock is on the folder, because a consumer that claims an entry locks its file for as long as it works.
+        """
         import fcntl  # noqa: PLC0415 - only Unix has it
 
-        with contextlib.ExitStack() as held:
-            try:
-                file = held.enter_context(self.path.open("rb"))
-                fcntl.flock(file, fcntl.LOCK_EX)
-                self.path.stat()
-            except FileNotFoundError:
-                raise FileNotFoundError(errno.ENOENT, f"it is no longer in {self.queue}") from None
+        try:
+            folder = os.open(self.path.parents[1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise self._gone() from None
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if not self.path.exists():
+                raise self._gone()
             yield
+        finally:
+            os.close(folder)
+
+    def _gone(self) -> FileNotFoundError:
+        return FileNotFoundError(errno.ENOENT, f"it is no longer in {self.queue}")
 
 
 class MaildirQueue(Arrivals[Entry]):
