@@ -54,9 +54,9 @@ class FileClaim:
         Raises ClaimLostError: if it was removed or moved meanwhile.
         """
         try:
-            if not self.stored.path.exists():
-                raise ClaimLostError(self.id)
             self.stored.move("hold", replace(self.entry, verdict=Hold(reason)))
+        except FileNotFoundError:
+            raise ClaimLostError(self.id) from None
         finally:
             self.release()
 
