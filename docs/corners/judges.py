@@ -54,7 +54,7 @@ def table(counted: list[dict[str, Any]]) -> str:
 def judge(content: bytes) -> tuple[bool, str] | None:
     """Return whether the author counts, and why, without names; None for a message without such a field."""
     header = Header(content)
-    bodies = [body for name, body in header.strict_fields() if name == "authentication-results"]
+    bodies = [body for _, body in header.strict_fields("authentication-results")]
     if not bodies:
         return None
     try:

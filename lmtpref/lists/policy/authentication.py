@@ -25,6 +25,7 @@ _INSTANCE = re.compile(r"\s*i\s*=\s*(\d{1,2})\s*;", re.ASCII)
 # For each method, the property that names the authenticated domain (RFC 8601 section 2.7, RFC 7489 section 11.2).
 _PROPERTIES = {"dmarc": ("header", "from"), "dkim": ("header", "d"), "spf": ("smtp", "mailfrom")}
 _ARC = "arc"
+_FIELDS = ("authentication-results", "arc-seal", "arc-authentication-results")
 # The methods of which one result that passes is enough.
 _ANY = frozenset({"dkim", "spf"})
 
@@ -75,7 +76,7 @@ def author_of(header: Header, trust: Trust) -> Author:
     path = header.sole_author
     if path is None:
         return Author(None, "From is not one field with one address")
-    fields = list(header.strict_fields())
+    fields = list(header.strict_fields(*_FIELDS))
     texts = [body for name, body in fields if name == "authentication-results" and _is_of(trust.authserv_id, body)]
     if not texts:
         return Author(None, f"no Authentication-Results of {trust.authserv_id}")

@@ -21,8 +21,9 @@ MAX_SENDERS = 10
 
 # RFC 5322 section 3.6.2: the fields that name a message's senders.
 _SENDER_FIELDS = ("from", "reply-to", "sender")
-# A field that every reader delimits in the same way: no blank before the colon, no bare CR or LF.
-_STRICT_FIELD = re.compile(rb"([!-9;-~]+):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)(?:\r\n|\Z)")
+# The fields that every reader delimits in the same way: no blank before the colon, no bare CR or LF.
+_BODY = rb"[^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+"
+_STRICT_FIELDS = re.compile(rb"(?:[!-9;-~]++:%b(?:\r\n|\Z))*+" % _BODY)
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
 # The parser omits a mailbox with an unterminated quoted string, so this mark makes it omit the one that was cut.
 _CUT = '"'
@@ -79,12 +80,13 @@ class Header:
         """
         return [body for body, _ in self._bodies(name)]
 
-    def strict_fields(self) -> Iterator[tuple[str, str]]:
-        """Yield the fields' names in lower case and their bodies, unfolded, up to the first line that readers may delimit differently."""
-        text, at = _header_of(self._content), 0
-        while match := _STRICT_FIELD.match(text, at):
+    def strict_fields(self, *names: str) -> Iterator[tuple[str, str]]:
+        """Yield the fields called one of `names` (in lower case), unfolded, up to the first line that readers may delimit differently."""
+        text = _header_of(self._content)
+        strict = _STRICT_FIELDS.match(text)
+        assert strict
+        for match in _strict_fields_of(names).finditer(text, 0, strict.end()):
             yield match[1].decode("ascii").lower(), match[2].replace(b"\r\n", b"").decode("utf-8", "replace")
-            at = match.end()
 
     def _bodies(self, name: str) -> Iterator[tuple[str, bool]]:
         """Yield the bodies of the fields called `name`, and whether each was truncated."""
@@ -115,6 +117,12 @@ def _count(name: str, begin: bytes, lower: bytes) -> int:
 def _begin_of(name: str) -> re.Pattern[bytes]:
     """Return a regular expression for the beginning of a field `name` in a header in lower case."""
     return re.compile(rb"\n%b[ \t]*:" % re.escape(name.encode()))
+
+
+@lru_cache(maxsize=16)
+def _strict_fields_of(names: tuple[str, ...]) -> re.Pattern[bytes]:
+    """Return a regular expression for a field with one of these names, among strict fields."""
+    return re.compile(rb"(?im)^(%b):(%b)" % ("|".join(map(re.escape, names)).encode(), _BODY))
 
 
 def _end_of_field(text: bytes, start: int) -> int:
