@@ -23,15 +23,20 @@ _UNANSWERED = b"ADK"
 
 
 class DkimKey:
-    """A domain's DKIM key, which signs messages; `record` is what DNS would hold."""
+    """A domain's DKIM key, which signs messages; `record` is what DNS would hold under `name`."""
 
-    def __init__(self, domain: str) -> None:
+    def __init__(self, domain: str, *, bits: int = 2048) -> None:
         self.domain = domain
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
         format_ = serialization.PrivateFormat.TraditionalOpenSSL
         self._private = key.private_bytes(serialization.Encoding.PEM, format_, serialization.NoEncryption())
         public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        self.record = b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
+        self.record = b"v=DKIM1;k=rsa;p=" + base64.b64encode(public)
+
+    @property
+    def name(self) -> str:
+        """The name of `record` in DNS."""
+        return f"{SELECTOR.decode()}._domainkey.{self.domain}"
 
     def sign(self, message: str) -> str:
         """Return `message` with a DKIM-Signature field above it."""
@@ -50,7 +55,7 @@ class AuthMilter(socketserver.ThreadingTCPServer):
     def __init__(self, authserv_id: str, *keys: DkimKey, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Conversation)
         self.authserv_id = authserv_id
-        self.records = {f"{SELECTOR.decode()}._domainkey.{key.domain}.".encode(): key.record for key in keys}
+        self.records = {f"{key.name}.".encode(): key.record for key in keys}
         self.port: int = self.server_address[1]
         self._thread = Thread(target=self.serve_forever, daemon=True)
         self._thread.start()
