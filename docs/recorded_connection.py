@@ -7,7 +7,7 @@ from lmtpref.net.connection import MAX_STEPS_A_TURN, Connection
 from lmtpref.net.context import ServerContext
 from lmtpref.net.known_mtas import KnownMtas
 
-__all__ = ["MAX_STEPS_A_TURN", "Desk", "server_state"]
+__all__ = ["MAX_STEPS_A_TURN", "RecordedConnection", "server_context"]
 
 
 class RecordingTransport(asyncio.Transport):
@@ -47,12 +47,12 @@ class RecordingTransport(asyncio.Transport):
         self.reading.append("goes on")
 
 
-def server_state(handler: Handler, limits: Limits | None = None) -> ServerContext:
+def server_context(handler: Handler, limits: Limits | None = None) -> ServerContext:
     """Return what the connections of one server share."""
     return ServerContext(handler, Settings(hostname="lists.example"), limits or Limits(), KnownMtas(None))
 
 
-class Desk:
+class RecordedConnection:
     """A connection on the running loop, with the transport that records it."""
 
     def __init__(self, server: ServerContext) -> None:
@@ -67,11 +67,11 @@ class Desk:
 
     def writes_for(self, text: str) -> list[str]:
         """Return the writes made while `text` is fed in one piece."""
-        self.news()
+        self.take_writes()
         self.feed(text.encode("ascii"))
-        return self.news()
+        return self.take_writes()
 
-    def news(self) -> list[str]:
+    def take_writes(self) -> list[str]:
         """Return the writes made since the last call."""
         made = self.transport.made[:]
         self.transport.made.clear()
