@@ -21,6 +21,8 @@ _V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 _V2_HEAD = struct.Struct("!12sBBH")  # signature, version and command, family and transport, octets that follow
 _LOCAL, _PROXY = 0x20, 0x21
 _ADDRESSES = {0x11: struct.Struct("!4s4sHH"), 0x21: struct.Struct("!16s16sHH")}  # TCP over IPv4, over IPv6
+# The octets of the addresses of each family and transport; those of a client without TCP, and the unspecified one, name no client.
+_SIZES = {0x00: 0, 0x11: 12, 0x12: 12, 0x21: 36, 0x22: 36, 0x31: 216, 0x32: 216}
 
 
 class ProxyHeaderError(LmtpError):
@@ -70,7 +72,8 @@ def _parse_v1(octets: bytes) -> tuple[ProxiedClient, int] | None:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65_535):
+    # Section 2.1 forbids leading zeros.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65_535 and text == str(int(text))):
         raise ValueError(text)
     return int(text)
 
@@ -84,12 +87,14 @@ def _parse_v2(octets: bytes) -> tuple[ProxiedClient, int] | None:
         raise ProxyHeaderError(f"version and command 0x{command:02x}")
     if length > V2_OCTETS:
         raise ProxyHeaderError(f"a header of version 2 over {V2_OCTETS} octets")
-    addresses = _ADDRESSES.get(family) if command == _PROXY else None
-    if addresses and following < addresses.size:
+    if command == _PROXY and family not in _SIZES:
+        raise ProxyHeaderError(f"address family and transport 0x{family:02x}")
+    if command == _PROXY and following < _SIZES[family]:
         raise ProxyHeaderError("a header of version 2 without its addresses")
     if len(octets) < length:
         return None
-    if not addresses:
+    addresses = _ADDRESSES.get(family)
+    if command == _LOCAL or not addresses:
         return ProxiedClient(), length
     source, _, port, _ = addresses.unpack_from(octets, _V2_HEAD.size)
     return ProxiedClient(str(ipaddress.ip_address(source)), port), length
