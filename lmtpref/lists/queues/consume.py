@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Self
@@ -74,26 +76,50 @@ class Consumer:
         self._source = source
         self._wait = wait
         self._closed = False
+        # Held while the source is asked, so that another thread does not close it meanwhile; a signal handler may.
+        self._asking = threading.RLock()
+        # The claims that cancelled iterations have left to the next one.
+        self._left: deque[Claim] = deque()
 
     def __iter__(self) -> Iterator[Delivery]:
         while not self._closed:
-            if claim := self._source.next(TURN_SECONDS if self._wait else 0):
+            if claim := self._next():
                 yield Delivery(claim)
             elif not self._wait:
                 return
 
     async def __aiter__(self) -> AsyncIterator[Delivery]:
         while not self._closed:
-            if claim := await asyncio.to_thread(self._source.next, TURN_SECONDS if self._wait else 0):
+            if claim := await self._next_async():
                 yield Delivery(claim)
             elif not self._wait:
                 return
 
+    def _next(self) -> Claim | None:
+        with self._asking:
+            if self._left:
+                return self._left.popleft()
+            return None if self._closed else self._source.next(TURN_SECONDS if self._wait else 0)
+
+    async def _next_async(self) -> Claim | None:
+        asking = asyncio.create_task(asyncio.to_thread(self._next))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            # The thread cannot be cancelled, and may still claim an entry.
+            asking.add_done_callback(self._leave)
+            raise
+
+    def _leave(self, asked: asyncio.Task[Claim | None]) -> None:
+        if not asked.cancelled() and not asked.exception() and (claim := asked.result()):
+            self._left.append(claim)
+
     def close(self) -> None:
         """Return unacknowledged entries to the queue."""
-        if not self._closed:
-            self._closed = True
-            self._source.close()
+        with self._asking:
+            if not self._closed:
+                self._closed = True
+                self._source.close()
 
     def __enter__(self) -> Self:
         return self
