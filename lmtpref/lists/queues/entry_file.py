@@ -14,12 +14,16 @@ from lmtpref.protocol.xforward import UNAVAILABLE
 
 VERSION = 1
 
+# The exceptions with which data are unreadable: those of `json.loads` and of `restore`.
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
 # The header is JSON with one key a line, folded by RFC 5322 section 2.2.3.  JSON escapes every CR and LF of a value, so the
 # first "}" at the end of a line is the end of the header; JSON allows a fold as white space.
 _BEGIN, _END = b"X-Lmtpref-Entry: ", b"}\r\n"
 _SEPARATORS = (",\r\n ", ": ")
 
-_TEXTS = ("list", "subaddress", "detail", "reverse_path", "forward_path", "reason", "site_owner")
+_REQUIRED = ("reverse_path", "forward_path", "site_owner")
+_OPTIONAL = ("list", "subaddress", "detail", "reason")
 _KINDS: dict[str, Callable[[Any], Verdict]] = {"accept": lambda _: ACCEPT, "hold": Hold, "discard": Discard}
 
 
@@ -48,7 +52,7 @@ def unpack(octets: bytes) -> Entry:
         written = octets[end + len(_END) :]
         entry = restore(data, written[: data["trace_octets"]], written[data["head_octets"] :])
         stored = entry.octets
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except UNREADABLE as error:
         raise DamagedEntryError(f"its header cannot be read: {error}") from None
     if len(entry.content) != data["content_octets"]:
         raise DamagedEntryError(f"incomplete: {data['content_octets']} octets of content were written, {len(entry.content)} are there")
@@ -83,11 +87,11 @@ def describe(entry: Entry) -> dict[str, Any]:
 def restore(data: dict[str, Any], trace: bytes, content: bytes) -> Entry:
     """Return the entry for the data from `describe`, without its trail.
 
-    Raises ValueError, TypeError or KeyError: for other data.
+    Raises ValueError, TypeError or KeyError: for other data, and for those of another version.
     """
-    for key in _TEXTS:
-        if not isinstance(data[key], str | None):
-            raise TypeError(f"{key} is no text: {data[key]!r}")
+    if data["version"] != VERSION:
+        raise ValueError(f"it has version {data['version']!r}, and this program reads version {VERSION}")
+    _check_texts(data)
     subaddress = data["subaddress"]
     return Entry(
         content=content,
@@ -103,3 +107,14 @@ def restore(data: dict[str, Any], trace: bytes, content: bytes) -> Entry:
         site_owner=data["site_owner"],
         moderator=data.get("moderator", ""),
     )
+
+
+def _check_texts(data: dict[str, Any]) -> None:
+    """Raise TypeError or ValueError if a value of `data` that is to be a text, which UTF-8 can encode, is not one."""
+    texts = {key: data[key] for key in (*_REQUIRED, *_OPTIONAL)} | {"moderator": data.get("moderator", "")}
+    for key, value in (*texts.items(), *data["parameters"].items(), *data["origin"].items()):
+        if value is None and key not in _REQUIRED:
+            continue
+        if not isinstance(value, str):
+            raise TypeError(f"{key} is no text: {value!r}")
+        f"{key}{value}".encode()

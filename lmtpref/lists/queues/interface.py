@@ -99,7 +99,10 @@ class StoredEntry(Protocol):
         """Return the entry's line of a list of entries.  Raises the same exceptions as `entry`."""
 
     def remove(self) -> None:
-        """Remove the entry durably."""
+        """Remove the entry durably.
+
+        Raises FileNotFoundError: if the entry was removed or moved meanwhile.
+        """
 
     def move(self, queue: str, entry: Entry | None = None) -> None:
         """Move the entry to another queue; if `entry` is given, replace it with that.
@@ -177,11 +180,14 @@ class QueueOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueEngine:
-    """The functions that open a URL as queues, store and source; an entry point of the group `lmtpref.queues` names one."""
+    """The functions that open a URL as queues, store and source; an entry point of the group `lmtpref.queues` names one.
+
+    An engine without a store has no `lmtpref queues`, and one without a source has no `consume`.
+    """
 
     queues: Callable[[str, QueueOptions], Queues]
-    store: Callable[[str], Store]
-    source: Callable[[str, str, float, int], Source]  # URL, queue, lease in seconds, prefetch
+    store: Callable[[str], Store] | None = None
+    source: Callable[[str, str, float, int], Source] | None = None  # URL, queue, lease in seconds, prefetch
 
 
 _REPLIES = {

@@ -34,7 +34,10 @@ def engine_for(url: str) -> QueueEngine:
     if scheme in BUILT_IN:
         return _built_in(*BUILT_IN[scheme])
     for found in entry_points(group=GROUP, name=scheme):
-        engine = found.load()
+        try:
+            engine = found.load()
+        except Exception as error:
+            raise UsageError(f"{scheme}: the engine {found.value} cannot be imported: {type(error).__name__}: {error}") from error
         if not isinstance(engine, QueueEngine):
             raise UsageError(f"{found.value} is not a QueueEngine")
         return engine
@@ -65,7 +68,9 @@ def open_store(url: str) -> Store:
     Raises QueueUnreachableError: if the engine does not answer.
     """
     url = resolve(url)
-    return engine_for(url).store(url)
+    if (store := engine_for(url).store) is None:
+        raise UsageError(f"{masked(url)}: this engine has no store, which lists and edits entries")
+    return store(url)
 
 
 def open_source(url: str, queue: str, *, lease_seconds: float = LEASE_SECONDS, prefetch: int = PREFETCH) -> Source:
@@ -75,7 +80,11 @@ def open_source(url: str, queue: str, *, lease_seconds: float = LEASE_SECONDS, p
     Raises QueueUnreachableError: if the engine does not answer.
     """
     url = resolve(url)
-    return engine_for(url).source(url, queue, lease_seconds, prefetch)
+    if not lease_seconds > 0 or prefetch < 1:
+        raise UsageError("lease_seconds must be above 0, and prefetch at least 1")
+    if (source := engine_for(url).source) is None:
+        raise UsageError(f"{masked(url)}: this engine has no source for consumers")
+    return source(url, queue, lease_seconds, prefetch)
 
 
 def _built_in(module: str, extra: str) -> QueueEngine:

@@ -38,7 +38,8 @@ def resolve(url: str) -> str:
     """
     if not is_variable(url):
         return url
-    name = url.removeprefix(ENVIRONMENT)
+    if not (name := url.removeprefix(ENVIRONMENT)):
+        raise UsageError(f"{url} names no environment variable")
     if not (found := os.environ.get(name)):
         raise UsageError(f"the environment variable {name} is not set")
     return found

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from lmtpref.protocol.errors import UsageError
+
+# The device and the inode.
+FileIdentity = tuple[int, int]
 
 FILE_MODE = 0o600
 MOUNTS = Path("/proc/self/mountinfo")
@@ -22,19 +26,46 @@ def prepare_file(file: Path, mounts: Path = MOUNTS) -> None:
 
     Raises UsageError: if the file cannot be used.
     """
-    kind = file_system_of(file.absolute(), mounts)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise UsageError(f"{file}: SQLite does not work on a network file system ({kind}); PostgreSQL serves several machines")
+    _check_file_system(file, mounts)
     try:
         if not file.exists():
             os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
             _sync(file.absolute().parent)
-        if not file.is_file() or not os.access(file, os.R_OK | os.W_OK):
-            raise UsageError(f"{file}: cannot be read and written")
-        if file.stat().st_mode & 0o077:
-            raise UsageError(f"{file}: other users may read it; mode {FILE_MODE:o} keeps messages private")
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
+    check_file(file, mounts)
+
+
+def check_file(file: Path, mounts: Path = MOUNTS) -> FileIdentity:
+    """Return the identity of the database's file.
+
+    Raises UsageError: if the file is missing or cannot be used.
+    """
+    _check_file_system(file, mounts)
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+    if not stat.S_ISREG(found.st_mode) or not os.access(file, os.R_OK | os.W_OK):
+        raise UsageError(f"{file}: cannot be read and written")
+    if found.st_mode & 0o077:
+        raise UsageError(f"{file}: other users may read it; mode {FILE_MODE:o} keeps messages private")
+    return found.st_dev, found.st_ino
+
+
+def identity_of(file: Path) -> FileIdentity | None:
+    """Return the identity of the file; None if it is missing."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _check_file_system(file: Path, mounts: Path) -> None:
+    kind = file_system_of(file.absolute(), mounts)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise UsageError(f"{file}: SQLite does not work on a network file system ({kind}); PostgreSQL serves several machines")
 
 
 def file_system_of(file: Path, mounts: Path = MOUNTS) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,11 +15,12 @@ from lmtpref.lists.policy.verdicts import Hold
 from lmtpref.lists.queues.entry_file import DamagedEntryError
 from lmtpref.lists.queues.entry_json import envelope_json
 from lmtpref.lists.queues.interface import TIMEOUT_SECONDS, ClaimLostError
-from lmtpref.lists.queues.memory import Entry
+from lmtpref.lists.queues.memory import QUEUES, Entry
 from lmtpref.lists.queues.names import Names
 from lmtpref.lists.queues.sql.database import QueueDatabase
 from lmtpref.lists.queues.sql.store import entry_of, reading, remove
 from lmtpref.lists.queues.sql.tables import entries
+from lmtpref.protocol.errors import UsageError
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ class RowClaim:
         Raises ClaimLostError: if the lease has expired and the entry is gone or claimed again.
         """
         with self.source.database.begin() as connection:
-            gone = remove(connection, self.id, self.source.name)
+            gone = remove(connection, (entries.c.id == self.id) & (entries.c.claim == self.source.name))
         if not gone:
             raise ClaimLostError(self.id)
 
@@ -69,8 +71,10 @@ class SqlSource:
     """One queue in a database.  A killed consumer's claims last for up to `lease_seconds`."""
 
     def __init__(self, url: str, queue: str, lease_seconds: float, prefetch: int) -> None:
+        if queue not in QUEUES:
+            raise UsageError(f"no queue {queue!r}; there are {', '.join(QUEUES)}")
         self.database = QueueDatabase(url, TIMEOUT_SECONDS)
-        self.database.open()
+        self.database.open(create=False)
         self.name = Names().next()
         self._queue = queue
         self._lease_seconds = lease_seconds
@@ -96,7 +100,8 @@ class SqlSource:
         """Return every entry whose claim has not ended to the queue."""
         self._ended.set()
         self._renewing.join()
-        with self.database.begin() as connection:
+        # If the database does not answer, the leases end by themselves.
+        with contextlib.suppress(OSError), self.database.begin() as connection:
             connection.execute(update(entries).where(entries.c.claim == self.name).values(claim=None, claimed_until=None))
         self.database.close()
 

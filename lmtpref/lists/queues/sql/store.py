@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, exists, func, select, update
 
-from lmtpref.lists.queues.entry_file import DamagedEntryError, restore
+from lmtpref.lists.queues.entry_file import UNREADABLE, DamagedEntryError, restore
 from lmtpref.lists.queues.entry_json import envelope_json
 from lmtpref.lists.queues.interface import TIMEOUT_SECONDS
 from lmtpref.lists.queues.memory import QUEUES, Entry
@@ -59,9 +59,13 @@ class StoredRow:
         return summary_of(entry_of(row)) | {"octets": row.octets}
 
     def remove(self) -> None:
-        """Remove the entry, and its content if no other entry has it."""
+        """Remove the entry, and its content if no other entry has it.
+
+        Raises FileNotFoundError: if the entry was removed or moved meanwhile.
+        """
         with self.database.begin() as connection:
-            remove(connection, self.id)
+            if not remove(connection, (entries.c.id == self.id) & (entries.c.queue == self.queue)):
+                raise self._gone()
 
     def move(self, queue: str, entry: Entry | None = None) -> None:
         """Move the entry to another queue; if `entry` is given, replace it with that.
@@ -72,7 +76,10 @@ class StoredRow:
         here = (entries.c.id == self.id) & (entries.c.queue == self.queue)
         with self.database.begin() as connection:
             if not connection.execute(update(entries).where(here).values(values)).rowcount:
-                raise FileNotFoundError(errno.ENOENT, f"it is no longer in {self.queue}")
+                raise self._gone()
+
+    def _gone(self) -> FileNotFoundError:
+        return FileNotFoundError(errno.ENOENT, f"it is no longer in {self.queue}")
 
 
 class SqlStore:
@@ -80,7 +87,7 @@ class SqlStore:
 
     def __init__(self, url: str) -> None:
         self.database = QueueDatabase(url, TIMEOUT_SECONDS)
-        self.database.open()
+        self.database.open(create=False)
 
     def counts(self) -> dict[str, int]:
         """Return the number of entries in each queue."""
@@ -134,13 +141,12 @@ def entry_of(row: Row[Any]) -> Entry:
     """
     try:
         return restore(json.loads(row.data), bytes(row.trace), bytes(row.content))
-    except (ValueError, TypeError, KeyError) as error:
+    except UNREADABLE as error:
         raise DamagedEntryError(f"its data cannot be read: {error}") from None
 
 
-def remove(connection: Connection, identifier: str, claim: str | None = None) -> bool:
-    """Remove an entry, and its content with the last entry that has it; return False if the entry or the claim is gone."""
-    condition = (entries.c.id == identifier) if claim is None else (entries.c.id == identifier) & (entries.c.claim == claim)
+def remove(connection: Connection, condition: ColumnElement[bool]) -> bool:
+    """Remove the entry of the condition, and its content with the last entry that has it; return False if there is none."""
     content_id = connection.execute(select(entries.c.content_id).where(condition)).scalar_one_or_none()
     if content_id is None:
         return False
