@@ -27,14 +27,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from lmtpref.lists.database_url import parse_database_url
 from lmtpref.lists.queues.interface import QueueUnreachableError
-from lmtpref.lists.queues.sql.files import check_file, identity_of, prepare_file
+from lmtpref.lists.queues.sql.files import check_file, prepare_file, watch_file
 from lmtpref.lists.queues.sql.tables import SCHEMA_VERSION, metadata, schema
 from lmtpref.lists.queues.url import masked
 from lmtpref.protocol.errors import UsageError
@@ -205,7 +204,7 @@ class QueueDatabase:
         except (NoSuchModuleError, ArgumentError, TypeError) as error:
             raise UsageError(f"{self.name}: {_first_line(error)}") from None
         if self._file:
-            _watch_file(engine, self._file)
+            watch_file(engine, self._file)
             event.listen(engine, "connect", _configure_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         else:
@@ -230,26 +229,6 @@ def _parsed(url: str, name: str) -> URL:
     if parsed.get_backend_name() == "sqlite" and parsed.query:
         raise UsageError(f"{name}: the URL of queues in SQLite has no parameters")
     return parsed
-
-
-def _watch_file(engine: Engine, file: Path) -> None:
-    """Let connections use only the file that has the name now, because what is written to a removed file is lost.
-
-    A new connection never creates the file; if it cannot use the file, it raises QueueUnreachableError.
-    """
-
-    def check(_dialect: object, record: ConnectionPoolEntry, *_: object) -> None:
-        try:
-            record.info["file"] = check_file(file)
-        except UsageError as error:
-            raise QueueUnreachableError(str(error)) from None
-
-    def compare(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
-        if record.info["file"] != identity_of(file):
-            raise DisconnectionError
-
-    event.listen(engine, "do_connect", check)
-    event.listen(engine, "checkout", compare)
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a driver's

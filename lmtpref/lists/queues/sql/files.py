@@ -7,6 +7,11 @@ import re
 import stat
 from pathlib import Path
 
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from lmtpref.lists.queues.interface import QueueUnreachableError
 from lmtpref.protocol.errors import UsageError
 
 # The device and the inode.
@@ -53,7 +58,27 @@ def check_file(file: Path, mounts: Path = MOUNTS) -> FileIdentity:
     return found.st_dev, found.st_ino
 
 
-def identity_of(file: Path) -> FileIdentity | None:
+def watch_file(engine: Engine, file: Path) -> None:
+    """Let connections use only the file that has the name now, because what is written to a removed file is lost.
+
+    A new connection never creates the file; if it cannot use the file, it raises QueueUnreachableError.
+    """
+
+    def check(_dialect: object, record: ConnectionPoolEntry, *_: object) -> None:
+        try:
+            record.info["file"] = check_file(file)
+        except UsageError as error:
+            raise QueueUnreachableError(str(error)) from None
+
+    def compare(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if record.info["file"] != _identity_of(file):
+            raise DisconnectionError
+
+    event.listen(engine, "do_connect", check)
+    event.listen(engine, "checkout", compare)
+
+
+def _identity_of(file: Path) -> FileIdentity | None:
     """Return the identity of the file; None if it is missing."""
     try:
         found = file.stat()
