@@ -4,6 +4,7 @@ import faulthandler
 import os
 from functools import partial
 
+import pytest
 from grammar import LANGUAGE, Grammar
 from reader_project import ConsoleBlocks, ProjectFiles, PythonBlocks
 from sybil import Example, Sybil
@@ -61,6 +62,10 @@ def pytest_report_header() -> str:
     return "" if "LMTP_MTAS" in os.environ else f"left out, for `nox -s mtas`: {' '.join(MTA_PAGES)}"
 
 
-def pytest_unconfigure() -> None:
-    """Show where every thread waits, and exit with an error, if the process does not end by itself."""
-    faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Show where every thread waits, and exit with an error, if the process does not end by itself.
+
+    A worker of pytest-xdist waits for the other workers, however long their pages take.
+    """
+    if not hasattr(config, "workerinput"):
+        faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True)
