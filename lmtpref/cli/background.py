@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import select
@@ -96,6 +97,46 @@ class BackgroundStream:
         return f"{self._notice(dropped)}\n".encode() if dropped else b""
 
 
+class NonblockingStream:
+    """A text stream that writes each line at once, or drops it if a file descriptor would have to be waited for.
+
+    It has no thread, so a process with this stream can fork.  `notice` returns the line that reports the number of dropped lines.
+    """
+
+    def __init__(self, descriptor: int, notice: Callable[[int], str]) -> None:
+        self._descriptor = descriptor
+        self._notice = notice
+        self._begun = ""
+        self._dropped = 0
+
+    def write(self, text: str) -> int:
+        """Take `text`; each line is written once it is complete."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            if self._dropped and self._is_written(self._notice(self._dropped)):
+                self._dropped = 0
+            self._dropped += not self._is_written(line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: each line is written at once."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def _is_written(self, line: str) -> bool:
+        """Write a line, in pieces that a ready pipe takes whole; return False if the descriptor is not ready."""
+        octets = printable_lines(line).encode("utf-8", "backslashreplace") + b"\n"
+        # The reader of the descriptor may be gone, and an error could not be reported.
+        with contextlib.suppress(OSError):
+            for start in range(0, len(octets), select.PIPE_BUF):
+                if not select.select([], [self._descriptor], [], 0)[1]:
+                    return False
+                os.write(self._descriptor, octets[start : start + select.PIPE_BUF])
+        return True
+
+
 def _write_all(descriptor: int, octets: bytes) -> None:
     rest = memoryview(octets)
     while rest:
@@ -109,9 +150,28 @@ def _write_all(descriptor: int, octets: bytes) -> None:
 @contextlib.contextmanager
 def background_log() -> Iterator[None]:
     """Write logged and reported lines in the `with` block to standard error, in the background."""
+    stream = BackgroundStream(sys.stderr.fileno(), _dropped_notice)
+    try:
+        with _log_to(stream):
+            yield
+    finally:
+        stream.close()
+
+
+@contextlib.contextmanager
+def nonblocking_log() -> Iterator[None]:
+    """Write logged and reported lines in the `with` block to standard error, or drop them if it is not read."""
+    with contextlib.ExitStack() as stack:
+        # A program that calls `main` may have replaced standard error by an object without a descriptor.
+        with contextlib.suppress(io.UnsupportedOperation):
+            stack.enter_context(_log_to(NonblockingStream(sys.stderr.fileno(), _dropped_notice)))
+        yield
+
+
+@contextlib.contextmanager
+def _log_to(stream: BackgroundStream | NonblockingStream) -> Iterator[None]:
     handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)]
     before = [handler.stream for handler in handlers]
-    stream = BackgroundStream(sys.stderr.fileno(), _dropped_notice)
     sys.stderr.flush()
     for handler in handlers:
         handler.setStream(stream)
@@ -121,7 +181,6 @@ def background_log() -> Iterator[None]:
     finally:
         for handler, original in zip(handlers, before, strict=True):
             handler.setStream(original)
-        stream.close()
 
 
 def _dropped_notice(lines: int) -> str:

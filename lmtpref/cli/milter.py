@@ -9,7 +9,7 @@ import logging
 import signal
 from collections.abc import Iterable
 
-from lmtpref.cli.background import background_log
+from lmtpref.cli.background import background_log, nonblocking_log
 from lmtpref.cli.open_files import possible_connections
 from lmtpref.cli.reload import on_hangup
 from lmtpref.cli.terminal import report
@@ -120,7 +120,7 @@ def _milter(options: argparse.Namespace) -> int:
         max_buffered_octets=configuration.limits.max_buffered_octets,
         max_connections=possible_connections(MAX_CONNECTIONS, "the limit of connections"),
     )
-    with background_log():
+    with nonblocking_log(), background_log():
         asyncio.run(_serve_until_stopped(milter, judge, options, configuration.group()))
     return 0
 

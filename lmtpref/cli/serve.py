@@ -16,7 +16,7 @@ from typing import Any
 
 from lmtpref.cli import log_json, serve_faults, serve_given, serve_workers
 from lmtpref.cli.arguments import path_name
-from lmtpref.cli.background import background_log
+from lmtpref.cli.background import background_log, nonblocking_log
 from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.open_files import fit_connections
 from lmtpref.cli.reload import reloading
@@ -65,6 +65,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _run(options: argparse.Namespace) -> int:
+    # While the server serves, its log has a thread of its own; before, after, and in the first of several processes it has none.
+    with nonblocking_log():
+        return _serve(options)
+
+
+def _serve(options: argparse.Namespace) -> int:
     configuration, given = _configuration(options), serve_given.asked_for(options)
     _check_stdio(options, configuration)
     for condition in given:

@@ -60,7 +60,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the conversation, or reject the connection if there are too many."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
+        # TLS replaces the first of these, and stays above the second.
+        self._transport = self._socket_transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         settings = self._context.settings_of(self._require_tls)
         self._session = self._context.open_session(self, settings, self._peer or self._context.peer_of(transport))
         self._envelope_room = self._context.limits.envelope_room(settings)
@@ -120,8 +121,8 @@ class Connection(asyncio.BufferedProtocol):
         while event := self._session.turn():
             ask_without_reply(event, self._session.handler, self._context)
             self._session.answer()
-        # Under TLS, the transport refers to this object: a cycle that holds 256 KiB.
-        del self._transport
+        # Under TLS, the transports refer to this object: a cycle that holds 256 KiB.
+        del self._transport, self._socket_transport
 
     def _close_unstarted(self) -> None:
         """Close a hook's coroutine that was never awaited, because the peer did not read."""
@@ -170,8 +171,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def flush(self) -> None:
-        """Send the session's pending replies."""
-        if octets := self._session.take():
+        """Send the session's pending replies; drop them if the client is gone, because asyncio would log each write."""
+        if (octets := self._session.take()) and not (self._transport.is_closing() or self._socket_transport.is_closing()):
             write, self.write_next = self.write_next or self._transport.write, None
             write(octets)
 
