@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import Table, bindparam, delete, func, select, union_all
+from sqlalchemy import bindparam, delete, func, select, union_all
 
 from lmtpref.lists.queues.duplicates import duplicate_key, has_received
 from lmtpref.lists.queues.entry_json import envelope_json
@@ -51,8 +51,9 @@ class SqlQueues:
         options = options or QueueOptions()
         self.database = QueueDatabase(url, options.timeout_seconds)
         self._duplicate_seconds = options.duplicate_seconds
-        self._into_contents = _insertion(self.database, contents, "id", "trace", "content", "octets")
-        self._into_entries = _insertion(self.database, entries, "id", "queue", "list", "reverse_path", "arrived", "data", "content_id")
+        self._into_contents = _content_insertion(self.database)
+        into_entries = self.database.insertion(entries, "id", "queue", "list", "reverse_path", "arrived", "data", "content_id")
+        self._into_entries = Insertion(into_entries, self.database.dialect)
         self._into_keys = _key_insertion(self.database)
         self._outage = Outage(self.database.name)
         self._names = Names()
@@ -213,9 +214,17 @@ class SqlQueues:
         self.database.execute(cursor, delete(keys).where(keys.c.key.in_(old)))
 
 
-def _insertion(database: QueueDatabase, table: Table, *columns: str) -> Insertion:
-    """Return an INSERT that passes over rows that exist, such as a content that the previous batch has stored."""
-    return Insertion(database.insertion(table, *columns).on_conflict_do_nothing(), database.dialect)
+def _content_insertion(database: QueueDatabase) -> Insertion:
+    """Return an INSERT that keeps a row that exists, because the previous batch has stored it, and locks it.
+
+    Without the lock, a consumer that removes the last entry of the previous batch could remove the content before its next entry is
+    stored.  SQLite needs none, because it allows one writer at a time.
+    """
+    statement = database.insertion(contents, "id", "trace", "content", "octets")
+    if database.is_sqlite:
+        return Insertion(statement.on_conflict_do_nothing(), database.dialect)
+    locked = statement.on_conflict_do_update(index_elements=[contents.c.id], set_={"octets": statement.excluded.octets})
+    return Insertion(locked, database.dialect)
 
 
 def _key_insertion(database: QueueDatabase) -> Insertion:
