@@ -38,7 +38,7 @@ from lmtpref.protocol.syntax import Path
 
 # The recipients of a message that are started before other connections get their turn.
 RECIPIENTS_A_TURN = 16
-DIRECTORY_SECONDS = 10.0  # for each answer; Exim's callout gives 30 to the whole conversation
+DIRECTORY_SECONDS = 10.0  # for each answer; Exim's call-out waits 30 for each reply
 
 log = logging.getLogger(__name__)
 # Called directly, it creates a named tuple without a call of a Python function.
