@@ -40,7 +40,7 @@ NO_MESSAGES_EXIT = 77
 
 _HEADER = re.compile(rb"(?:From .*\r?\n)?(?:[!-9;-~]+[ \t]*:.*\r?\n(?:[ \t].*\r?\n)*){3}")
 _MAIL_FIELD = re.compile(rb"^(?:from|reply-to|sender|list-id|list-post)[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_NEXT_IN_MBOX = re.compile(rb"(?<=\n\n)(?=From \S+ )")
+NEXT_IN_MBOX = re.compile(rb"(?<=\n\n)(?=From \S+ )")
 
 
 class Reading(NamedTuple):
@@ -149,7 +149,7 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def messages_in(octets: bytes) -> Iterator[bytes]:
     """Yield the messages in a file: itself, or those of an mbox, and those enclosed in each of them."""
-    for part in _NEXT_IN_MBOX.split(octets) if octets.startswith(b"From ") else [octets]:
+    for part in NEXT_IN_MBOX.split(octets) if octets.startswith(b"From ") else [octets]:
         if not _HEADER.match(part) or not _MAIL_FIELD.search(part):
             continue
         content = part.partition(b"\n")[2] if part.startswith(b"From ") else part

@@ -22,11 +22,21 @@ from lmtpref.lists.policy.authentication import author_of, parse_trust
 from lmtpref.lists.policy.header import Header
 from lmtpref.protocol.errors import ConfigurationError
 
-SDISTS = ("authheaders==0.16.3", "django-mailbox==4.10.1", "dkimpy==1.1.8", "mail-parser==4.8.0", "mailman==3.3.10")
+SDISTS = (
+    "authheaders==0.16.3",
+    "django-mailbox==4.10.1",
+    "dkimpy==1.1.8",
+    "emailnetwork==0.0.2",
+    "eml2pdf==2.1.0",
+    "mail-parser==4.8.0",
+    "mailman==3.3.10",
+)
 TARBALLS = ("mailauth@4.13.3", "mailparser@3.14.2")
 RESULTS = Path(__file__).with_name("judges.json")
 
-_MESSAGE = re.compile(rb"(?m)^(?:Received|Return-Path|Delivered-To|Authentication-Results|ARC-Seal|MIME-Version|DKIM-Signature)[ \t]*:")
+_MESSAGE = re.compile(
+    rb"(?m)^(?:X-[\w-]+|Received|Return-Path|Delivered-To|Authentication-Results|ARC-Seal|MIME-Version|DKIM-Signature)[ \t]*:"
+)
 
 
 def main() -> int:
@@ -93,9 +103,13 @@ def found() -> Iterator[bytes]:
 
 
 def messages_in(octets: bytes) -> Iterator[bytes]:
-    """Yield the messages in a file, with CRLF: itself, or those that a program of its tests has as text."""
+    """Yield the messages in a file, with CRLF: itself, those of an mbox, or those that a program of its tests has as text."""
     octets = octets.replace(b"\r\n", b"\n")
-    texts = re.findall(rb'b?"""\\?\n?(.*?)"""', octets, re.DOTALL) if octets.startswith((b"#", b'"""', b"import", b"from")) else [octets]
+    texts = [octets]
+    if octets.startswith(b"From "):
+        texts = [part.partition(b"\n")[2] for part in headers.NEXT_IN_MBOX.split(octets)]
+    elif octets.startswith((b"#", b'"""', b"import", b"from")):
+        texts = re.findall(rb'b?"""\\?\n?(.*?)"""', octets, re.DOTALL)
     for text in texts:
         if _MESSAGE.match(text):
             yield text.replace(b"\n", b"\r\n")
