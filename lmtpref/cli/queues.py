@@ -94,7 +94,7 @@ def _list(store: Store, options: argparse.Namespace) -> int:
     """Print a line for every entry; return 1 if an entry is damaged."""
     now, found, damaged = time.time(), [], False
     for data in map(_described, store.stored()):
-        if not _is_wanted(data, options, now):
+        if data is None or not _is_wanted(data, options, now):
             continue
         damaged |= "damage" in data
         found.append(data)
@@ -203,12 +203,16 @@ def _find(store: Store, options: argparse.Namespace) -> StoredEntry | None:
         return None
 
 
-def _described(stored: StoredEntry) -> dict[str, Any]:
-    data: dict[str, Any] = {"id": stored.id, "queue": stored.queue, "path": stored.place, "arrived": stored.arrived}
+def _described(stored: StoredEntry) -> dict[str, Any] | None:
+    """Return the data of an entry; None if it was removed or moved meanwhile, by a consumer for example."""
     try:
-        return data | stored.summary()
-    except (DamagedEntryError, OSError) as error:
-        return data | {"damage": str(error)}
+        data: dict[str, Any] = {"id": stored.id, "queue": stored.queue, "path": stored.place, "arrived": stored.arrived}
+        try:
+            return data | stored.summary()
+        except DamagedEntryError as error:
+            return data | {"damage": str(error)}
+    except FileNotFoundError:
+        return None
 
 
 def _is_wanted(data: dict[str, Any], options: argparse.Namespace, now: float) -> bool:

@@ -110,11 +110,11 @@ def restore(data: dict[str, Any], trace: bytes, content: bytes) -> Entry:
 
 
 def _check_texts(data: dict[str, Any]) -> None:
-    """Raise TypeError or ValueError if a value of `data` that is to be a text, which UTF-8 can encode, is not one."""
+    """Raise TypeError if a value of `data` that is to be a text is not one, and ValueError if X-MailFrom cannot be written."""
     texts = {key: data[key] for key in (*_REQUIRED, *_OPTIONAL)} | {"moderator": data.get("moderator", "")}
     for key, value in (*texts.items(), *data["parameters"].items(), *data["origin"].items()):
         if value is None and key not in _REQUIRED:
             continue
         if not isinstance(value, str):
             raise TypeError(f"{key} is no text: {value!r}")
-        f"{key}{value}".encode()
+    data["reverse_path"].encode()

@@ -167,10 +167,10 @@ class MaildirQueue(Arrivals[Entry]):
         return sum(1 for _ in self._files())
 
     def _files(self) -> Iterator[tuple[str, str]]:
-        """Yield the name and path of every file."""
+        """Yield the name and path of every regular file."""
         for maildir in _scan(self._folder):
             for folder in "new", "cur":
-                yield from ((file.name, file.path) for file in _scan(f"{maildir.path}/{folder}"))
+                yield from ((file.name, file.path) for file in _scan(f"{maildir.path}/{folder}") if file.is_file())
 
 
 def _scan(folder: Path | str) -> Iterator[os.DirEntry[str]]:
