@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import math
+import re
 from argparse import ArgumentTypeError
 
 MAX_SECONDS = 1_000_000.0  # about twelve days; the clocks of the standard library end at about 292 years
@@ -35,3 +37,8 @@ def wire_line(text: str) -> str:
     if "\r" in text or "\n" in text:
         raise ArgumentTypeError("a line is needed, without CR and LF")
     return text
+
+
+def message_of(text: bytes) -> bytes:
+    """Return the message in the octets of a text file: its lines end in CRLF, and a byte order mark is no part of it."""
+    return re.sub(rb"\r?\n", b"\r\n", text.removeprefix(codecs.BOM_UTF8))

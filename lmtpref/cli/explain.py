@@ -7,13 +7,12 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lmtpref.cli.arguments import path_name, wire_line
+from lmtpref.cli.arguments import message_of, path_name, wire_line
 from lmtpref.cli.explain_facts import described
 from lmtpref.cli.explain_forecast import forecast_as_data, forecast_as_text, forecast_of
 from lmtpref.config.configuration import Configuration
@@ -171,7 +170,7 @@ def _mail(options: argparse.Namespace) -> MailObject:
         content = f"{header}\r\nHello.\r\n".encode()
     else:
         try:
-            content = re.sub(rb"\r?\n", b"\r\n", Path(options.message).read_bytes())
+            content = message_of(Path(options.message).read_bytes())
         except OSError as error:
             raise UsageError(f"{options.message}: cannot be read: {error.strerror}") from None
     return MailObject(sender, [recipient], content)

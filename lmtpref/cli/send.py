@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import re
 import smtplib
 import sys
 
-from lmtpref.cli.arguments import seconds, wire_line
+from lmtpref.cli.arguments import message_of, seconds, wire_line
 from lmtpref.cli.exit_codes import FAILED_EXIT, TIMED_OUT_EXIT
 from lmtpref.cli.terminal import report
 from lmtpref.net.client.sync import Client
 from lmtpref.net.listeners import UnixAddress, parse_address
 from lmtpref.protocol.client.session import Outcome
 from lmtpref.protocol.printable import printable
-
-_NEWLINE = re.compile(rb"\r?\n")
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,7 +32,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _send(options: argparse.Namespace) -> int:
     place = parse_address(options.address)
     host, port = (str(place), 0) if isinstance(place, UnixAddress) else place
-    content = _NEWLINE.sub(b"\r\n", sys.stdin.buffer.read())
+    content = message_of(sys.stdin.buffer.read())
     client = Client(local_hostname=options.lhlo, timeout="rfc5321" if options.timeout is None else options.timeout)
     try:
         greeting = client.connect(host, port)

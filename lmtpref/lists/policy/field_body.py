@@ -27,16 +27,18 @@ class Token(NamedTuple):
     text: str
 
 
+# White space is that of RFC 5322 section 2.2: a no-break space, which Python's \s includes, is part of an atom (RFC 6532 section 3.2).
 # If the alternative for a quoted string fails, the next one takes the scanned text, so the time is proportional to the length.
 _TOKEN = re.compile(
-    r"""(?P<blank>\s+)
+    r"""(?P<blank>[\ \t\r\n]+)
     | "(?P<quoted>(?:[^"\\]|\\.)*)"
     | "(?P<open>.*)
     | (?P<literal>\[[^\[\]\\]*\])
-    | (?P<atom>[^\s()<>@,;:."\[\]\\]+)
+    | (?P<atom>[^\ \t\r\n()<>@,;:."\[\]\\]+)
     | (?P<mark>.)""",
     re.DOTALL | re.VERBOSE,
 )
+_BLANKS = re.compile(r"[ \t\r\n]+")
 _IN_COMMENT = re.compile(r"\\.|[()]", re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _NEEDS_BACKSLASH = re.compile(r'(["\\])')
@@ -87,7 +89,7 @@ def list_ids(body: str) -> Iterator[str]:
 def list_posts(body: str) -> Iterator[Path]:
     """Yield the addresses that a List-Post names, as mailto URLs or bare (RFC 2369 sections 2 and 3.4, RFC 6068)."""
     for url in _urls(body):
-        scheme, colon, rest = "".join(url.split()).partition(":")
+        scheme, colon, rest = _BLANKS.sub("", url).partition(":")
         for address in _recipients(rest) if scheme.lower() == "mailto" else () if colon else (scheme,):
             try:
                 path = Path.parse(address)
@@ -148,7 +150,7 @@ def _path(address: list[Token]) -> Path | None:
     is_literal = [token.kind for token in domain] == ["literal"]
     if not _is_dotted(local, _WORDS) or not (is_literal or _is_dotted(domain, {"atom"})):
         return None
-    text = f"{_local_part(local)}@{''.join(''.join(token.text.split()) for token in domain)}"
+    text = f"{_local_part(local)}@{_BLANKS.sub('', ''.join(token.text for token in domain))}"
     # A field that is not UTF-8 was decoded with replacement characters.
     if "\ufffd" in text:
         return None

@@ -97,7 +97,7 @@ class Header:
                 return
             start, end = begin.end(), _end_of_field(text, begin.end())
             body = text[start : min(end, start + MAX_VALUE_OCTETS)].decode("utf-8", "replace")
-            yield _FOLD.sub("", body).strip(), end > start + MAX_VALUE_OCTETS
+            yield _FOLD.sub("", body).strip(" \t\r\n"), end > start + MAX_VALUE_OCTETS
 
     def _named_lists(self) -> Iterator[str]:
         for body in self.values("list-id"):
