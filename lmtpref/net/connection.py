@@ -276,8 +276,11 @@ class Connection(asyncio.BufferedProtocol):
             if cast(asyncio.Task[None], asyncio.current_task()).cancelling():
                 raise
             self._failed(event)
-        except GeneratorExit:  # the loop is gone
-            raise
+        # Either the loop is gone, or the hook raised it.
+        except GeneratorExit:
+            if not self._loop.is_running():
+                raise
+            self._failed(event)
         except ENDS_SERVER as error:
             self._end_server(event, error)
             return
