@@ -113,6 +113,7 @@ class _File(TomlFile):
             self.check(f"server.listener {number}", table, table="server.listener")
             if "address" not in table:
                 raise self.error("a listener needs an address", f"server.listener {number}", key="address")
+            self.check_tls(table, f"server.listener {number}", server)
         listeners = tuple({**table, "proxy_from": tuple(table.get("proxy_from", ()))} for table in tables)
         return {"listeners": listeners} | ({"listen": tuple(server.get("listen", ()))} if listeners else {})
 
@@ -125,13 +126,17 @@ class _File(TomlFile):
         except ConfigurationError as error:
             raise self.placed(error, "server") from None
 
+    def check_tls(self, table: Mapping[str, Any], header: str, server: Mapping[str, Any]) -> None:
+        """Check that the clients from which `table` requires TLS can begin it."""
+        if table.get("require_tls", "no") != "no" and "tls_certificate" not in server:
+            raise self.error("TLS needs tls_certificate and tls_key", header, key="require_tls")
+
     def named(self, server: Mapping[str, Any]) -> dict[str, Named]:
         """Return the names that are looked up only when the server starts."""
         for key, other in ("tls_certificate", "tls_key"), ("tls_key", "tls_certificate"):
             if key in server and other not in server:
                 raise self.error(f"needs {other} too", "server", key=key)
-        if server.get("require_tls", "no") != "no" and "tls_certificate" not in server:
-            raise self.error("TLS needs tls_certificate and tls_key", "server", key="require_tls")
+        self.check_tls(server, "server", server)
         if "tls_client_ca" in server and "tls_certificate" not in server:
             raise self.error("TLS needs tls_certificate and tls_key", "server", key="tls_client_ca")
         if "tls_client_ca" not in server and any(mta.startswith("tls:") for mta in server.get("known_mtas", ())):

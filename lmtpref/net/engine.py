@@ -61,8 +61,7 @@ class Engine:
         if settings.starttls and tls is None:
             raise UsageError("starttls=True needs a certificate, in tls")
         settings = dataclasses.replace(settings, starttls=tls is not None)
-        if settings.require_tls != "no" and tls is None:
-            raise UsageError(f"require_tls={settings.require_tls!r} needs a certificate, in tls")
+        _check_tls(settings.require_tls, tls)
         limits = limits or Limits()
         limits.check(settings)
         self._context = ServerContext(handler, settings, limits, known_mtas_of(known, tls), tls)
@@ -131,11 +130,14 @@ class Engine:
     def bind(self, listen: Iterable[str | Listener]) -> None:
         """Bind all addresses or no address.
 
-        Raises UsageError for an address that cannot be bound, for port 25, and for a remote address without permission.
+        Raises UsageError for an address that cannot be bound, for port 25, for a remote address without permission, and for a listener
+        whose settings cannot be used.
         """
         try:
             for given in listen:
                 listener = given if isinstance(given, Listener) else Listener(given)
+                listener.check()
+                _check_tls(listener.require_tls, self._context.tls)
                 listening = listener.bound or bind(parse_address(listener.address), allow_remote=self._allow_remote, group=self._unix_group)
                 self._sockets.append(listening)
                 self._listeners.append(listener)
@@ -248,6 +250,12 @@ def known_mtas_of(known_mtas: Iterable[str] | None, tls: ssl.SSLContext | None) 
     if known.certificate_names and (tls is None or tls.verify_mode is ssl.CERT_NONE):
         raise UsageError(f"known_mtas: 'tls:{min(known.certificate_names)}' needs TLS that verifies client certificates (tls_client_ca)")
     return known
+
+
+def _check_tls(require_tls: str | None, tls: ssl.SSLContext | None) -> None:
+    """Raise UsageError if clients must begin TLS, and there is no certificate for it."""
+    if require_tls not in (None, "no") and tls is None:
+        raise UsageError(f"require_tls={require_tls!r} needs a certificate, in tls")
 
 
 def loop_factory(uvloop: Uvloop) -> Callable[[], asyncio.AbstractEventLoop] | None:

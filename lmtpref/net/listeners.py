@@ -67,6 +67,14 @@ class Listener(NamedTuple):
     require_tls: Literal["no", "remote", "yes"] | None = None
     bound: socket.socket | None = None
 
+    def check(self) -> None:
+        """Raise UsageError if a member of `proxy_from` is not a network."""
+        for network in self.proxy_from:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise UsageError(f"proxy_from of {self.address}: {error}") from None
+
 
 def parse_address(text: str) -> Address:
     """Return the address in `text`, HOST:PORT or unix:PATH.  Raises UsageError for another form, and for port 25."""
