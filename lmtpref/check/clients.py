@@ -14,6 +14,7 @@ from typing import Protocol
 
 from lmtpref.check.cases import Case
 from lmtpref.check.results import CaseVerdict, Result
+from lmtpref.check.target import signals_deferred
 from lmtpref.check.usage import unstuffed
 from lmtpref.protocol.errors import TranscriptError, UsageError
 from lmtpref.protocol.peer_error import PeerError
@@ -125,16 +126,15 @@ def _converse(server: PlaysScript, words: list[str], sent: MessageToSend, second
             "{sender}": sent.sender,
             "{message}": str(file),
         }
-        with file.open("rb") as content:
-            command = list(_filled(words, values, sent.recipients))
-            client = subprocess.Popen(command, stdin=content, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - the user's own command
-        watcher = Thread(target=_stop_after_failure, args=[client, server])
-        watcher.start()
-        try:
+        command = list(_filled(words, values, sent.recipients))
+        with contextlib.ExitStack() as ending:
+            with file.open("rb") as content, signals_deferred():
+                client = subprocess.Popen(command, stdin=content, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - the user's own command
+                watcher = Thread(target=_stop_after_failure, args=[client, server])
+                watcher.start()
+                ending.callback(watcher.join)
+                ending.callback(_end, client)
             server.play(seconds)
-        finally:
-            _end(client)
-            watcher.join()
 
 
 def _stop_after_failure(client: subprocess.Popen[bytes], server: PlaysScript) -> None:

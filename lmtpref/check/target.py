@@ -145,15 +145,33 @@ class CommandTarget:
         ours, theirs = socket.socketpair()
         words = [word.replace(_GIVEN, ",".join(conditions) or "none") for word in self._words]
         with contextlib.closing(BoundedWire(SocketWire(ours, patience_seconds=self.patience_seconds))) as bounded:
-            with theirs:
-                program = subprocess.Popen(  # noqa: S603 - the user's own command
-                    words, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL, start_new_session=True
-                )
+            program = None
             try:
+                with theirs, signals_deferred():
+                    program = subprocess.Popen(  # noqa: S603 - the user's own command
+                        words, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL, start_new_session=True
+                    )
                 yield bounded
             finally:
                 bounded.close()
-                _end(program)
+                if program:
+                    _end(program)
+
+
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Handle SIGTERM and SIGINT after the block, so that neither interrupts the start of a program, which would then be left."""
+    arrived: list[int] = []
+    with contextlib.ExitStack() as handlers:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(ValueError):  # only the main thread may set signal handlers
+                handlers.callback(signal.signal, number, signal.signal(number, lambda number, _: arrived.append(number)))
+        try:
+            yield
+        finally:
+            handlers.close()
+            for came in arrived:
+                signal.raise_signal(came)
 
 
 def _end(program: subprocess.Popen[bytes]) -> None:

@@ -49,6 +49,7 @@ class ClientConversation:
     def __init__(self, lhlo: bytes, *, prefer_chunks: bool, chunk_octets: int) -> None:
         self.extensions: Extensions = {}
         self.problem: str | None = None
+        self.secure = False  # whether TLS has begun
         self.shutdown_reply: Reply | None = None  # the server's 421
         self.out: list[bytes] = []
         self.events: deque[ClientEvent] = deque()
@@ -115,6 +116,7 @@ class ClientConversation:
         if not reply.positive:
             return True
         yield TLS
+        self.secure = True
         return (yield from self._send_lhlo())
 
     def leave(self) -> Talk[bool]:

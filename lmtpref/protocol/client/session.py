@@ -91,7 +91,12 @@ class ClientSession:
         self._wake()
 
     def starttls(self) -> None:
-        """Queue STARTTLS; Answered reports the reply.  Raises UsageError if it is not offered (RFC 3207 section 4)."""
+        """Queue STARTTLS; Answered reports the reply.
+
+        Raises UsageError if it is not offered (RFC 3207 section 4), or if TLS has begun already (section 4.2).
+        """
+        if self._conversation.secure:
+            raise UsageError("TLS has begun already (RFC 3207 section 4.2)")
         if "STARTTLS" not in self.extensions:
             raise UsageError("the server does not offer STARTTLS")
         self._queue(self._conversation.starttls)
