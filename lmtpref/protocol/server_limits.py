@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 
 from lmtpref.protocol.errors import UsageError
@@ -16,7 +15,8 @@ MAX_READ_OCTETS = 262_144
 # The size of an address that is counted only after it was added, with the widest characters.
 _ADDRESS_OCTETS = ADDRESS_OCTETS + COPIES_OF_AN_ADDRESS * 4 * MAX_COMMAND_LINE_OCTETS
 # The size of an address of 254 octets, the most that RFC 5321 section 4.5.3.1.3 asks of every server.
-_PATH_OCTETS = ADDRESS_OCTETS + COPIES_OF_AN_ADDRESS * sys.getsizeof("x" * 254)
+# Such a string takes 303 octets in Python 3.11, and fewer in later versions.
+_PATH_OCTETS = ADDRESS_OCTETS + COPIES_OF_AN_ADDRESS * 303
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
