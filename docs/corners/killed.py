@@ -26,6 +26,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "use"))
 import private_engines  # found by the line above
 
 from lmtpref.lists import Entry, consume, open_store
+from lmtpref.lists.queues.interface import MAX_PREFETCH
 
 CLIENTS = 3
 RECIPIENTS = ("ant@lists.example", "bee@lists.example", "cat@lists.example")  # Anne may post to all
@@ -194,7 +195,7 @@ def serving(url: str, held: str | None = None) -> Iterator[tuple[subprocess.Pope
 def entries(url: str) -> Iterator[Entry]:
     """Return the entries of the queue `in`; on AMQP they are consumed and returned, because a queue cannot be listed."""
     if url.startswith("amqp"):
-        with consume(url, "in", wait=False, prefetch=0) as consumer:
+        with consume(url, "in", wait=False, prefetch=MAX_PREFETCH) as consumer:
             yield from (delivery.entry for delivery in consumer)
     else:
         with closing(open_store(url)) as store:

@@ -20,6 +20,8 @@ DUPLICATE_SECONDS = 432_000.0
 LEASE_SECONDS = 60.0
 # The entries that one consumer claims at once.
 PREFETCH = 8
+# AMQP's limit: the prefetch count has 16 bits.
+MAX_PREFETCH = 65_535
 
 
 class QueueUnreachableError(LmtpError, ConnectionError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from lmtpref.lists.queues.interface import LEASE_SECONDS, PREFETCH, QueueEngine, QueueOptions, Queues, Source, Store
+from lmtpref.lists.queues.interface import LEASE_SECONDS, MAX_PREFETCH, PREFETCH, QueueEngine, QueueOptions, Queues, Source, Store
 from lmtpref.lists.queues.url import masked, resolve, scheme_of
 from lmtpref.protocol.errors import UsageError
 
@@ -80,8 +80,8 @@ def open_source(url: str, queue: str, *, lease_seconds: float = LEASE_SECONDS, p
     Raises QueueUnreachableError: if the engine does not answer.
     """
     url = resolve(url)
-    if not lease_seconds > 0 or prefetch < 1:
-        raise UsageError("lease_seconds must be above 0, and prefetch at least 1")
+    if not lease_seconds > 0 or not 1 <= prefetch <= MAX_PREFETCH:
+        raise UsageError(f"lease_seconds must be above 0, and prefetch between 1 and {MAX_PREFETCH}")
     if (source := engine_for(url).source) is None:
         raise UsageError(f"{masked(url)}: this engine has no source for consumers")
     return source(url, queue, lease_seconds, prefetch)

@@ -129,7 +129,7 @@ class AmqpSource:
 
     def _is_full(self) -> bool:
         """Whether this consumer has all that the broker delivers ahead of acknowledgements."""
-        return 0 < self._prefetch <= self.claimed
+        return self.claimed >= self._prefetch
 
     async def _ready(self) -> bool:
         """Whether entries wait that no consumer has."""

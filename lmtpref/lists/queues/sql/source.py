@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 RENEWALS_A_LEASE = 3
+# The most entries that one statement names; SQLite allows 32,766 parameters.
+CLAIM_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class SqlSource:
         self.name = Names().next()
         self._queue = queue
         self._lease_seconds = lease_seconds
-        self._prefetch = prefetch
+        self._prefetch = min(prefetch, CLAIM_ROWS)
         self._claims: deque[RowClaim] = deque()
         self._ended = threading.Event()
         self._renewing = threading.Thread(target=self._renew, name="lmtpref-leases", daemon=True)
