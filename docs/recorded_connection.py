@@ -2,12 +2,12 @@
 
 import asyncio
 
-from lmtpref import Handler, Limits, Settings
-from lmtpref.net.connection import MAX_STEPS_A_TURN, Connection
+from lmtpref import Handler, Limits, Peer, Settings
+from lmtpref.net.connection import MAX_FINAL_TURNS, MAX_STEPS_A_TURN, Connection
 from lmtpref.net.context import ServerContext
 from lmtpref.net.known_mtas import KnownMtas
 
-__all__ = ["MAX_STEPS_A_TURN", "RecordedConnection", "server_context"]
+__all__ = ["MAX_FINAL_TURNS", "MAX_STEPS_A_TURN", "RecordedConnection", "server_context"]
 
 
 class RecordingTransport(asyncio.Transport):
@@ -55,9 +55,9 @@ def server_context(handler: Handler, limits: Limits | None = None) -> ServerCont
 class RecordedConnection:
     """A connection on the running loop, with the transport that records it."""
 
-    def __init__(self, server: ServerContext) -> None:
+    def __init__(self, server: ServerContext, peer: Peer | None = None) -> None:
         self.transport = RecordingTransport()
-        self.connection = Connection(server)
+        self.connection = Connection(server, peer)
         self.connection.connection_made(self.transport)
 
     def feed(self, octets: bytes) -> None:

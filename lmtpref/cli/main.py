@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lmtpref import __version__
 from lmtpref.cli.exit_codes import FAILED_EXIT
-from lmtpref.cli.terminal import LineFormatter, escaping, report
+from lmtpref.cli.terminal import LineFormatter, escaping, is_worth_logging, report
 from lmtpref.lists.queues.interface import QueueUnreachableError
 from lmtpref.protocol.connection_log import ConnectionFilter
 from lmtpref.protocol.errors import UsageError
@@ -51,6 +51,7 @@ def _begin_logging() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter())
     handler.addFilter(ConnectionFilter())
+    handler.addFilter(is_worth_logging)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 

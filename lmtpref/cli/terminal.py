@@ -13,6 +13,8 @@ from typing import TextIO, cast
 
 from lmtpref.protocol.printable import printable, printable_lines
 
+_CLOSED_BY_CLIENT = frozenset({"SSL connection is closed", "socket.send() raised exception."})
+
 
 class EscapingStream:
     """A text stream that escapes control characters; line feeds and tabs pass.
@@ -105,6 +107,11 @@ class LineFormatter(logging.Formatter):
         about = f"connection {connection}: " if connection else ""
         line = f"lmtpref: {about}{printable(record.getMessage())}"
         return _indented(f"{line}\n{self.formatException(record.exc_info)}") if record.exc_info else line
+
+
+def is_worth_logging(record: logging.LogRecord) -> bool:
+    """Return whether `record` says more than that a client has closed its connection, which asyncio logs for each write after that."""
+    return record.name != "asyncio" or record.msg not in _CLOSED_BY_CLIENT
 
 
 def _indented(text: str) -> str:

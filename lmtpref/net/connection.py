@@ -24,6 +24,8 @@ from lmtpref.protocol.server_limits import MAX_READ_OCTETS
 log = logging.getLogger(__name__)
 
 MAX_STEPS_A_TURN = 128  # commands, chunks and final replies before other connections are served
+# Turns without a pause, after close_notify: enough for a transaction with 1,000 recipients, each with a command and a final reply.
+MAX_FINAL_TURNS = 16
 # How long the peer may take to close, after this server has sent its last reply.
 LINGER_SECONDS = 5.0
 _NO_LINGERING = struct.pack("ii", 1, 0)  # close() then sends RST
@@ -92,9 +94,9 @@ class Connection(asyncio.BufferedProtocol):
         self._eof = True
         self._continue()
         # TLS has no half-closed connections: the transport closes when this method returns.
-        while self._session.peer.secure and self._pressure.has_backlog:
-            self._next_turn()
-        return not self._session.peer.secure
+        if secure := self._session.peer.secure:
+            self._finish_backlog()
+        return not secure
 
     def pause_writing(self) -> None:
         """Process no more input while the peer does not read."""
@@ -195,6 +197,14 @@ class Connection(asyncio.BufferedProtocol):
     def _next_turn(self) -> None:
         self._pressure.has_backlog = False
         self._continue()
+
+    def _finish_backlog(self) -> None:
+        """Answer the backlog at once, up to MAX_FINAL_TURNS; drop the rest, whose replies the client could not get."""
+        for _ in range(MAX_FINAL_TURNS):
+            if not self._pressure.has_backlog:
+                return
+            self._next_turn()
+        self.drop()
 
     def _run(self) -> None:
         """Call hooks until the session needs more octets, a hook waits, or the turn is over."""
