@@ -163,7 +163,10 @@ class Source(Protocol):
     """One queue of an engine, for one consumer."""
 
     def next(self, seconds: float) -> Claim | None:
-        """Claim and return the next entry; return None if no entry comes within `seconds`."""
+        """Claim and return the next entry; return None if no entry comes within `seconds`.
+
+        Raises QueueUnreachableError: if the engine does not answer.
+        """
 
     def close(self) -> None:
         """Return every entry whose claim has not ended to the queue."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from typing import NoReturn
 
 from lmtpref.lists.queues.amqp.broker import counts
 from lmtpref.lists.queues.amqp.queues import AmqpQueues
 from lmtpref.lists.queues.amqp.source import AmqpSource
 from lmtpref.lists.queues.interface import TIMEOUT_SECONDS, QueueEngine
+from lmtpref.lists.queues.loop_thread import LoopThread
 from lmtpref.lists.queues.url import masked
 from lmtpref.protocol.errors import UsageError
 
@@ -21,7 +22,8 @@ class AmqpStore:
 
     def counts(self) -> dict[str, int]:
         """Return the number of entries in each queue."""
-        return asyncio.run(counts(self._url, TIMEOUT_SECONDS))
+        with contextlib.closing(LoopThread("lmtpref-counts")) as thread:
+            return thread.run(counts(self._url, TIMEOUT_SECONDS))
 
     def stored(self) -> NoReturn:
         """Raise UsageError, because AMQP cannot list entries."""

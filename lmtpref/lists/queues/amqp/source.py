@@ -80,7 +80,10 @@ class AmqpSource:
         self.thread.run(self._open())
 
     def next(self, seconds: float) -> AmqpClaim | None:
-        """Claim and return the next entry; return None if no entry comes within `seconds`."""
+        """Claim and return the next entry; return None if no entry comes within `seconds`.
+
+        Raises QueueUnreachableError: if the connection was lost.
+        """
         while message := self.thread.run(self._next(seconds)):
             try:
                 return AmqpClaim(self, message, entry_from_json(message.body))
@@ -106,12 +109,13 @@ class AmqpSource:
     async def _next(self, seconds: float) -> AbstractIncomingMessage | None:
         end = asyncio.get_running_loop().time() + seconds
         while True:
+            # The broker has returned the messages that wait here to the queue.
+            if self._channel.is_closed:
+                raise error_of(ConnectionError("the connection was lost"), masked(self._url))
             rest = end - asyncio.get_running_loop().time()
             try:
                 message = await asyncio.wait_for(self._messages.get(), max(rest, MOMENT_SECONDS))
             except TimeoutError:
-                if self._connection.is_closed:
-                    raise error_of(ConnectionError("the connection was lost"), masked(self._url)) from None
                 # The broker pushes at its own pace: the queue is empty when it says so, and not when nothing has come.
                 if rest <= 0 and (self._is_full() or not await self._ready()):
                     return None
@@ -133,5 +137,8 @@ class AmqpSource:
 
     async def _ready(self) -> bool:
         """Whether entries wait that no consumer has."""
-        declared = await self._channel.declare_queue(self._queue, passive=True)
+        try:
+            declared = await self._channel.declare_queue(self._queue, passive=True)
+        except (AMQPError, RuntimeError) as error:
+            raise error_of(error, masked(self._url)) from None
         return bool(declared.declaration_result.message_count)
