@@ -143,7 +143,7 @@ def _is_about(result: Any, method: str, domain: str) -> bool:  # noqa: ANN401 - 
     """Return whether a result has the method's property once, with this domain; ARC has none that counts."""
     if method == _ARC:
         return True
-    if method not in _PROPERTIES or result.version not in (None, "1"):
+    if result.version not in (None, "1"):
         return False
     kind, name = _PROPERTIES[method]
     values = [str(p.value) for p in result.properties if (p.type.lower(), p.name.lower()) == (kind, name)]
