@@ -93,7 +93,7 @@ class Connection(asyncio.BufferedProtocol):
         self._session.eof()
         self._eof = True
         self._continue()
-        # TLS has no half-closed connections: the transport closes when this method returns.
+        # asyncio has no half-closed TLS connections: the transport closes when this method returns.
         if secure := self._session.peer.secure:
             self._finish_backlog()
         return not secure

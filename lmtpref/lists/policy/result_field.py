@@ -26,7 +26,7 @@ _PLAIN = r"[!#-'*+./0-9=?@A-Z^_`a-z{|}~-]"
 _NAME = r"\s+(?:[\w-]+\s*\.\s*)?[\w-]+\s*=\s*+"
 # An IPv6 address is not in the form that authres reads everywhere; some MTAs omit the quotes that its colons need.
 _IPV6 = re.compile(rf'{_NAME}("?)[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\1(?=\s|\Z)', re.ASCII)
-# RFC 8616 section 5: in an internationalised message, the addresses and domains in results may be in UTF-8.
+# RFC 6532 section 3.2: in an internationalised message, the addresses and domains in results may be in UTF-8.
 _UTF8 = re.compile(rf'({_NAME})([^\s"]*[^\s"\x00-\x7f][^\s"]*)(?=\s|\Z)', re.ASCII)
 # Quotes that a value does not need.
 _UNNEEDED = re.compile(rf'(\s[\w-]+\s*\.\s*[\w-]+\s*=\s*)"({_PLAIN}+)"(?=\s|\Z)', re.ASCII)
