@@ -161,8 +161,8 @@ def _configuration(options: argparse.Namespace) -> Configuration:
 
 
 def _with_queues(configuration: Configuration, options: argparse.Namespace) -> Configuration:
-    """Return the configuration, with the queues of the command line instead of its own."""
-    if options.held is not None:
+    """Return the configuration, with the queues of the command line instead of its own, and without the `held` of those."""
+    if options.held is not None or options.queues is not None or options.spool:
         configuration = replace(configuration, queue_options=replace(configuration.queue_options, held=options.held))
     if options.queues is not None:
         return replace(configuration, maildir=None, queues_url=options.queues)
@@ -172,8 +172,11 @@ def _with_queues(configuration: Configuration, options: argparse.Namespace) -> C
 def _check_stdio(options: argparse.Namespace, configuration: Configuration) -> None:
     if not options.stdio:
         return
-    if options.listen or not (configuration.maildir or configuration.queues_url):
-        raise UsageError("--stdio cannot be combined with --listen" if options.listen else "--stdio needs a spool (--spool DIR)")
+    for option in "listen", "wait":
+        if getattr(options, option):
+            raise UsageError(f"--stdio cannot be combined with --{option}")
+    if not (configuration.maildir or configuration.queues_url):
+        raise UsageError("--stdio needs a spool (--spool DIR)")
     if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()):
         # An MTA may have joined stderr with stdout, and would take log lines for replies.
         logging.disable()
