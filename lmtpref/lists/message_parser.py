@@ -44,6 +44,8 @@ class _SourcePolicy(EmailPolicy):
         return f"{self.linesep.join(lines)}{self.linesep}".encode("utf-8", "surrogateescape")
 
 
+_EMPTY_LINE = re.compile(rb"^\r?\n", re.MULTILINE)
+_BLANK_BEFORE_COLON = re.compile(rb"^([!-9;-~]+)[ \t]+(?=:)", re.MULTILINE)
 _LINE_END = re.compile("\r\n|\r|\n")
 _POLICY = cast("EmailPolicy[EmailMessage]", _SourcePolicy(header_factory=_TolerantRegistry()))
 
@@ -52,12 +54,21 @@ def parse_message(octets: bytes) -> EmailMessage:
     """Parse any octets; reading a header of the result never raises an exception.
 
     A header that the email package cannot parse, or that is longer than MAX_PARSED_CHARACTERS, is its raw text, unfolded;
-    its `defects` give the reason.  A body whose parts cannot be separated is one part.
+    its `defects` give the reason.  White space before a header's colon is allowed (RFC 5322 section 4.5).  A body whose
+    parts cannot be separated is one part.
     """
+    octets = _without_blanks_before_colons(octets)
     try:
         return message_from_bytes(octets, policy=_POLICY)
     except Exception:  # for example a body nested a thousand deep
         return BytesHeaderParser(policy=_POLICY).parsebytes(octets)
+
+
+def _without_blanks_before_colons(octets: bytes) -> bytes:
+    """Return a message without the white space before the colons of its header, at which the email package would end the header."""
+    end = _EMPTY_LINE.search(octets)
+    header_end = end.start() if end else len(octets)
+    return _BLANK_BEFORE_COLON.sub(rb"\1", octets[:header_end]) + octets[header_end:]
 
 
 def _parse_or_keep(parse: _Parse, value: str, keywords: dict[str, Any]) -> None:
