@@ -21,6 +21,9 @@ BUILT_IN = {
     "amqps": ("lmtpref.lists.queues.amqp.engine", "amqp"),
 }
 
+# The built-in engines whose scheme may name a driver of SQLAlchemy after a +.
+HAVE_DRIVERS = frozenset({"sqlite", "postgresql"})
+
 # The engines that store held and discarded messages beside the others, and need no other engine for them.
 KEEP_HELD = frozenset({"memory", "maildir", "sqlite", "postgresql"})
 
@@ -32,6 +35,8 @@ def engine_for(url: str) -> QueueEngine:
     """
     scheme = scheme_of(url)
     if scheme in BUILT_IN:
+        if scheme not in HAVE_DRIVERS and not url.startswith(f"{scheme}:"):
+            raise UsageError(f"{masked(url)}: {scheme} has no drivers")
         return _built_in(*BUILT_IN[scheme])
     for found in entry_points(group=GROUP, name=scheme):
         try:

@@ -15,7 +15,7 @@ ENVIRONMENT = "env:"
 _USERINFO = re.compile(r"((?>[^:/@]*(?::?//)?)[^:@]*):.*@", re.DOTALL)
 _PARAMETER = re.compile(r"(?i)([?&][^=&]*(?:password|passfile|secret|token)[^=&]*=)[^&]*")
 
-_FILES = ("sqlite:///", "maildir:")  # what a relative path may follow
+_FILE = re.compile(r"sqlite(?:\+[a-z0-9]+)?:///|maildir:(?://)?")  # what a path follows, which may be relative
 
 
 def is_variable(url: str) -> bool:
@@ -25,10 +25,9 @@ def is_variable(url: str) -> bool:
 
 def beside(folder: Path, url: str) -> str:
     """Return `url` with an absolute path if it names a file; a relative path starts in `folder`."""
-    for prefix in _FILES:
-        if url.startswith(prefix) and not url.startswith("/", len(prefix)):
-            return f"{prefix}{folder.absolute() / url.removeprefix(prefix)}"
-    return url
+    found = _FILE.match(url)
+    # An absolute path replaces the folder.
+    return f"{found[0]}{folder.absolute() / url[found.end() :]}" if found and url[found.end() :] else url
 
 
 def resolve(url: str) -> str:
@@ -47,7 +46,7 @@ def resolve(url: str) -> str:
 
 def masked(url: str) -> str:
     """Return `url` with `***` in place of every password, for messages and logs."""
-    shown = url if url.startswith(_FILES) else _USERINFO.sub(r"\1:***@", url, count=1)
+    shown = url if _FILE.match(url) else _USERINFO.sub(r"\1:***@", url, count=1)
     return _PARAMETER.sub(r"\1***", shown)
 
 
