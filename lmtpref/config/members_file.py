@@ -10,7 +10,13 @@ from lmtpref.lists.addresses import parse_address
 from lmtpref.protocol.errors import ConfigurationError
 
 # ADDRESS, or NAME <ADDRESS>, or nothing; then a comment, whose # begins the line or follows a blank.  The name may be quoted.
-_LINE = re.compile(r'\s*(?:(?:"(?:[^"\\]|\\.)*"|[^"<>#]|(?<=\S)#)*<\s*([^<>\s]+)\s*>|([^\s#]\S*))?\s*(?:(?<!\S)#.*)?')
+# A # with a digit after it begins no comment in an unquoted name: `Anne #1 <anne@home.test>`.
+_LINE = re.compile(
+    r"""\s*(?:(?:"(?:[^"\\]|\\.)*"|[^"<>#]|(?<=\S)\#)*<\s*(?P<named>[^<>\s]+)\s*>
+    |[^"<>@#\s](?:[^"<>@#]|\#(?=\d))*<\s*(?P<numbered>[^<>\s]+)\s*>
+    |(?P<alone>[^\s#]\S*))?\s*(?:(?<!\S)\#.*)?""",
+    re.VERBOSE,
+)
 
 
 def read_members(path: Path) -> list[str]:
@@ -31,4 +37,4 @@ def read_members(path: Path) -> list[str]:
 def _address(line: str) -> str:
     """Return the address on `line`; if it has none, the whole line, which then fails to parse."""
     match = _LINE.fullmatch(line)
-    return (match[1] or match[2] or "") if match else line.strip()
+    return (match["named"] or match["numbered"] or match["alone"] or "") if match else line.strip()
