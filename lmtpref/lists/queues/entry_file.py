@@ -53,12 +53,17 @@ def unpack(octets: bytes) -> Entry:
         entry = restore(data, written[: data["trace_octets"]], written[data["head_octets"] :])
         stored = entry.octets
     except UNREADABLE as error:
-        raise DamagedEntryError(f"its header cannot be read: {error}") from None
+        raise DamagedEntryError(f"its header cannot be read: {fault_in(error)}") from None
     if len(entry.content) != data["content_octets"]:
         raise DamagedEntryError(f"incomplete: {data['content_octets']} octets of content were written, {len(entry.content)} are there")
     if not octets.endswith(stored):
         raise DamagedEntryError("does not match its header: X-MailFrom or the trace was changed")
     return entry
+
+
+def fault_in(error: Exception) -> str:
+    """Return why data are unreadable, for one of the exceptions in `UNREADABLE`."""
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def describe(entry: Entry) -> dict[str, Any]:
@@ -92,6 +97,8 @@ def restore(data: dict[str, Any], trace: bytes, content: bytes) -> Entry:
     if data["version"] != VERSION:
         raise ValueError(f"it has version {data['version']!r}, and this program reads version {VERSION}")
     _check_texts(data)
+    if data["verdict"] not in _KINDS:
+        raise ValueError(f"no verdict {data['verdict']!r}")
     subaddress = data["subaddress"]
     return Entry(
         content=content,

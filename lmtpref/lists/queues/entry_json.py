@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 
-from lmtpref.lists.queues.entry_file import UNREADABLE, DamagedEntryError, describe, restore
+from lmtpref.lists.queues.entry_file import UNREADABLE, DamagedEntryError, describe, fault_in, restore
 from lmtpref.lists.queues.memory import Entry
 
 CONTENT_TYPE = "application/json"
@@ -37,4 +37,4 @@ def entry_from_json(octets: bytes) -> Entry:
         data = json.loads(octets)
         return restore(data, b64decode(data["trace"], validate=True), b64decode(data["content"], validate=True))
     except UNREADABLE as error:
-        raise DamagedEntryError(f"its JSON cannot be read: {error}") from None
+        raise DamagedEntryError(f"its JSON cannot be read: {fault_in(error)}") from None

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, exists, func, select, update
 
-from lmtpref.lists.queues.entry_file import UNREADABLE, DamagedEntryError, restore
+from lmtpref.lists.queues.entry_file import UNREADABLE, DamagedEntryError, fault_in, restore
 from lmtpref.lists.queues.entry_json import envelope_json
 from lmtpref.lists.queues.interface import TIMEOUT_SECONDS
 from lmtpref.lists.queues.memory import QUEUES, Entry
@@ -142,7 +142,7 @@ def entry_of(row: Row[Any]) -> Entry:
     try:
         return restore(json.loads(row.data), bytes(row.trace), bytes(row.content))
     except UNREADABLE as error:
-        raise DamagedEntryError(f"its data cannot be read: {error}") from None
+        raise DamagedEntryError(f"its data cannot be read: {fault_in(error)}") from None
 
 
 def remove(connection: Connection, condition: ColumnElement[bool]) -> bool:
