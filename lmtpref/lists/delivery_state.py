@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lmtpref.lists.addresses import Subaddress
-from lmtpref.lists.mailinglist import MailingList
+from lmtpref.lists.addresses import Subaddress, fold_address
+from lmtpref.lists.mailinglist import Lookup, MailingList
 from lmtpref.lists.policy.authentication import Author, Trust, author_of
 from lmtpref.lists.policy.default import Decision
 from lmtpref.lists.policy.facts import RecipientFacts
@@ -17,13 +17,27 @@ from lmtpref.protocol.handler import Recipient
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.syntax import Path
 
+# Called directly, it creates a named tuple without a call of a Python function.
+_new = tuple.__new__
+
 
 class DeliveryTarget(NamedTuple):
-    """The destination of a message: list, sub-address, detail.  Recipients with the same target share one entry."""
+    """The destination of a message.  Recipients with the same target share one entry.
+
+    It is a list with a sub-address and a detail, or the mailbox of a recipient without a list, such as postmaster.
+    """
 
     list: str | None
-    subaddress: Subaddress | None
-    detail: str | None
+    subaddress: Subaddress | None = None
+    detail: str | None = None
+    mailbox: str | None = None
+
+
+def target_of(found: Lookup, path: Path, hostname: str) -> DeliveryTarget:
+    """Return the target of the recipient `path`, which the directory `found`; a path without a domain is at `hostname`."""
+    if found.list is None:
+        return DeliveryTarget(None, mailbox=fold_address(path.address if path.domain else f"{path.address}@{hostname}"))
+    return _new(DeliveryTarget, (found.list.address, found.subaddress, found.detail, None))
 
 
 class RecipientDecision(NamedTuple):

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from itertools import islice
 from typing import Literal
 
-from lmtpref.lists.delivery_state import DeliveryTarget, MessageDelivery, RecipientDecision
+from lmtpref.lists.delivery_state import DeliveryTarget, MessageDelivery, RecipientDecision, target_of
 from lmtpref.lists.directory.bounded import ANSWERS, NO_ANSWER, ask
 from lmtpref.lists.early_answers import answer_after, begin_early
 from lmtpref.lists.mailinglist import Judge, ListDirectory, Lookup, MailingList
@@ -184,13 +184,13 @@ class ListHandler(Handler):
 
     def _judge(self, envelope: Envelope, recipient: Recipient, found: Lookup) -> Reply | None:
         path, sender = recipient.path, envelope.reverse_path
-        mailing_list, subaddress, detail, _, served, _, persons = found
+        _, _, _, _, served, _, persons = found
         served = served or not path.domain or a_labels(path.domain) == a_labels(self.hostname)
         banned = (self.reject_banned_at == "rcpt" or persons is not NOBODY) and self._is_banned(sender, persons)
         octets = envelope.declared_octets if envelope.parameters else None
         facts = _new(RecipientFacts, (envelope.peer, sender, octets, path, found, served, False, banned))
         decision = self._decide(self._at_rcpt, facts, found)
-        target = _new(DeliveryTarget, (mailing_list and mailing_list.address, subaddress, detail))
+        target = target_of(found, path, self.hostname)
         recipient.state = _new(RecipientDecision, (facts, decision, target))
         reply = decision.verdict.reply
         return reply and _named(reply, recipient)
@@ -242,7 +242,7 @@ class ListHandler(Handler):
         if refusal := decision.verdict.reply:
             delivery.answers[target] = refusal
             return _named(refusal, recipient)
-        entry = Entry.of(envelope, recipient, target, delivery.trace, (earlier, decision))
+        entry = Entry.of(envelope, recipient, target[:3], delivery.trace, (earlier, decision))
         entry.site_owner = self.site_owner
         try:
             kept = self.queues.put(entry)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+from lmtpref.lists.addresses import fold_address
 from lmtpref.lists.queues.memory import Entry
 
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
@@ -16,8 +17,12 @@ _HEADER_END = re.compile(rb"\r?\n\r?\n")
 
 
 def duplicate_key(entry: Entry, content_digest: bytes) -> str:
-    """Return a digest that two entries share if they have equal content, reverse-path, list, sub-address and detail."""
-    parts = (entry.reverse_path, entry.list or "", entry.subaddress or "", "" if entry.detail is None else f"+{entry.detail}")
+    """Return a digest that two entries share if they have equal content, reverse-path, list, sub-address and detail.
+
+    Entries without a list, such as mail for postmaster, also need equal forward-paths.
+    """
+    place = fold_address(entry.forward_path) if entry.list is None else entry.list
+    parts = (entry.reverse_path, place, entry.subaddress or "", "" if entry.detail is None else f"+{entry.detail}")
     return hashlib.sha256(content_digest + "\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
