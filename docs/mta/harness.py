@@ -22,7 +22,7 @@ from sybil.parsers.rest.lexers import DirectiveLexer
 from talk import SECONDS, Tap, submit, wait_until
 
 from lmtpref.lists import Entry, Spool
-from lmtpref.net.listeners import TcpAddress, parse_address
+from lmtpref.protocol.endpoints import TcpAddress, parse_address
 from lmtpref.protocol.errors import UsageError
 from lmtpref.testing import serve_script
 from lmtpref.transcripts.notation import parse

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Self
 
-from lmtpref.net.listeners import TcpAddress, parse_address
+from lmtpref.protocol.endpoints import TcpAddress, parse_address
 from lmtpref.transcripts.notation import Who
 from lmtpref.transcripts.recording import Recording
 

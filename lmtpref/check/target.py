@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from lmtpref.net.listeners import parse_address
 from lmtpref.net.socket_wire import PATIENCE_SECONDS, SocketWire
+from lmtpref.protocol.endpoints import parse_address
 from lmtpref.protocol.errors import UsageError
 from lmtpref.transcripts.recording import Recording
 

@@ -20,7 +20,7 @@ from lmtpref.config.configuration import Configuration
 from lmtpref.config.keys import MAP_CLASS, MAP_TYPE, MTA
 from lmtpref.config.loader import load
 from lmtpref.lists import MemoryDirectory
-from lmtpref.net.listeners import Address, TcpAddress, UnixAddress, parse_address
+from lmtpref.protocol.endpoints import Address, TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.errors import UsageError
 
 # An MTA on this machine reaches us on loopback, by number, because `localhost` needs a look-up.

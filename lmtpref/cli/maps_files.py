@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lmtpref.cli.maps_addresses import ListAtDomain, addresses_of, domains_of, quoted
-from lmtpref.net.listeners import Address, TcpAddress
+from lmtpref.protocol.endpoints import Address, TcpAddress
 
 Files = dict[str, str]
 

@@ -10,8 +10,8 @@ from lmtpref.cli.arguments import message_of, seconds, wire_line
 from lmtpref.cli.exit_codes import FAILED_EXIT, TIMED_OUT_EXIT
 from lmtpref.cli.terminal import report
 from lmtpref.net.client.sync import Client
-from lmtpref.net.listeners import UnixAddress, parse_address
 from lmtpref.protocol.client.session import Outcome
+from lmtpref.protocol.endpoints import UnixAddress, parse_address
 from lmtpref.protocol.printable import printable
 
 

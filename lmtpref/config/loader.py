@@ -22,6 +22,7 @@ from lmtpref.lists.mailinglist import ListDirectory, MailingList
 from lmtpref.lists.policy.authentication import parse_trust
 from lmtpref.lists.policy.rules import Rule
 from lmtpref.lists.senders import banned_everywhere
+from lmtpref.protocol import endpoints
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.renamed import RENAMED
 from lmtpref.protocol.server_limits import Limits
@@ -114,8 +115,18 @@ class _File(TomlFile):
             if "address" not in table:
                 raise self.error("a listener needs an address", f"server.listener {number}", key="address")
             self.check_tls(table, f"server.listener {number}", server)
+            self.check_endpoints([table["address"]], f"server.listener {number}", "address")
+        self.check_endpoints(server.get("listen", ()), "server", "listen")
         listeners = tuple({**table, "proxy_from": tuple(table.get("proxy_from", ()))} for table in tables)
         return {"listeners": listeners} | ({"listen": tuple(server.get("listen", ()))} if listeners else {})
+
+    def check_endpoints(self, addresses: Collection[str], header: str, key: str) -> None:
+        """Check that a server can listen at `addresses`."""
+        try:
+            for address in addresses:
+                endpoints.parse_address(address)
+        except UsageError as error:
+            raise self.error(str(error), header, key=key) from None
 
     def check_senders(self, server: Mapping[str, Any]) -> None:
         try:
@@ -159,6 +170,7 @@ class _File(TomlFile):
     def maps(self) -> dict[str, Any]:
         table = self.data.get("maps", {})
         self.check("maps", table, table="maps")
+        self.check_endpoints([table["next_hop"]] if "next_hop" in table else [], "maps", "next_hop")
         return table | {"out": self.path.parent / table["out"]} if "out" in table else dict(table)
 
     def rule(self, name: str) -> Rule[Any]:

@@ -18,7 +18,7 @@ from lmtpref.mailman.handler import MailmanHandler
 from lmtpref.mailman.logs import MessageLog, logging_to_mailman
 from lmtpref.mailman.plugin import configured_file
 from lmtpref.mailman.settings import load
-from lmtpref.net.listeners import TcpAddress
+from lmtpref.protocol.endpoints import TcpAddress
 from lmtpref.protocol.errors import UsageError
 from lmtpref.server import Server
 

@@ -17,8 +17,9 @@ from lmtpref.net.accept_errors import AcceptErrors
 from lmtpref.net.connection import Connection
 from lmtpref.net.context import Interpose, ObserverFactory, ServerContext
 from lmtpref.net.known_mtas import KnownMtas
-from lmtpref.net.listeners import ACCEPTED_A_TURN, BACKLOG, Listener, bind, parse_address, spell
+from lmtpref.net.listeners import ACCEPTED_A_TURN, BACKLOG, Listener, bind, spell
 from lmtpref.net.proxy_gate import protocol_for
+from lmtpref.protocol.endpoints import parse_address
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.server_limits import Limits

@@ -1,4 +1,4 @@
-"""Listening addresses: their text form, and the sockets bound to them."""
+"""Listeners, and the sockets bound to their addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import errno
 import ipaddress
 import os
-import re
 import shutil
 import socket
 import stat
@@ -14,11 +13,11 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from lmtpref.protocol.domains import a_labels
+from lmtpref.protocol.endpoints import Address, TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.errors import UsageError
 
 BACKLOG = 1024  # connections waiting to be accepted
 ACCEPTED_A_TURN = 64  # connections before others are served; uvloop accepts all that wait
-SMTP_PORT = 25  # not allowed for LMTP: RFC 2033 sections 1 and 5
 UNIX_MODE = 0o660  # owner and group: file permissions decide which processes may connect
 # Our texts for bind()'s errors.
 _BIND_PROBLEMS = {
@@ -28,30 +27,6 @@ _BIND_PROBLEMS = {
     errno.ENOENT: "no such directory",
     errno.ENOTDIR: "no such directory",
 }
-
-_TCP = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^:\[\]]+):(?P<port>\d{1,5})", re.ASCII)
-
-
-class TcpAddress(NamedTuple):
-    """A host and a port; port 0 lets the system choose."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class UnixAddress(NamedTuple):
-    """The path of a Unix socket."""
-
-    path: str
-
-    def __str__(self) -> str:
-        return f"unix:{self.path}"
-
-
-Address = TcpAddress | UnixAddress
 
 
 class Listener(NamedTuple):
@@ -74,23 +49,6 @@ class Listener(NamedTuple):
                 ipaddress.ip_network(network)
             except ValueError as error:
                 raise UsageError(f"proxy_from of {self.address}: {error}") from None
-
-
-def parse_address(text: str) -> Address:
-    """Return the address in `text`, HOST:PORT or unix:PATH.  Raises UsageError for another form, and for port 25."""
-    if text.startswith("unix:") and len(text) > len("unix:"):
-        return UnixAddress(text.removeprefix("unix:"))
-    match = _TCP.fullmatch(text)
-    if not match or int(match["port"]) > 65535:
-        raise UsageError(f"not an address, HOST:PORT or unix:PATH: {text!r}")
-    refuse_smtp_port(text, int(match["port"]))
-    return TcpAddress(match["host"].strip("[]"), int(match["port"]))
-
-
-def refuse_smtp_port(text: str, port: int) -> None:
-    """Raise UsageError if `port`, of the address `text`, is that of SMTP (RFC 2033 section 5)."""
-    if port == SMTP_PORT:
-        raise UsageError(f"{text}: TCP port 25 is SMTP's, LMTP must not be served there (RFC 2033 section 5)")
 
 
 def tcp_among(addresses: Iterable[str]) -> TcpAddress:

@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 from typing import Protocol
 
 from lmtpref.net.accept_errors import AcceptErrors
-from lmtpref.net.listeners import BACKLOG, UnixAddress, bind, parse_address, spell
+from lmtpref.net.listeners import BACKLOG, bind, spell
 from lmtpref.net.milter_packets import (
     ACCEPT,
     CONTENT,
@@ -27,6 +27,7 @@ from lmtpref.net.milter_packets import (
     reply_packet,
 )
 from lmtpref.protocol.catalogue import LOCAL_ERROR_451, MESSAGE_TOO_BIG_552
+from lmtpref.protocol.endpoints import UnixAddress, parse_address
 from lmtpref.protocol.handler import Envelope
 from lmtpref.protocol.replies import Reply
 from lmtpref.protocol.server_limits import Limits

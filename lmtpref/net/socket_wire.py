@@ -8,7 +8,7 @@ import socket
 import time
 from typing import Self
 
-from lmtpref.net.listeners import TcpAddress, parse_address
+from lmtpref.protocol.endpoints import TcpAddress, parse_address
 
 PATIENCE_SECONDS = 2.0  # how long a reply may take before it counts as missing
 _READ_OCTETS = 65536

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
 
-from lmtpref.net.listeners import UnixAddress, bind, parse_address, spell
+from lmtpref.net.listeners import bind, spell
 from lmtpref.net.socket_wire import SocketWire
+from lmtpref.protocol.endpoints import UnixAddress, parse_address
 from lmtpref.transcripts.script import Script
 
 SCRIPT_SECONDS = 30.0  # how long a client may take to connect, and to play a script

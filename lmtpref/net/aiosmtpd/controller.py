@@ -16,7 +16,7 @@ from aiosmtpd.smtp import DATA_SIZE_DEFAULT
 from lmtpref.net.aiosmtpd.handler import AiosmtpdHandler
 from lmtpref.net.engine import Engine
 from lmtpref.net.engine_thread import EngineThread
-from lmtpref.net.listeners import TcpAddress, UnixAddress
+from lmtpref.protocol.endpoints import TcpAddress, UnixAddress
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
 from lmtpref.protocol.server_limits import Limits

@@ -20,8 +20,8 @@ from lmtpref.net.client.smtplib_adapter import (
     require_recipients,
     server_address,
 )
-from lmtpref.net.listeners import TcpAddress, UnixAddress
 from lmtpref.protocol.client.session import Outcome
+from lmtpref.protocol.endpoints import TcpAddress, UnixAddress
 
 # How long a server may take to read the remaining octets, or to close TLS.
 CLOSING_SECONDS = 1.0

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from lmtpref.net.listeners import Address, TcpAddress, UnixAddress, parse_address, refuse_smtp_port
 from lmtpref.protocol.client.session import REPLY_SECONDS, Answered, ClientSession, Done, MailObject, Outcome
+from lmtpref.protocol.endpoints import Address, TcpAddress, UnixAddress, parse_address, refuse_smtp_port
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.replies import Reply
 

@@ -18,8 +18,8 @@ from lmtpref.net.client.smtplib_adapter import (
     server_address,
 )
 from lmtpref.net.client.timed_socket import AT_ONCE, TimedSocket, deadline
-from lmtpref.net.listeners import TcpAddress
 from lmtpref.protocol.client.session import Outcome
+from lmtpref.protocol.endpoints import TcpAddress
 
 
 class Client(ClientBase, smtplib.LMTP):
