@@ -178,8 +178,10 @@ class _File(TomlFile):
         module, _, attribute_name = name.partition(":")
         try:
             found = getattr(import_module(module), attribute_name)
-        except Exception as error:
-            raise self.error(f"{name!r} cannot be imported: {error}", "server", key="rules") from error
+        # A module without `if __name__ == "__main__"` may end the process.
+        except (Exception, SystemExit) as error:
+            problem = f"its module raises SystemExit({error.code!r})" if isinstance(error, SystemExit) else error
+            raise self.error(f"{name!r} cannot be imported: {problem}", "server", key="rules") from error
         if not isinstance(found, Rule):
             raise self.error(f"not a rule, made by @at(stage): {name!r}", "server", key="rules")
         return found

@@ -11,10 +11,13 @@ from lmtpref.protocol.errors import ConfigurationError
 
 # ADDRESS, or NAME <ADDRESS>, or nothing; then a comment, whose # begins the line or follows a blank.  The name may be quoted.
 # A # with a digit after it begins no comment in an unquoted name: `Anne #1 <anne@home.test>`.
+# Each quantifier is possessive, so the time is proportional to the length of the line.
+_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_LOCAL = rf"(?:{_QUOTED}@)?+"
 _LINE = re.compile(
-    r"""\s*(?:(?:"(?:[^"\\]|\\.)*"|[^"<>#]|(?<=\S)\#)*<\s*(?P<named>[^<>\s]+)\s*>
-    |[^"<>@#\s](?:[^"<>@#]|\#(?=\d))*<\s*(?P<numbered>[^<>\s]+)\s*>
-    |(?P<alone>[^\s#]\S*))?\s*(?:(?<!\S)\#.*)?""",
+    rf"""\s*+(?:(?:{_QUOTED}|[^"<>#]|(?<=\S)\#)*+<\s*+(?P<named>{_LOCAL}[^<>\s]++)\s*+>
+    |[^"<>@#\s](?:[^"<>@#]|\#(?=\d))*+<\s*+(?P<numbered>{_LOCAL}[^<>\s]++)\s*+>
+    |(?P<alone>{_LOCAL}[^\s#]\S*+))?+\s*+(?:(?<!\S)\#.*+)?+""",
     re.VERBOSE,
 )
 

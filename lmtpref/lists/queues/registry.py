@@ -41,7 +41,7 @@ def engine_for(url: str) -> QueueEngine:
     for found in entry_points(group=GROUP, name=scheme):
         try:
             engine = found.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(f"{scheme}: the engine {found.value} cannot be imported: {type(error).__name__}: {error}") from error
         if not isinstance(engine, QueueEngine):
             raise UsageError(f"{found.value} is not a QueueEngine")
