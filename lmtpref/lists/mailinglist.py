@@ -125,6 +125,12 @@ class MailingList:
         put(self, "trust", parse_trust(self.trusted_authserv_id, self.trusted_arc_sealers))
         for key, choices in _CHOICES.items():
             put(self, key, _choice(choices, getattr(self, key), key=key))
+        for key in _FLAGS:
+            if not isinstance(flag := getattr(self, key), bool):
+                raise ConfigurationError(f"True or False; not {flag!r}", key=key)
+        octets = self.max_message_octets
+        if octets is not None and (type(octets) is not int or octets < 1):
+            raise ConfigurationError(f"a number of octets above 0, or None; not {octets!r}", key="max_message_octets")
 
     def __repr__(self) -> str:
         return f"<MailingList {self.address}>"
@@ -194,6 +200,7 @@ class ListDirectory(Protocol):
         """Return the list with the posting address `address`, its own or an alias; None without one."""
 
 
+_FLAGS = ("reject_moderated", "subaddresses", "emergency", "retired", "require_from")
 _CHOICES: dict[str, type[StrEnum]] = {
     "generic_nonmember_action": NonmemberAction,
     "null_sender": NullSender,
