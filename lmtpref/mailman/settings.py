@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from lmtpref.config.host_files import Named, tls_context
 from lmtpref.config.keys import KEYS, SECONDS, Kind
 from lmtpref.config.toml import line_of, read_toml
+from lmtpref.net.own_names import server_name
 from lmtpref.protocol.errors import ConfigurationError, UsageError
 from lmtpref.protocol.server_limits import Limits
 from lmtpref.protocol.settings import Settings
@@ -64,7 +64,7 @@ def load(path: Path | None) -> RunnerSettings:
 
 def _settings(values: Mapping[str, Any]) -> Settings:
     """Return the settings of the server; for keys that `values` lacks, it is as lenient as Mailman's own runner."""
-    return Settings(**{"hostname": socket.getfqdn(), "max_message_octets": MAX_MESSAGE_OCTETS, "bare_newlines": "keep", **values})
+    return Settings(**{"hostname": server_name(), "max_message_octets": MAX_MESSAGE_OCTETS, "bare_newlines": "keep", **values})
 
 
 class _File:

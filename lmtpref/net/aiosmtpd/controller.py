@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from aiosmtpd.smtp import DATA_SIZE_DEFAULT
 from lmtpref.net.aiosmtpd.handler import AiosmtpdHandler
 from lmtpref.net.engine import Engine
 from lmtpref.net.engine_thread import EngineThread
+from lmtpref.net.own_names import server_name
 from lmtpref.protocol.endpoints import TcpAddress, UnixAddress
 from lmtpref.protocol.errors import UsageError
 from lmtpref.protocol.handler import Handler
@@ -59,7 +59,7 @@ class _Controller(ABC):
         **others: object,
     ) -> None:
         _refuse(type(self), data_size_limit=data_size_limit, **others)
-        hostname = server_hostname or socket.getfqdn()
+        hostname = server_hostname or server_name()
         self._settings = Settings(
             hostname=hostname,
             max_message_octets=data_size_limit,

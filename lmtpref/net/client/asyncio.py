@@ -16,10 +16,10 @@ from lmtpref.net.client.smtplib_adapter import (
     READ_OCTETS,
     ClientBase,
     SmtplibReply,
-    own_name,
     require_recipients,
     server_address,
 )
+from lmtpref.net.own_names import client_name
 from lmtpref.protocol.client.session import Outcome
 from lmtpref.protocol.endpoints import TcpAddress, UnixAddress
 
@@ -77,7 +77,7 @@ class AsyncClient(ClientBase):
             self._address = server_address(host, port)
         self.source_address = source_address or self.source_address
         if self.local_hostname is None:
-            self.local_hostname = await asyncio.to_thread(own_name)
+            self.local_hostname = await asyncio.to_thread(client_name)
         self._adapter = self._new_adapter(self.local_hostname)
         self._streams = await self._dial()
         greeting = await self._answer()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import smtplib
-import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
@@ -50,17 +49,6 @@ def require_recipients(recipients: str | Sequence[str]) -> None:
     """Raise SMTPRecipientsRefused, as smtplib does, if there is no recipient."""
     if not recipients:
         raise smtplib.SMTPRecipientsRefused({})
-
-
-def own_name() -> str:
-    """Return the name of this host for LHLO: its full name, or its address in brackets (RFC 5321 section 4.1.4)."""
-    name = socket.getfqdn()
-    if "." in name:
-        return name
-    try:
-        return f"[{socket.gethostbyname(socket.gethostname())}]"
-    except OSError:
-        return "[127.0.0.1]"
 
 
 def smtplib_reply(reply: Reply) -> SmtplibReply:

@@ -13,11 +13,11 @@ from lmtpref.net.client.smtplib_adapter import (
     BLOCK_SECONDS,
     ClientBase,
     SmtplibReply,
-    own_name,
     require_recipients,
     server_address,
 )
 from lmtpref.net.client.timed_socket import AT_ONCE, TimedSocket, deadline
+from lmtpref.net.own_names import client_name
 from lmtpref.protocol.client.session import Outcome
 from lmtpref.protocol.endpoints import TcpAddress
 
@@ -54,7 +54,7 @@ class Client(ClientBase, smtplib.LMTP):
     ) -> None:
         self._set_options(timeout, on_outcome, prefer_chunks=prefer_chunks)
         self._address = server_address(host, port)
-        super().__init__("", port, local_hostname or own_name(), source_address)
+        super().__init__("", port, local_hostname or client_name(), source_address)
         self.timeout = self._connect_seconds()  # type: ignore[assignment]  # typeshed lacks the None that the documentation has
         self._lhlo: SmtplibReply | None = None
         self._timed_socket: TimedSocket | None = None
