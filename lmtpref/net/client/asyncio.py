@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import smtplib
 import ssl
+import threading
 from collections.abc import Callable, Sequence
 from email.message import Message
 from typing import Any, Literal, Self, cast
@@ -13,7 +13,6 @@ from typing import Any, Literal, Self, cast
 from lmtpref.net.client.smtplib_adapter import (
     BLOCK_OCTETS,
     BLOCK_SECONDS,
-    READ_OCTETS,
     ClientBase,
     SmtplibReply,
     require_recipients,
@@ -23,6 +22,8 @@ from lmtpref.net.own_names import client_name
 from lmtpref.protocol.client.session import Outcome
 from lmtpref.protocol.endpoints import TcpAddress, UnixAddress
 
+# More than a StreamReader buffers, so that a read leaves nothing: what stayed there during the TLS handshake would pass for encrypted.
+READ_OCTETS = 2**20
 # How long a server may take to read the remaining octets, or to close TLS.
 CLOSING_SECONDS = 1.0
 
@@ -92,8 +93,18 @@ class AsyncClient(ClientBase):
         reply = await self.docmd("STARTTLS")
         self._adapter.require_tls_pending(reply)
         name = self._address.host if isinstance(self._address, TcpAddress) else self._address.path
+        seconds = self._seconds(self._adapter.session.reply_timeout)
         try:
-            await self._connected[1].start_tls(context or ssl.create_default_context(), server_hostname=name)
+            await self._connected[1].start_tls(
+                context or ssl.create_default_context(),
+                server_hostname=name,
+                ssl_handshake_timeout=seconds or threading.TIMEOUT_MAX,  # None would be asyncio's minute
+            )
+        except ConnectionAbortedError:
+            # asyncio's error for a handshake over the time.
+            self._adapter.give_up(seconds)
+            self.close()
+            raise TimeoutError(self.problem) from None
         except BaseException:
             self.close()
             raise
@@ -134,15 +145,18 @@ class AsyncClient(ClientBase):
             await self._closed()
 
     async def _closed(self) -> None:
-        """Wait until the connection is closed, so that the loop does not end while it is open; abort it after CLOSING_SECONDS."""
+        """Wait until the connection is closed, so that the loop does not end while it is open; abort it after CLOSING_SECONDS.
+
+        asyncio never reports the end of a connection whose TLS handshake was cancelled, so the wait ends then too.
+        """
         if self._leaving is None:
             return
         closing = asyncio.ensure_future(self._leaving.wait_closed())
         await asyncio.wait([closing], timeout=CLOSING_SECONDS)
         if not closing.done():
             self._leaving.transport.abort()
-        with contextlib.suppress(OSError):
-            await closing
+            closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
 
     # Requests and replies ---------------------------------------------------------------------------------------
 
@@ -236,7 +250,7 @@ class AsyncClient(ClientBase):
         try:
             while not enough():
                 await self._send_pending()
-                await self._receive_line()
+                await self._receive_reply()
             if self._adapter.session.closed:
                 await self._send_pending()
                 self.close()
@@ -264,14 +278,15 @@ class AsyncClient(ClientBase):
             # The server's last replies can still be read, and then the end of the stream.
             pass
 
-    async def _receive_line(self) -> None:
-        """Read the next line, or the end of the stream."""
-        seconds = self._seconds(self._adapter.session.reply_timeout)
-        line = b""
+    async def _receive_reply(self) -> None:
+        """Read until a whole reply has come, or the end of the stream.  All its lines share one time limit."""
+        session = self._adapter.session
+        seconds = self._seconds(session.reply_timeout)
+        earlier = session.reply_count
         try:
             async with asyncio.timeout(seconds):
-                while not self._adapter.session.closed and not line.endswith(b"\n"):
-                    self._adapter.receive(line := await self._read())
+                while not session.closed and session.reply_count == earlier:
+                    self._adapter.receive(await self._read())
         except TimeoutError:
             self._adapter.give_up(seconds)
 

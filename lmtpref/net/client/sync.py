@@ -112,20 +112,25 @@ class Client(ClientBase, smtplib.LMTP):
     def starttls(self, *, context: ssl.SSLContext | None = None) -> SmtplibReply:  # type: ignore[override]  # as in Python 3.12
         """Start TLS.  The server's certificate is checked unless `context` says otherwise.
 
-        Raises SMTPNotSupportedError if STARTTLS is not offered, SMTPResponseException if the server rejects it, and SSLError if
-        the handshake fails, which closes the connection.
+        Raises SMTPNotSupportedError if STARTTLS is not offered, SMTPResponseException if the server rejects it.
+        If the handshake fails, closes the connection and raises TimeoutError, SSLError or another OSError.
         """
         self.ehlo_or_helo_if_needed()
         self._adapter.require_starttls()
         reply = self.docmd("STARTTLS")
         self._adapter.require_tls_pending(reply)
+        seconds = self._seconds(self._adapter.session.reply_timeout)
         try:
             plain = self._connected.socket
-            plain.settimeout(self._seconds(self._adapter.session.reply_timeout))
+            plain.settimeout(seconds)
             self.sock = (context or ssl.create_default_context()).wrap_socket(plain, server_hostname=self._host)
             self._adapter.session.tls_started()
             self._lhlo = self.ehlo_resp = None
             self.ehlo_or_helo_if_needed()
+        except TimeoutError:
+            self._adapter.give_up(seconds)
+            self.close()
+            raise TimeoutError(self.problem) from None
         except BaseException:
             self.close()
             raise
@@ -214,7 +219,7 @@ class Client(ClientBase, smtplib.LMTP):
         try:
             while not enough():
                 self._send_pending()
-                self._receive_line()
+                self._receive_reply()
             if self._adapter.session.closed:
                 self._send_pending()
                 self.close()
@@ -239,17 +244,18 @@ class Client(ClientBase, smtplib.LMTP):
             # The server's last replies can still be read, and then the end of the stream.
             pass
 
-    def _receive_line(self) -> None:
-        """Read the next line, or the end of the stream."""
-        seconds = self._seconds(self._adapter.session.reply_timeout)
+    def _receive_reply(self) -> None:
+        """Read until a whole reply has come, or the end of the stream.  All its lines share one time limit."""
+        session = self._adapter.session
+        seconds = self._seconds(session.reply_timeout)
         until = deadline(seconds)
-        line = b""
-        while not self._adapter.session.closed and not line.endswith(b"\n"):
+        earlier = session.reply_count
+        while not session.closed and session.reply_count == earlier:
             heard = self._read(until)
             if heard is None:
                 self._adapter.give_up(seconds)
             else:
-                self._adapter.receive(line := heard)
+                self._adapter.receive(heard)
 
     def _drain_unsolicited(self) -> None:
         """Read an unsolicited reply, such as a 421; nothing is sent to a server that is out of sync or gone."""

@@ -53,6 +53,7 @@ class ClientSession:
         if not name or " " in name:
             raise UsageError(f"a host name, or an address in brackets (RFC 5321 section 4.1.1.1): {name!r}")
         self.closed = False
+        self.reply_count = 0  # how many whole replies the session has taken
         self._quit_queued = False  # whether `quit` was called
         self._conversation = ClientConversation(_line("LHLO", name), prefer_chunks=prefer_chunks, chunk_octets=chunk_octets)
         self._reader = ReplyReader()
@@ -163,6 +164,7 @@ class ClientSession:
 
     def _take_reply(self, lines: tuple[bytes, ...]) -> None:
         """Process one reply: it answers the awaited command, whatever its code and text (RFC 2920 section 3.1)."""
+        self.reply_count += 1
         try:
             reply = _short_reply(*lines) if len(lines) == 1 and len(lines[0]) <= MAX_REPLY_OCTETS else _reply(*lines)
         except UsageError as problem:
