@@ -65,6 +65,12 @@ class _Dialogue:
             self._reader.feed(octets)
         return reply
 
+    @property
+    def incomplete(self) -> str:
+        """The part of a reply after which no CRLF came, as an addition to a message; empty if the server sent no such part."""
+        unfinished = self._reader.unfinished
+        return f"; an incomplete reply came, which no CRLF ends (RFC 5321 section 2.3.8): {unfinished!r}" if unfinished else ""
+
     def ask(self, command: str) -> Heard:
         """Send a command; return its reply."""
         self._wire.send(f"{command}\r\n".encode())
@@ -74,11 +80,11 @@ class _Dialogue:
 def _ask(dialogue: _Dialogue, sender: str, addresses: Iterable[str]) -> Probe:
     greeting = dialogue.reply()
     if not greeting:
-        return Probe(problem="no greeting came")
+        return Probe(problem=f"no greeting came{dialogue.incomplete}")
     if greeting[0][:1] != b"2":
         return Probe(problem=f"the greeting was {_text(greeting)}")
     if (lhlo := dialogue.ask(LHLO))[:1] == () or lhlo[0][:1] != b"2":
-        return Probe(problem=f"{LHLO} was answered {_text(lhlo)}", greeting=_text(greeting))
+        return Probe(problem=f"{LHLO} was answered {_text(lhlo)}{dialogue.incomplete}", greeting=_text(greeting))
     keywords = (line[4:].decode("utf-8", "replace").split() for line in lhlo[1:])
     offers = {words[0].upper(): " ".join(words[1:]) for words in keywords if words}
     wanted = tuple(addresses)

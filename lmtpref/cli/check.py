@@ -84,6 +84,7 @@ def _add_world(check: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    _require_compatible(options)
     with _ended_by_signals():
         if options.compare:
             return _compare([report_json.load(Path(file)) for file in options.compare], options.html)
@@ -98,6 +99,17 @@ def _check(options: argparse.Namespace) -> int:
         if options.client is not None:
             return _check_client(chosen, options)
         return _play(chosen, _target(options, address), options)
+
+
+def _require_compatible(options: argparse.Namespace) -> None:
+    """Raise UsageError for options of which one would have no effect."""
+    for exclusive in ("command", "client"), ("list", "dump", "compare"):
+        given = [f"--{name}" for name in exclusive if getattr(options, name) not in (None, False)]
+        if len(given) > 1:
+            raise UsageError(f"one of these options: {' '.join(given)}")
+    files = [file for file in (options.json, options.junit, options.html, options.write_known) if file]
+    if len(set(files)) < len(files):
+        raise UsageError("every report needs a file of its own")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Config = dict[str, Any]
 
 _SERVERS = pytest.StashKey[list["LmtpServer"]]()
-_FAILED = pytest.StashKey[bool]()
+_PASSED = pytest.StashKey[bool]()
 
 
 @pytest.fixture
@@ -88,14 +88,15 @@ def _lmtp_servers() -> Iterator[ServerPool]:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail the test if a hook of a server's handler raised; its exception takes precedence over the failure that it caused."""
     __tracebackhide__ = True
+    item.stash[_PASSED] = False
     try:
         result = yield
         for server in item.stash.get(_SERVERS, ()):
             server.wait_idle()
             server.check_handler()
+        item.stash[_PASSED] = True
         return result  # noqa: TRY300 - an `else` would not cover the check above
     except (Exception, pytest.fail.Exception) as error:
-        item.stash[_FAILED] = True
         try:
             for server in item.stash.get(_SERVERS, ()):
                 server.check_handler()
@@ -110,8 +111,8 @@ def _register(item: pytest.Item, server: LmtpServer) -> LmtpServer:
 
 
 def _check(item: pytest.Item, server: LmtpServer) -> None:
-    """Fail for an error that the test did not see; a test that has failed needs no second failure."""
-    if item.stash.get(_FAILED, False):
+    """Fail for an error that the test did not see; a test that failed, or was skipped, needs no failure more."""
+    if not item.stash.get(_PASSED, False):
         return
     server.check_handler()
     if server.missing:
