@@ -94,14 +94,11 @@ class AsyncClient(ClientBase):
         self._adapter.require_tls_pending(reply)
         name = self._address.host if isinstance(self._address, TcpAddress) else self._address.path
         seconds = self._seconds(self._adapter.session.reply_timeout)
+        limit = seconds or threading.TIMEOUT_MAX  # asyncio's own would be a minute
+        context = context or ssl.create_default_context()
         try:
-            await self._connected[1].start_tls(
-                context or ssl.create_default_context(),
-                server_hostname=name,
-                ssl_handshake_timeout=seconds or threading.TIMEOUT_MAX,  # None would be asyncio's minute
-            )
-        except ConnectionAbortedError:
-            # asyncio's error for a handshake over the time.
+            await self._connected[1].start_tls(context, server_hostname=name, ssl_handshake_timeout=limit)
+        except ConnectionAbortedError:  # asyncio's, after `limit`
             self._adapter.give_up(seconds)
             self.close()
             raise TimeoutError(self.problem) from None
@@ -145,17 +142,14 @@ class AsyncClient(ClientBase):
             await self._closed()
 
     async def _closed(self) -> None:
-        """Wait until the connection is closed, so that the loop does not end while it is open; abort it after CLOSING_SECONDS.
-
-        asyncio never reports the end of a connection whose TLS handshake was cancelled, so the wait ends then too.
-        """
+        """Wait until the connection is closed, so that the loop does not end while it is open; abort it after CLOSING_SECONDS."""
         if self._leaving is None:
             return
         closing = asyncio.ensure_future(self._leaving.wait_closed())
         await asyncio.wait([closing], timeout=CLOSING_SECONDS)
         if not closing.done():
             self._leaving.transport.abort()
-            closing.cancel()
+            closing.cancel()  # asyncio never reports the end after a cancelled TLS handshake
         await asyncio.gather(closing, return_exceptions=True)
 
     # Requests and replies ---------------------------------------------------------------------------------------
@@ -281,8 +275,7 @@ class AsyncClient(ClientBase):
     async def _receive_reply(self) -> None:
         """Read until a whole reply has come, or the end of the stream.  All its lines share one time limit."""
         session = self._adapter.session
-        seconds = self._seconds(session.reply_timeout)
-        earlier = session.reply_count
+        earlier, seconds = session.reply_count, self._seconds(session.reply_timeout)
         try:
             async with asyncio.timeout(seconds):
                 while not session.closed and session.reply_count == earlier:
