@@ -258,13 +258,17 @@ class ClientBase:
 
 
 def _path(address: str) -> str:
-    """Return the path in an address that is bare, in angle brackets, or after a display name."""
+    """Return the path in an address that is bare, in angle brackets, or after a display name.  Raises UsageError if it is not text."""
+    if not isinstance(address, str):
+        raise UsageError(f"an address is text: {address!r}")
     text = address.strip()
-    return text[text.rfind("<") + 1 : -1] if text.endswith(">") else text
+    return text[text.rfind("<") + 1 : -1] if "<" in text and text.endswith(">") else text
 
 
 def _octets(content: bytes | str) -> bytes:
-    """Return the content to send: line ends in text become CRLF, octets are unchanged."""
+    """Return the content to send: line ends in text become CRLF, octets are unchanged.  Raises UsageError for any other type."""
+    if not isinstance(content, str | bytes | bytearray | memoryview):
+        raise UsageError(f"a message is bytes, or ASCII text: {content!r}")
     return _NEWLINE.sub("\r\n", content).encode("ascii") if isinstance(content, str) else bytes(content)
 
 
