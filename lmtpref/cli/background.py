@@ -10,7 +10,7 @@ import select
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import TextIO, cast
+from typing import NamedTuple, TextIO, cast
 
 from lmtpref.protocol.printable import printable_lines
 
@@ -18,19 +18,30 @@ from lmtpref.protocol.printable import printable_lines
 MAX_WAITING_OCTETS = 4_194_304
 # How long the end of the command waits for the last lines to be written.
 CLOSE_SECONDS = 2.0
+LINE_FEED = ord("\n")
+
+
+class _Batch(NamedTuple):
+    """Octets that wait to be written, and the number of lines that are lost if they cannot be."""
+
+    octets: bytes
+    lines: int
 
 
 class BackgroundStream:
     """A text stream whose own thread writes whole lines to a file descriptor.
 
-    `write` never waits for the descriptor.  Lines without room are dropped; `notice` returns the line that reports their number.
+    `write` never waits for the descriptor.  Lines without room are dropped, and so are lines that cannot be written, for example
+    because the disk is full; `notice` returns the line that reports their number.
     """
 
     def __init__(self, descriptor: int, notice: Callable[[int], str]) -> None:
         self._descriptor = descriptor
         self._notice = notice
-        self._lines: list[bytes] = []
+        self._batches: list[_Batch] = []
         self._waiting_octets = 0
+        self._failed = False  # the last batch could not be written
+        self._is_line_open = False  # the last octet that was written is not a line feed
         self._dropped = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -67,34 +78,49 @@ class BackgroundStream:
             if self._closed or self._waiting_octets + len(octets) > MAX_WAITING_OCTETS:
                 self._dropped += lines
                 return
-            self._lines.append(self._take_notice() + octets)
+            self._batches += [*self._take_notice(), _Batch(octets, lines)]
             self._waiting_octets += len(octets)
             self._changed.notify()
 
     def _run(self) -> None:
-        while octets := self._next():
+        while batches := self._next():
             try:
-                _write_all(self._descriptor, octets)
-            # The reader of the descriptor is gone, and an error could not be reported.
+                self._write_all(b"".join(batch.octets for batch in batches))
+            # The error cannot be reported now.  The next line is another attempt.
             except OSError:
                 with self._changed:
-                    self._closed = True
-                    self._lines.clear()
-                return
+                    self._failed = True
+                    self._dropped += sum(batch.lines for batch in batches)
+                    if self._closed:
+                        return
+            else:
+                self._failed = False
 
-    def _next(self) -> bytes:
+    def _next(self) -> list[_Batch]:
         """Return the waiting lines, after waiting for the first one; empty once the stream is closed and all is written."""
         with self._changed:
-            self._changed.wait_for(lambda: self._lines or self._dropped or self._closed)
-            octets = b"".join(self._lines) or self._take_notice()
-            self._lines.clear()
+            self._changed.wait_for(lambda: self._batches or (self._dropped and not self._failed) or self._closed)
+            batches = self._batches or self._take_notice()
+            self._batches = []
             self._waiting_octets = 0
-            return octets
+            return batches
 
-    def _take_notice(self) -> bytes:
+    def _take_notice(self) -> list[_Batch]:
         """Return the line that reports the lines dropped since the last such line; empty if none were dropped."""
         dropped, self._dropped = self._dropped, 0
-        return f"{self._notice(dropped)}\n".encode() if dropped else b""
+        return [_Batch(f"{self._notice(dropped)}\n".encode(), dropped)] if dropped else []
+
+    def _write_all(self, octets: bytes) -> None:
+        rest = memoryview(b"\n" + octets if self._is_line_open else octets)
+        while rest:
+            try:
+                written = os.write(self._descriptor, rest)
+            # Another process has made the descriptor non-blocking.
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+            else:
+                self._is_line_open = rest[written - 1] != LINE_FEED
+                rest = rest[written:]
 
 
 class NonblockingStream:
@@ -108,6 +134,7 @@ class NonblockingStream:
         self._notice = notice
         self._begun = ""
         self._dropped = 0
+        self._is_line_open = False  # the last octet that was written is not a line feed
 
     def write(self, text: str) -> int:
         """Take `text`; each line is written once it is complete."""
@@ -126,25 +153,20 @@ class NonblockingStream:
         return self._descriptor
 
     def _is_written(self, line: str) -> bool:
-        """Write a line, in pieces that a ready pipe takes whole; return False if the descriptor is not ready."""
-        octets = printable_lines(line).encode("utf-8", "backslashreplace") + b"\n"
-        # The reader of the descriptor may be gone, and an error could not be reported.
+        """Write a line, in pieces that a ready pipe takes whole; return False if the descriptor does not take it."""
+        octets = b"\n" * self._is_line_open + printable_lines(line).encode("utf-8", "backslashreplace") + b"\n"
+        # The reader of the descriptor may be gone, or the disk full; the error cannot be reported now.
         with contextlib.suppress(OSError):
             for start in range(0, len(octets), select.PIPE_BUF):
                 if not select.select([], [self._descriptor], [], 0)[1]:
                     return False
-                os.write(self._descriptor, octets[start : start + select.PIPE_BUF])
-        return True
-
-
-def _write_all(descriptor: int, octets: bytes) -> None:
-    rest = memoryview(octets)
-    while rest:
-        try:
-            rest = rest[os.write(descriptor, rest) :]
-        # Another process has made the descriptor non-blocking.
-        except BlockingIOError:
-            select.select([], [descriptor], [])
+                piece = octets[start : start + select.PIPE_BUF]
+                written = os.write(self._descriptor, piece)
+                self._is_line_open = piece[written - 1] != LINE_FEED
+                if written < len(piece):
+                    return False
+            return True
+        return False
 
 
 @contextlib.contextmanager

@@ -35,7 +35,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the command `explain`."""
     explain = commands.add_parser("explain", help="show which rules would decide about a message, and the server's replies")
     explain.add_argument(
-        "config", metavar="CONFIG.toml", help="the configuration with the lists and rules; or mailman:FILE, that of a GNU Mailman"
+        "config",
+        type=path_name,
+        metavar="CONFIG.toml",
+        help="the configuration with the lists and rules; or mailman:FILE, that of a GNU Mailman",
     )
     explain.add_argument(
         "--from", dest="sender", type=wire_line, required=True, metavar="ADDR", help="the envelope's sender; <> for the null sender"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from lmtpref.cli.arguments import path_name
 from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.terminal import report
 from lmtpref.config.loader import load
@@ -16,7 +17,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the command `lists import`."""
     lists = commands.add_parser("lists", help="lists in a database").add_subparsers(required=True, metavar="ACTION")
     import_ = lists.add_parser("import", help="replace the lists in a database with those of CONFIG")
-    import_.add_argument("config", metavar="CONFIG.toml", help="the configuration with the lists")
+    import_.add_argument("config", type=path_name, metavar="CONFIG.toml", help="the configuration with the lists")
     import_.add_argument(
         "url", metavar="URL", help="the URL of the database, as SQLAlchemy writes it: sqlite:///lists.db, postgresql+psycopg://..."
     )

@@ -1,4 +1,7 @@
-"""The command line.  Exit codes: 0 done; 1 failed or did not match; 2 usage or configuration; 3 timed out; 4 never started."""
+"""The command line.
+
+Exit codes: 0 done; 1 failed or did not match; 2 usage or configuration; 3 timed out; 4 never started; 130 interrupted.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from lmtpref import __version__
-from lmtpref.cli.exit_codes import FAILED_EXIT
+from lmtpref.cli.exit_codes import FAILED_EXIT, INTERRUPTED_EXIT
 from lmtpref.cli.terminal import LineFormatter, escaping, is_worth_logging, report
 from lmtpref.lists.queues.interface import QueueUnreachableError
 from lmtpref.protocol.connection_log import ConnectionFilter
@@ -23,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     with escaping():
         words = sys.argv[1:] if arguments is None else arguments
-        options = _options(words)
-        _begin_logging()
         try:
+            options = _options(words)
+            _begin_logging()
             code: int = options.run(options)
         except UsageError as error:
             report(error)
@@ -33,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except QueueUnreachableError as error:
             report(error)
             return FAILED_EXIT
+        except KeyboardInterrupt:
+            report("interrupted")
+            return INTERRUPTED_EXIT
     return code
 
 

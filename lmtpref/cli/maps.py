@@ -61,7 +61,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the command `maps`."""
     maps = commands.add_parser("maps", help="print or write an MTA's tables for the lists, and the lines of its configuration")
     maps.add_argument("mta", choices=MTA.choices, help="which MTA")
-    maps.add_argument("config", metavar="CONFIG.toml", help="the configuration with the lists")
+    maps.add_argument("config", type=path_name, metavar="CONFIG.toml", help="the configuration with the lists")
     maps.add_argument("--out", type=path_name, metavar="DIR", help="write the files that have changed to this folder (default: print all)")
     maps.add_argument("--check", action="store_true", help="write nothing; report whether the files in DIR are current")
     maps.add_argument(

@@ -9,9 +9,10 @@ import logging
 import signal
 from collections.abc import Iterable
 
+from lmtpref.cli.arguments import path_name
 from lmtpref.cli.background import background_log, nonblocking_log
 from lmtpref.cli.open_files import possible_connections
-from lmtpref.cli.reload import on_hangup
+from lmtpref.cli.reload import noting_hangups, on_hangup
 from lmtpref.cli.terminal import report
 from lmtpref.config.configuration import Configuration
 from lmtpref.config.loader import load_or_open
@@ -98,7 +99,7 @@ class ListJudge:
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command `milter`."""
     milter = commands.add_parser("milter", help="answer Postfix or Sendmail for the lists, at RCPT and at the end of a message")
-    milter.add_argument("config", metavar="CONFIG.toml", help="the configuration with the lists; or mailman:FILE")
+    milter.add_argument("config", type=path_name, metavar="CONFIG.toml", help="the configuration with the lists; or mailman:FILE")
     milter.add_argument(
         "--listen", action="append", required=True, metavar="inet:HOST:PORT|unix:PATH", help="the address to listen on; may be repeated"
     )
@@ -112,6 +113,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _milter(options: argparse.Namespace) -> int:
+    with noting_hangups():
+        return _judge_until_stopped(options)
+
+
+def _judge_until_stopped(options: argparse.Namespace) -> int:
     configuration = load_or_open(options.config)
     judge = ListJudge(_handler(configuration), mixed=options.mixed, tempfail=options.on_outage == "tempfail")
     milter = Milter(

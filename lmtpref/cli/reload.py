@@ -7,7 +7,8 @@ import contextlib
 import logging
 import signal
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from lmtpref.cli import maps
 from lmtpref.cli.open_files import share_of
@@ -22,6 +23,33 @@ from lmtpref.server import Server
 log = logging.getLogger(__name__)
 
 
+class NotedHangup:
+    """A handler of SIGHUP that notes the signal in `came`, and does nothing else."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, *_: object) -> None:
+        """Note the signal."""
+        self.came = True
+
+
+@contextlib.contextmanager
+def noting_hangups() -> Iterator[None]:
+    """Keep SIGHUP from ending the process in the `with` block; `on_hangup` acts on a signal that came before its own block.
+
+    On systems without SIGHUP, and in a thread that cannot handle signals, nothing changes.
+    """
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, NotedHangup())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @contextlib.asynccontextmanager
 async def on_hangup(read_again: Callable[[], Awaitable[None]], path: str) -> AsyncIterator[None]:
     """Await `read_again` after each SIGHUP in the `async with` block; a failure is reported, and the old configuration remains.
@@ -33,12 +61,15 @@ async def on_hangup(read_again: Callable[[], Awaitable[None]], path: str) -> Asy
         return
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    # A handler of the loop would leave the default behind, which ends the process.
+    before = signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(asked.set))
+    if isinstance(before, NotedHangup) and before.came:
+        asked.set()
     task = loop.create_task(_reload_loop(asked, read_again, path))
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, before)
         task.cancel()
         await asyncio.wait([task])
 

@@ -19,7 +19,7 @@ from lmtpref.cli.arguments import path_name
 from lmtpref.cli.background import background_log, nonblocking_log
 from lmtpref.cli.exit_codes import FAILED_EXIT
 from lmtpref.cli.open_files import fit_connections
-from lmtpref.cli.reload import reloading
+from lmtpref.cli.reload import noting_hangups, reloading
 from lmtpref.cli.serve_lines import announce, print_summary
 from lmtpref.cli.serve_workers import WorkerGroup
 from lmtpref.cli.terminal import report
@@ -66,7 +66,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _run(options: argparse.Namespace) -> int:
     # While the server serves, its log has a thread of its own; before, after, and in the first of several processes it has none.
-    with nonblocking_log():
+    # Without CONFIG, and for a single conversation, SIGHUP ends the process, because there is nothing to read again.
+    hangups = noting_hangups() if options.config and not options.stdio else contextlib.nullcontext()
+    with nonblocking_log(), hangups:
         return _serve(options)
 
 
@@ -81,7 +83,8 @@ def _serve(options: argparse.Namespace) -> int:
         serve_given.check_for_workers(given)
         return serve_workers.serve(options, configuration, workers, _work)
     configuration = fit_connections(configuration)
-    recorder, journal = serve_faults.recorder_for(options), log_json.journal_for(options)
+    journal, capture = log_json.journal_for(options), serve_faults.capture_for(options)
+    recorder = serve_faults.recorder_for(options, capture)
     for condition in given:
         recorder = serve_given.recorder_for(condition, recorder)
     server = Server.from_config(
@@ -97,7 +100,7 @@ def _serve(options: argparse.Namespace) -> int:
     _collect_garbage_rarely()
     finished = _run_until_end(server, options, configuration, None)
     missing = serve_faults.report_missing(recorder) if options.faults else False
-    return 0 if finished and not missing else FAILED_EXIT
+    return 0 if finished and not missing and not (capture and capture.missed) else FAILED_EXIT
 
 
 def _work(options: argparse.Namespace, configuration: Configuration, group: WorkerGroup) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import logging
 from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from lmtpref.testing.recorder import Message, Recorder
 
 
+log = logging.getLogger(__name__)
+
+
 def add_to(serve: argparse.ArgumentParser) -> None:
     """Add the options to `serve`."""
     serve.add_argument("--accept-all", action="store_true", help="accept and drop every message, instead of serving lists")
@@ -32,11 +37,16 @@ def add_to(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--capture", type=path_name, metavar="FILE", help="write each accepted message to FILE, as a line of JSON")
 
 
-def recorder_for(options: argparse.Namespace) -> Recorder | None:
-    """Return the recorder that the options request; None without them.  Raises ConfigurationError, UsageError."""
-    if not options.faults and not options.capture:
+def capture_for(options: argparse.Namespace) -> Capture | None:
+    """Return the file that `--capture` requests; None without it.  Raises UsageError."""
+    return Capture(options.capture) if options.capture else None
+
+
+def recorder_for(options: argparse.Namespace, capture: Capture | None) -> Recorder | None:
+    """Return the recorder that the options request; None without them.  Raises ConfigurationError."""
+    if not options.faults and not capture:
         return None
-    recorder = new_recorder(_capture(options.capture) if options.capture else None)
+    recorder = new_recorder(capture.write if capture else None)
     for fault in load(options.faults) if options.faults else ():
         recorder.faults.add(fault)
     return recorder
@@ -153,16 +163,39 @@ def _do(fault: Fault, name: str, value: Any, times: int | None) -> Fault:  # noq
 # Received messages --------------------------------------------------------------------------------------------------
 
 
-def _capture(path: str) -> Callable[[Message], None]:
-    def write(*messages: Message) -> None:
-        with Path(path).open("a", encoding="ascii") as file:
-            file.writelines(json.dumps(as_json(message)) + "\n" for message in messages)
+class Capture:
+    """A file of accepted messages, a line of JSON each.  Raises UsageError if it cannot be written at the start.
 
-    try:
-        write()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
-    return write
+    `missed` counts the messages that could not be written later, for example because the disk was full.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self.missed = 0
+        try:
+            self._append(b"")
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+
+    def write(self, message: Message) -> None:
+        """Write a message, or log the reason why it cannot be written."""
+        try:
+            self._append(f"{json.dumps(as_json(message))}\n".encode("ascii"))
+        except OSError as error:
+            self.missed += 1
+            log.error("%s: cannot be written: %s", self._path, error.strerror)  # noqa: TRY400 - the text has the cause
+
+    def _append(self, line: bytes) -> None:
+        with self._path.open("ab", buffering=0) as file:
+            end = file.tell() if file.seekable() else None
+            try:
+                while line:
+                    line = line[file.write(line) :]
+            except OSError:
+                # Half a line would spoil the next one.
+                with contextlib.suppress(OSError):
+                    file.truncate(end)
+                raise
 
 
 def as_json(message: Message) -> dict[str, object]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from lmtpref.cli.exit_codes import FAILED_EXIT
+from lmtpref.cli.reload import NotedHangup
 from lmtpref.cli.terminal import report
 from lmtpref.lists import QueueUnreachableError
 from lmtpref.protocol.errors import UsageError
@@ -83,7 +84,7 @@ class Workers:
         if number == signal.SIGCHLD:
             self._reap()
         elif number == signal.SIGHUP:
-            if self._on_reload():
+            if not self._stopping and self._on_reload():
                 self._signal_all(signal.SIGHUP)
         else:
             self._stop()
@@ -130,7 +131,9 @@ class Workers:
         try:
             signal.set_wakeup_fd(-1)
             for number in self._handled:
-                signal.signal(number, signal.SIG_DFL)
+                # A terminal or `pkill` sends these two to all processes; the first one acts on them for a worker that is starting.
+                ignored = number in {signal.SIGINT, signal.SIGHUP}
+                signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
             for descriptor in (ready, self._alive, self._signals):
                 os.close(descriptor)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, self._handled)
@@ -209,6 +212,9 @@ def _signals_in_pipe() -> Iterator[tuple[int, set[signal.Signals]]]:
     handled = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
     before = {number: signal.signal(number, lambda *_: None) for number in handled}
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    noted = before[signal.SIGHUP]
+    if isinstance(noted, NotedHangup) and noted.came:
+        os.write(write, bytes([signal.SIGHUP]))
     try:
         yield read, handled
     finally:
