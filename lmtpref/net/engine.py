@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
 import socket
 import ssl
 import sys
@@ -17,7 +16,7 @@ from lmtpref.net.accept_errors import AcceptErrors
 from lmtpref.net.connection import Connection
 from lmtpref.net.context import Interpose, ObserverFactory, ServerContext
 from lmtpref.net.known_mtas import KnownMtas
-from lmtpref.net.listeners import ACCEPTED_A_TURN, BACKLOG, Listener, bind, spell
+from lmtpref.net.listeners import ACCEPTED_A_TURN, BACKLOG, Listener, SocketFile, bind, spell
 from lmtpref.net.proxy_gate import protocol_for
 from lmtpref.protocol.endpoints import parse_address
 from lmtpref.protocol.errors import UsageError
@@ -72,7 +71,7 @@ class Engine:
         self._sockets: list[socket.socket] = []
         self._listeners: list[Listener] = []
         self._addresses: list[str] = []
-        self._files: list[str] = []  # paths of Unix sockets
+        self._files: list[SocketFile] = []
         self._servers: list[asyncio.Server] = []
         self._accept_errors = AcceptErrors()
 
@@ -144,7 +143,7 @@ class Engine:
                 self._listeners.append(listener)
                 self._addresses.append(spell(listening))
                 if not listener.bound and self._addresses[-1].startswith("unix:"):
-                    self._files.append(self._addresses[-1].removeprefix("unix:"))
+                    self._files.append(SocketFile.of(self._addresses[-1].removeprefix("unix:")))
         except BaseException:
             self.release()
             raise
@@ -213,8 +212,7 @@ class Engine:
     def _unlink(self) -> None:
         """Remove the socket files while they are ours: another server may bind a path on which no server answers."""
         while self._files:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._files.pop())
+            self._files.pop().remove()
 
     async def _stop_accepting(self) -> None:
         """Close the listeners, but only after asyncio has made connections of all accepted sockets; it would leak the others."""

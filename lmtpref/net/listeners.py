@@ -51,6 +51,29 @@ class Listener(NamedTuple):
                 raise UsageError(f"proxy_from of {self.address}: {error}") from None
 
 
+class SocketFile(NamedTuple):
+    """The file of a Unix socket, as it was when the socket was bound.
+
+    The bound socket keeps its inode, so no other file has the same number until it is closed.
+    """
+
+    path: str
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str) -> SocketFile:
+        """Return the file at `path`."""
+        found = os.lstat(path)
+        return cls(path, found.st_dev, found.st_ino)
+
+    def remove(self) -> None:
+        """Remove the file, unless another file has taken its path.  A file that cannot be removed stays, for the next server to remove."""
+        with contextlib.suppress(OSError):
+            if SocketFile.of(self.path) == self:
+                os.unlink(self.path)
+
+
 def tcp_among(addresses: Iterable[str]) -> TcpAddress:
     """Return the first TCP port among a server's addresses.  Raises UsageError without one."""
     for address in map(parse_address, addresses):
