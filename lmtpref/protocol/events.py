@@ -67,7 +67,7 @@ class Event:
         if reply.code // 100 not in cls.may_answer:
             raise UsageError(f"{cls.hook} may not be answered {reply.code}")
         if reply.enhanced is None:
-            raise UsageError(f"a reply to {cls.hook} needs an enhanced status code (RFC 2034 section 4): {reply}")
+            raise UsageError(f"a reply to {cls.hook} needs an enhanced status code of its class (RFC 2034 section 4): {reply}")
 
 
 class _OfPeer(Event):
