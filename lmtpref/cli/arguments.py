@@ -7,6 +7,8 @@ import math
 import re
 from argparse import ArgumentTypeError
 
+from lmtpref.protocol.syntax import is_hostname
+
 MAX_SECONDS = 1_000_000.0  # about twelve days; the clocks of the standard library end at about 292 years
 
 
@@ -14,6 +16,13 @@ def path_name(text: str) -> str:
     """Return `text`, the name of a file or folder.  Raises ArgumentTypeError if it is empty, for example from an unset shell variable."""
     if not text:
         raise ArgumentTypeError("a name is needed, not an empty text")
+    return text
+
+
+def domain_name(text: str) -> str:
+    """Return `text`, a domain.  Raises ArgumentTypeError if no address can have it."""
+    if not is_hostname(text):
+        raise ArgumentTypeError(f"not a domain: {text!r}")
     return text
 
 

@@ -9,7 +9,7 @@ import logging
 import signal
 from collections.abc import Iterable
 
-from lmtpref.cli.arguments import path_name
+from lmtpref.cli.arguments import domain_name, path_name
 from lmtpref.cli.background import background_log, nonblocking_log
 from lmtpref.cli.open_files import possible_connections
 from lmtpref.cli.reload import noting_hangups, on_hangup
@@ -104,7 +104,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--listen", action="append", required=True, metavar="inet:HOST:PORT|unix:PATH", help="the address to listen on; may be repeated"
     )
     milter.add_argument(
-        "--mixed", action="append", default=[], metavar="DOMAIN", help="a domain with mailboxes besides lists; may be repeated"
+        "--mixed",
+        type=domain_name,
+        action="append",
+        default=[],
+        metavar="DOMAIN",
+        help="a domain with mailboxes besides lists; may be repeated",
     )
     milter.add_argument(
         "--on-outage", choices=("tempfail", "continue"), default="tempfail", help="what to do when the lists cannot be looked up"
@@ -138,7 +143,7 @@ def _handler(configuration: Configuration) -> ListHandler:
 
 
 def _handler_of(path: str) -> ListHandler:
-    return _handler(load_or_open(path))
+    return _handler(load_or_open(path, may_be_empty=False))
 
 
 async def _serve_until_stopped(milter: Milter, judge: ListJudge, options: argparse.Namespace, group: str | None) -> None:

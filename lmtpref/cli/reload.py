@@ -120,7 +120,7 @@ def make_maps(configuration: Configuration) -> None:
 
 def read_again(path: str, workers: int) -> tuple[Configuration, tuple[KnownMtas, ssl.SSLContext | None]]:
     """Return the configuration for each of `workers`, with its known MTAs and its TLS context.  Raises UsageError."""
-    configuration = share_of(load(path), workers)
+    configuration = share_of(load(path, may_be_empty=False), workers)
     # The group is not needed now, but a missing one would prevent the next start.
     configuration.group()
     tls = configuration.tls()

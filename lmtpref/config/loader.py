@@ -45,17 +45,23 @@ _SETTINGS = frozenset(field.name for field in fields(Settings))
 _LIMITS = frozenset(field.name for field in fields(Limits))
 
 
-def load(path: Path | str) -> Configuration:
-    """Return the configuration in the file `path`.  Raises ConfigurationError, naming file, line and key, for the first mistake."""
-    return _File(Path(path)).configuration()
+def load(path: Path | str, *, may_be_empty: bool = True) -> Configuration:
+    """Return the configuration in the file `path`.
+
+    Raises ConfigurationError, naming file, line and key, for the first mistake, and unless it `may_be_empty`, for a file without a key.
+    """
+    file = _File(Path(path))
+    if not file.data and not may_be_empty:
+        raise ConfigurationError("is empty", file=path)
+    return file.configuration()
 
 
-def load_or_open(name: str) -> Configuration:
-    """Return the configuration in the file `name`; for `mailman:FILE`, the default one with the lists of that GNU Mailman.
+def load_or_open(name: str, *, may_be_empty: bool = True) -> Configuration:
+    """Return the configuration in the file `name`, as `load` does; for `mailman:FILE`, the default one with the lists of that GNU Mailman.
 
     Raises ConfigurationError: for the first mistake.
     """
-    return Configuration(directory=open_directory(Path(), name)) if names_mailman(name) else load(name)
+    return Configuration(directory=open_directory(Path(), name)) if names_mailman(name) else load(name, may_be_empty=may_be_empty)
 
 
 def cast() -> Configuration:
