@@ -8,6 +8,10 @@ from functools import lru_cache
 
 from mailman.config import config
 from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from lmtpref.lists.directory.sql import error_text
+from lmtpref.lists.mailinglist import DirectoryError
 
 # Each thread that asks uses one; after this many seconds a connection is replaced by a new one.
 CONNECTIONS = 8
@@ -39,6 +43,17 @@ def own_session() -> Iterator[None]:
     finally:
         config.db.abort()
         config.db.close_session()
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Raise DirectoryError in place of an error of the database or of the disk."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise DirectoryError(error_text(error)) from None
+    except OSError as error:
+        raise DirectoryError(str(error)) from None
 
 
 @lru_cache(maxsize=1)

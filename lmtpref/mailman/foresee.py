@@ -36,7 +36,7 @@ class Action(StrEnum):
 class Foreseen(NamedTuple):
     """A forecast: the action, the last rule that hit, the reasons in English, and the rules that were asked, in order.
 
-    `failure` is the traceback of a rule that raised an exception.
+    `failure` is the end of the traceback of a rule that raised an exception.
     """
 
     action: Action

@@ -5,17 +5,16 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from lmtpref.lists.directory.sql import error_text
 from lmtpref.lists.mailinglist import DirectoryError
-from lmtpref.mailman.database import own_session
+from lmtpref.mailman.database import database_errors, own_session
 from lmtpref.mailman.foresee import Action, Foreseen, foresee
 from lmtpref.mailman.messages import parse
 from lmtpref.protocol.catalogue import RULES_REJECT_550, UNKNOWN_LIST_550
 from lmtpref.protocol.replies import Reply
 
 MAX_REASON_OCTETS = 200
+# A sender can make a rule's recursion a thousand calls deep.
+TRACEBACK_CALLS = 8
 
 
 @own_session()
@@ -26,13 +25,12 @@ def judge(list_id: str, content: bytes, sender: str, data: dict[str, Any]) -> Fo
     Raises DirectoryError: if the database cannot answer.
     """
     try:
-        return foresee(list_id, parse(content, sender), data)
-    except SQLAlchemyError as error:
-        raise DirectoryError(error_text(error)) from None
-    except OSError as error:
-        raise DirectoryError(str(error)) from None
+        with database_errors():
+            return foresee(list_id, parse(content, sender), data)
+    except DirectoryError:
+        raise
     except Exception:  # noqa: BLE001 - whatever a rule raises
-        return Foreseen(Action.ACCEPT, failure=traceback.format_exc())
+        return Foreseen(Action.ACCEPT, failure=traceback.format_exc(limit=-TRACEBACK_CALLS))
 
 
 def reply_to_post(foreseen: Foreseen | None, discard: str) -> Reply | None:
