@@ -66,8 +66,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _run(options: argparse.Namespace) -> int:
     # While the server serves, its log has a thread of its own; before, after, and in the first of several processes it has none.
-    # Without CONFIG, and for a single conversation, SIGHUP ends the process, because there is nothing to read again.
-    hangups = noting_hangups() if options.config and not options.stdio else contextlib.nullcontext()
+    # Without CONFIG, SIGHUP ends the process, because there is nothing to read again.
+    hangups = noting_hangups() if options.config else contextlib.nullcontext()
     with nonblocking_log(), hangups:
         return _serve(options)
 
