@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,13 @@ from lmtpref.config.loader import load
 from lmtpref.lists import MemoryDirectory
 from lmtpref.protocol.endpoints import Address, TcpAddress, UnixAddress, parse_address
 from lmtpref.protocol.errors import UsageError
+from lmtpref.server import listeners_of
 
 # An MTA on this machine reaches us on loopback, by number, because `localhost` needs a look-up.
 _ANY = {"", "0.0.0.0", "::", "localhost"}  # noqa: S104
+
+# How long the server waits for the command in `then`; a stop waits for it too.
+THEN_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +53,7 @@ class Maps:
         if not isinstance(configuration.directory, MemoryDirectory):
             raise UsageError("the lists are in a database; maps are made from [[list]] tables")
         places = places_of(configuration.directory)
-        hop = _reachable(parse_address(self.next_hop or configuration.listen[0]))
+        hop = _reachable(parse_address(self.next_hop or _first_address(configuration)))
         match self.mta:
             case "postfix":
                 return postfix(places, hop, where, type_=self.type, service=self.service, class_=self.address_class)
@@ -86,7 +92,7 @@ def _maps(options: argparse.Namespace) -> int:
             print(f"==> {name} <==", text, sep="\n")
         return 0
     files = maps.files(configuration, out.absolute())
-    return _check(files, out) if options.check else _write(files, out, maps.then)
+    return _check(files, out) if options.check else _write(files, out, partial(run_command, maps.then))
 
 
 def maps_of(configuration: Configuration) -> Maps | None:
@@ -102,7 +108,7 @@ def regenerate(configuration: Configuration) -> None:
     """
     maps = maps_of(configuration)
     if maps and maps.out:
-        _write(maps.files(configuration, maps.out.absolute()), maps.out, maps.then, report)
+        _write(maps.files(configuration, maps.out.absolute()), maps.out, partial(run_command, maps.then, seconds=THEN_SECONDS), report)
 
 
 def _check(files: Files, out: Path) -> int:
@@ -112,8 +118,8 @@ def _check(files: Files, out: Path) -> int:
     return FAILED_EXIT if stale else 0
 
 
-def _write(files: Files, out: Path, then: str, say: Callable[[str], None] = print) -> int:
-    """Write the files that have changed, each atomically, so that a reader sees the old file or the new one."""
+def _write(files: Files, out: Path, then: Callable[[], int], say: Callable[[str], None] = print) -> int:
+    """Write the files that have changed, each atomically, so that a reader sees the old file or the new one; then call `then`."""
     stale = _stale(files, out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -122,7 +128,7 @@ def _write(files: Files, out: Path, then: str, say: Callable[[str], None] = prin
             say(f"{out / name}: written")
     except OSError as error:
         raise UsageError(f"{out}: cannot be written: {error.strerror}") from None
-    return _run(then) if then and stale else 0
+    return then() if stale else 0
 
 
 def _stale(files: Files, out: Path) -> list[str]:
@@ -150,11 +156,29 @@ def replace_file(path: Path, text: str) -> None:
             raise
 
 
-def _run(command: str) -> int:
-    code = subprocess.run(command, shell=True, check=False, stdin=subprocess.DEVNULL, stdout=2).returncode  # noqa: S602 - it is the postmaster's own
+def run_command(command: str, *, seconds: float | None = None) -> int:
+    """Run a shell command, unless it is empty, and return its exit code as 0 or 1; kill it with its children after `seconds`."""
+    if not command:
+        return 0
+    alone = seconds is not None
+    with subprocess.Popen(command, shell=True, stdin=subprocess.DEVNULL, stdout=2, start_new_session=alone) as process:  # noqa: S602 - it is the postmaster's own
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            report(f"{command!r} was killed, because it took longer than {seconds:g} seconds")
+            return FAILED_EXIT
     if code:
         report(f"{command!r} failed, with exit code {code}")
     return FAILED_EXIT if code else 0
+
+
+def _first_address(configuration: Configuration) -> str:
+    """Return the first address to which an MTA can connect; it sends no PROXY header.  Raises UsageError without one."""
+    for listener in listeners_of(configuration):
+        if not listener.proxy_from:
+            return listener.address
+    raise UsageError("the server has no address for an MTA; set --next-hop")
 
 
 def _reachable(address: Address) -> Address:

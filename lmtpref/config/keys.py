@@ -122,7 +122,7 @@ KEYS = (
     Key("directory", "connections", COUNT, "how many of its connections to use at once"),
     Key("maps", "mta", MTA, "the MTA whose maps are written when the server starts, and at SIGHUP"),
     Key("maps", "out", TEXT, "the folder that they are written to, relative to this file"),
-    Key("maps", "next_hop", TEXT, "where the MTA finds the server, HOST:PORT or unix:PATH; absent: the first address of listen"),
+    Key("maps", "next_hop", TEXT, "where the MTA finds the server, HOST:PORT or unix:PATH; absent: the server's first address"),
     Key("maps", "service", TEXT, "Postfix: which service of master.cf delivers"),
     Key("maps", "type", MAP_TYPE, "Postfix: the kind of table"),
     Key("maps", "class", MAP_CLASS, "Postfix: the class of the lists' domains"),
