@@ -61,6 +61,6 @@ def _networks(mta: str) -> list[Network]:
         pass
     try:
         found = socket.getaddrinfo(a_labels(mta), None, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: see `can_be_looked_up`
         raise UsageError(f"known_mtas: {mta!r} is neither a network nor a host name with an address") from error
     return [ipaddress.ip_network(str(name[0]).partition("%")[0]) for *_, name in found]

@@ -29,6 +29,15 @@ def ascii_name(name: str) -> str:
     return name if name.isascii() else a_labels(name)
 
 
+def can_be_looked_up(host: str) -> bool:
+    """Return whether the resolver takes `host`, a name or an IP address: it takes no empty label, and none over 63 octets."""
+    try:
+        a_labels(host).encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
 def u_labels(domain: str) -> str:
     """Return `domain` with each A-label as its U-label (RFC 5891 section 5); a label that has none stays as it is.
 

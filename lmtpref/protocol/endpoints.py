@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from lmtpref.protocol.domains import can_be_looked_up
 from lmtpref.protocol.errors import UsageError
 
 SMTP_PORT = 25  # not allowed for LMTP: RFC 2033 sections 1 and 5
@@ -38,7 +39,7 @@ def parse_address(text: str) -> Address:
     if text.startswith("unix:") and len(text) > len("unix:"):
         return UnixAddress(text.removeprefix("unix:"))
     match = _TCP.fullmatch(text)
-    if not match or int(match["port"]) > 65535:
+    if not match or int(match["port"]) > 65535 or not can_be_looked_up(match["host"]):
         raise UsageError(f"not an address, HOST:PORT or unix:PATH: {text!r}")
     refuse_smtp_port(text, int(match["port"]))
     return TcpAddress(match["host"].strip("[]"), int(match["port"]))
