@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -65,7 +67,7 @@ class MailmanHandler(Handler):
         self._directory = directory
         self._lookups = BoundedCalls(LOOKUP_THREADS, settings.lookup_seconds)
         # Mailman keeps rules in tables that all threads share, so each process judges one message at a time.
-        self._judges = None if directory else Judges(JUDGES, settings.lookup_seconds, judge)
+        self._judges = None if directory else Judges(JUDGES, settings.lookup_seconds, judge, on_loss=_ask_for_restart)
         self._queueing = BoundedCalls(QUEUE_THREADS, settings.lookup_seconds)
         self._failures = Failures()
 
@@ -142,3 +144,8 @@ class MailmanHandler(Handler):
 def sender_of(envelope: Envelope) -> str:
     """Return the address of the envelope sender; empty for the null sender."""
     return envelope.reverse_path.address if envelope.reverse_path else ""
+
+
+def _ask_for_restart() -> None:
+    """Send this process SIGUSR1, after which Mailman's master starts it again."""
+    os.kill(os.getpid(), signal.SIGUSR1)

@@ -31,19 +31,20 @@ class Judges(Generic[P, T]):
     for a database without end.  Only the end of the process ends either.
 
     The processes are forked at once and later fork others, so create the pool before the process has threads.
+    One that is lost cannot be replaced: `on_loss` is called at each question to it.
     """
 
-    def __init__(self, count: int, seconds: float, call: Callable[P, T]) -> None:
+    def __init__(self, count: int, seconds: float, call: Callable[P, T], *, on_loss: Callable[[], None] = lambda: None) -> None:
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         for _ in range(count):
             self._idle.put(_fork(partial(_supervise, call, seconds)))
         self._calls = BoundedCalls(count, seconds)
+        self._on_loss = on_loss
 
     async def ask(self, *arguments: P.args, **_: P.kwargs) -> T:
         """Return the result of the call with these arguments, or raise its exception.
 
-        Raises TimeoutError: if there is none in time.  Raises DirectoryError: if the pool has broken; this process then gets
-        SIGUSR1, after which Mailman's master starts it again.
+        Raises TimeoutError: if there is none in time.  Raises DirectoryError: if the judging process is lost.
         """
         return cast(T, await self._calls.run(self._ask, arguments))
 
@@ -53,9 +54,10 @@ class Judges(Generic[P, T]):
             judge.pipe.send(arguments)
             answer: object = judge.pipe.recv()
         except (EOFError, OSError):
-            os.kill(os.getpid(), signal.SIGUSR1)
+            self._on_loss()
             raise DirectoryError("a judging process has ended") from None
-        self._idle.put(judge)
+        finally:
+            self._idle.put(judge)
         if isinstance(answer, Exception):
             raise answer
         return answer
